@@ -1,0 +1,103 @@
+"""A change: rows with integer weights, +1 a row appears, -1 a row goes.
+
+A view is the sum of its changes. (Budiu et al., DBSP, VLDB 2023, arXiv 2203.16684.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Weights = npt.NDArray[np.int64]
+WEIGHT = "_weight"
+"""Name of the weight column where a change travels as one Arrow table."""
+VERSION = "_version"
+"""Name of the version column in `run.changes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A Z-set of rows: `rows.num_rows == len(weights)`; a row may stand in it more than once.
+
+    Attributes:
+        rows: the columns, without the weight.
+        weights: int64, one per row, not zero once consolidated.
+    """
+
+    rows: pa.RecordBatch
+    weights: Weights
+
+    @classmethod
+    def inserts(cls, rows: pa.RecordBatch) -> Change:
+        """Return the change in which every row appears once."""
+        return cls(rows, np.ones(rows.num_rows, dtype=np.int64))
+
+    @classmethod
+    def empty(cls, schema: pa.Schema) -> Change:
+        """Return the change of no rows."""
+        return cls(pa.RecordBatch.from_pylist([], schema=schema), np.empty(0, dtype=np.int64))
+
+    @classmethod
+    def concat(cls, changes: Sequence[Change]) -> Change:
+        """Return the sum of changes of one schema, not consolidated; at least one change is needed."""
+        if len(changes) == 1:
+            return changes[0]
+        return cls(
+            pa.concat_batches([change.rows for change in changes]),
+            np.concatenate([change.weights for change in changes]),
+        )
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Change:
+        """Return the change that `to_table` wrote."""
+        weights = table.column(WEIGHT).to_numpy(zero_copy_only=False).astype(np.int64)
+        rest = table.drop_columns([WEIGHT]).combine_chunks()
+        return cls(as_batch(rest), weights)
+
+    def to_table(self) -> pa.Table:
+        """Return the rows as an Arrow table with the weight in a last column `_weight`."""
+        table = pa.Table.from_batches([self.rows])
+        return table.append_column(pa.field(WEIGHT, pa.int64()), pa.array(self.weights))
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the rows."""
+        return self.rows.schema
+
+    def negated(self) -> Change:
+        """Return the change that takes this one back."""
+        return Change(self.rows, -self.weights)
+
+    def take(self, positions: npt.NDArray[np.int64]) -> Change:
+        """Return the rows at those positions, in that order."""
+        return Change(self.rows.take(pa.array(positions)), self.weights[positions])
+
+    def filter(self, keep: npt.NDArray[np.bool_]) -> Change:
+        """Return the rows where `keep` is True."""
+        return Change(self.rows.filter(pa.array(keep)), self.weights[keep])
+
+    @property
+    def is_append_only(self) -> bool:
+        """Whether no row goes."""
+        return bool(len(self.weights) == 0 or self.weights.min() > 0)
+
+
+def as_batch(table: pa.Table) -> pa.RecordBatch:
+    """Return a table as one contiguous record batch, also when it is empty."""
+    combined = table.combine_chunks()
+    batches = combined.to_batches()
+    if len(batches) == 1:
+        return batches[0]
+    return pa.RecordBatch.from_pylist([], schema=table.schema) if not batches else pa.concat_batches(batches)
+
+
+def total(changes: Iterable[Change]) -> int:
+    """Return the number of rows in all changes together."""
+    return sum(len(change) for change in changes)

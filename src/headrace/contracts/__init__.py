@@ -1,0 +1,1 @@
+"""What data may look like: models, SQL types, validation of rows."""

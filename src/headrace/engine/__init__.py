@@ -1,0 +1,1 @@
+"""The incremental circuit: changes in, changes out, one version at a time."""

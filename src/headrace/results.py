@@ -1,0 +1,115 @@
+"""What the methods of a run answer: versions, per-row outcomes, freshness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class RowStatus(IntEnum):
+    """What became of one row of a call."""
+
+    ACCEPTED = 0
+    REPEATED = 1
+    LATE = 2
+    REJECTED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why one row was rejected: its index in the call, the field, the offending value, the reason."""
+
+    index: int
+    field: str | None
+    value: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    """The answer to `append`, `upsert` and `delete`: durable when it is returned.
+
+    Attributes:
+        commit: number of the commit that holds the rows, or None when nothing had to be written.
+        statuses: one `RowStatus` per row of the call, as uint8, in the order of the call.
+        rejections: the reasons, for the rejected rows only.
+        replayed: True when an idempotency key had been seen and this is the first answer again.
+    """
+
+    commit: int | None
+    statuses: npt.NDArray[np.uint8]
+    rejections: tuple[Rejection, ...] = ()
+    replayed: bool = False
+
+    def _count(self, status: RowStatus) -> int:
+        return int(np.count_nonzero(self.statuses == status))
+
+    @property
+    def accepted(self) -> int:
+        """Rows that entered the stream or table."""
+        return self._count(RowStatus.ACCEPTED)
+
+    @property
+    def repeated(self) -> int:
+        """Rows whose event id had been accepted before with the same content, or upserts that change nothing."""
+        return self._count(RowStatus.REPEATED)
+
+    @property
+    def late(self) -> int:
+        """Rows below the watermark; they are kept in `<stream>__late`."""
+        return self._count(RowStatus.LATE)
+
+    @property
+    def rejected(self) -> int:
+        """Rows that broke the contract; they are kept in `<stream>__rejected`."""
+        return self._count(RowStatus.REJECTED)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """One published state of all views; versions compare by number.
+
+    Attributes:
+        number: grows by one with every step that had something to do; 0 is the empty state.
+        commit: the last commit it contains.
+        clock: the engine's clock at the step, UTC.
+        watermarks: per stream with event time, the largest accepted time less the lateness, UTC.
+    """
+
+    number: int
+    commit: int = field(compare=False, default=0)
+    clock: datetime | None = field(compare=False, default=None)
+    watermarks: dict[str, datetime] = field(compare=False, default_factory=dict)
+
+    def __int__(self) -> int:
+        return self.number
+
+    def __index__(self) -> int:
+        return self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How old an answer is.
+
+    Attributes:
+        freshness_ms: age of the oldest acknowledged commit that is not in the answered version; 0 when none waits.
+        pending_commits: acknowledged commits that are not in the version yet.
+    """
+
+    freshness_ms: float
+    pending_commits: int
+
+    @property
+    def quiet(self) -> bool:
+        """True when nothing waits to be computed."""
+        return self.pending_commits == 0
+
+
+JsonValue = Any
+"""A value that JSON can carry; decimals and integers beyond 2^53 travel as strings."""

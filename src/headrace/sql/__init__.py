@@ -1,0 +1,1 @@
+"""SQL text to a logical plan; one rule per file."""

@@ -1,0 +1,264 @@
+"""The logical plan: what the SQL room hands to the engine room.
+
+Every node names its output columns (unique within the node, compared exactly) and their types in `schema`.
+Scalar work stands in `Project` and `Filter` only: keys, arguments, order columns of other nodes are plain columns of
+their input.  A scalar expression is DuckDB SQL over the input's column names, so that DuckDB can always answer it;
+the engine may answer it with a kernel where tests prove the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from headrace.contracts.schema import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """A scalar expression.
+
+    Attributes:
+        sql: DuckDB SQL over the input node's columns, every identifier quoted.
+        columns: the input columns it reads.
+        sql_type: DuckDB's type of the result.
+    """
+
+    sql: str
+    columns: tuple[str, ...]
+    sql_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Base of all plan nodes."""
+
+    schema: Schema
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The nodes that this one reads."""
+        return ()
+
+    def walk(self) -> Iterator[Node]:
+        """Yield this node and all below it, inputs first."""
+        for child in self.inputs:
+            yield from child.walk()
+        yield self
+
+
+@dataclass(frozen=True, slots=True)
+class Scan(Node):
+    """The rows of a stream, table, side table (`orders__late`) or other view; only the columns that are needed."""
+
+    relation: str
+    columns: tuple[str, ...]
+    """Column names in the relation; `schema` gives them their (possibly other) names in the plan, same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter(Node):
+    """Rows for which the predicate is TRUE (not FALSE, not NULL)."""
+
+    input: Node
+    predicate: Expr
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, slots=True)
+class Project(Node):
+    """One expression for each output column, in the order of `schema`."""
+
+    input: Node
+    exprs: tuple[Expr, ...]
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, slots=True)
+class Hop(Node):
+    """Each row once per window that contains it: the input's columns, then `window_start`, `window_end`.
+
+    Windows are half open, [start, start + size), aligned to the Unix epoch (1970-01-01 00:00 UTC). TUMBLE is
+    slide = size. Rows whose time is NULL are in no window.
+    """
+
+    input: Node
+    time: str
+    slide_us: int
+    size_us: int
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, slots=True)
+class UnionAll(Node):
+    """The rows of all inputs; column i of the output is column i of each input, types already equal."""
+
+    parts: tuple[Node, ...]
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return self.parts
+
+
+@dataclass(frozen=True, slots=True)
+class Equality:
+    """`inputs[left].left_column = inputs[right].right_column`; both of one SQL type; NULL equals nothing."""
+
+    left: int
+    left_column: str
+    right: int
+    right_column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join(Node):
+    """Inner join of N inputs on equalities; output columns are those of all inputs in order (names are unique).
+
+    `residual`, if any, is a predicate over the output columns. Inputs that no equality connects are crossed.
+    """
+
+    parts: tuple[Node, ...]
+    equalities: tuple[Equality, ...]
+    residual: Expr | None = None
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return self.parts
+
+
+@dataclass(frozen=True, slots=True)
+class AggCall:
+    """One aggregate of an `Aggregate`.
+
+    Attributes:
+        name: output column.
+        func: lower case, as DuckDB names it: `sum`, `count`, `count_star`, `avg`, `min`, `max`, `quantile_cont`, …
+        args: input columns; constants (the fraction of a quantile) stand in `sql` only.
+        distinct: `count(DISTINCT x)`.
+        filter: a BOOLEAN input column, or None.
+        sql: the whole call as DuckDB SQL over the input's columns: the meaning, and what runs when no rule fits.
+        sql_type: DuckDB's type of the result.
+        params: constant arguments after the columns, such as the fraction of a quantile, as DuckDB SQL literals.
+    """
+
+    name: str
+    func: str
+    args: tuple[str, ...]
+    distinct: bool
+    filter: str | None
+    sql: str
+    sql_type: str
+    params: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate(Node):
+    """GROUP BY: output is the keys, then one column per call. No keys: exactly one row, also over no input."""
+
+    input: Node
+    keys: tuple[str, ...]
+    calls: tuple[AggCall, ...]
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct(Node):
+    """Each row of the input once."""
+
+    input: Node
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKey:
+    """One ORDER BY column of the input."""
+
+    column: str
+    descending: bool = False
+    nulls_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TopN(Node):
+    """The first rows of each partition in order; ties break by the remaining columns ascending, NULLs last.
+
+    `order` already ends with the tie-breaking columns when `rank` is `row_number` or None, so it is total up to equal
+    rows. `rank` adds `rank_column` (BIGINT) as the last output column: `row_number`, `rank` or `dense_rank` over
+    the declared keys (`rank_keys` of them); rows with rank <= limit stay. Without `rank`: LIMIT and OFFSET.
+    `limit` is None for OFFSET alone.
+    """
+
+    input: Node
+    partition: tuple[str, ...]
+    order: tuple[OrderKey, ...]
+    limit: int | None
+    offset: int = 0
+    rank: str | None = None
+    rank_column: str | None = None
+    rank_keys: int = 0
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, slots=True)
+class Recompute(Node):
+    """DuckDB's answer over the whole of the inputs: correct, and it costs the size of the inputs at every step.
+
+    `sql` reads the inputs under `aliases`, one table name for each part; `reason` names the SQL that has no rule yet.
+    """
+
+    parts: tuple[Node, ...]
+    aliases: tuple[str, ...]
+    sql: str
+    reason: str
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return self.parts
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPlan:
+    """A view, ready for the engine.
+
+    Attributes:
+        name: the view's name.
+        sql: as the user wrote it.
+        reference_sql: the same meaning in plain DuckDB SQL over tables named like the relations; what the oracle runs.
+        root: the plan; `root.schema` has the user's column names.
+        relations: every relation that is read, lower case.
+        order: ORDER BY of the outermost query, kept for presentation only (a view is a bag).
+        unique_key: output columns that identify a row when the plan guarantees it (group keys), else None.
+        event_time_columns: output columns that are monotone in a stream's event time (window bounds), for display.
+    """
+
+    name: str
+    sql: str
+    reference_sql: str
+    root: Node
+    relations: tuple[str, ...]
+    order: tuple[OrderKey, ...] = ()
+    unique_key: tuple[str, ...] | None = None
+    event_time_columns: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def schema(self) -> Schema:
+        """The view's columns."""
+        return self.root.schema
