@@ -1,0 +1,1 @@
+"""The `headrace` command: one verb a file; data on stdout, messages on stderr."""
