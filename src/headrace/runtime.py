@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from headrace.change import Change
+from headrace.change import Change, as_batch
 from headrace.contracts.schema import Schema
+from headrace.contracts.validate import validate
+from headrace.declarations import StreamDecl, TableDecl
+from headrace.engine.engine import Engine
+from headrace.errors import Busy, Closed, DeclarationError, DeclarationsChanged, UnknownName, ViewInError
+from headrace.feed import Feed, with_version
+from headrace.intake.intake import Call, Intake, side_schemas
+from headrace.log.log import Log
+from headrace.log.records import Declared
+from headrace.query import QueryLimits, Reader
 from headrace.results import AppendResult, Freshness, Version
+from headrace.sql import plan_view, relations_of
+from headrace.sql.plan import ViewPlan
+from headrace.state.replay import Replay
+from headrace.stepper import Outlet, Stepper
 
 if TYPE_CHECKING:
     from headrace.app import App
@@ -21,12 +35,10 @@ if TYPE_CHECKING:
 Rows = Any
 """Dicts, models, or anything with `__arrow_c_stream__` (pyarrow, pandas, polars, duckdb)."""
 
-
-class Outlet(Protocol):
-    """Where views meet the outside: called after each version, in order, on the step thread; must return at once."""
-
-    def publish(self, version: Version, changes: Mapping[str, Change]) -> None:
-        """Take the consolidated changes of every view that changed in this version."""
+PENDING_ROWS_MAX = 2_000_000
+"""Durable rows that may wait for a step before appends are told to come back later."""
+KEPT_PREFIX = "rows of "
+"""Engine name of the kept rows of a table or side table; not a name that a user can write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,7 @@ class Answer:
 
     Attributes:
         table: the rows; its SQL types are in `schema`.
+        schema: the columns.
         version: what it was read at.
         freshness: how old it is.
     """
@@ -47,7 +60,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class RelationInfo:
-    """One readable name: kind is `stream`, `table`, `view` or `side` (late and rejected rows)."""
+    """One readable name.
+
+    Attributes:
+        name: as declared.
+        kind: `stream`, `table`, `view` or `side` (late and rejected rows).
+        schema: the columns.
+        sql: a view's SQL.
+        key: columns that identify a row, where known.
+        error: why a view has no answer at present.
+        rows: rows at the current version; None where they are not counted.
+    """
 
     name: str
     kind: str
@@ -59,57 +82,542 @@ class RelationInfo:
 
 
 class Transaction:
-    """Several changes, one commit; nothing is seen or durable before the block ends without an exception."""
+    """Several changes, one commit: nothing is durable or seen before the block ends, and nothing if it fails.
 
-    def append(self, stream: str, rows: Rows) -> None: ...
-    def upsert(self, table: str, rows: Rows) -> None: ...
-    def delete(self, table: str, rows: Rows) -> None: ...
+    Attributes:
+        results: the answers in the order of the calls, once the block has ended.
+    """
 
-    result: Mapping[str, AppendResult]
-    """Per relation, after the block."""
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.calls: list[Call] = []
+        self.results: tuple[AppendResult, ...] = ()
+
+    def append(self, stream: str, rows: Rows) -> None:
+        """Add rows to a stream."""
+        self.calls.append(self._run._call("append", stream, rows))
+
+    def upsert(self, table: str, rows: Rows) -> None:
+        """Insert or replace rows of a table by key; into a bag: add them."""
+        self.calls.append(self._run._call("upsert", table, rows))
+
+    def delete(self, table: str, rows: Rows) -> None:
+        """Delete rows of a table by key; from a bag by whole row, one copy each."""
+        self.calls.append(self._run._call("delete", table, rows))
 
 
 class Run:
-    """An open app. Thread-safe. Use as a context manager, or call `close`."""
+    """An open app. Thread-safe. Use as a context manager, or call `close`.
 
-    app: App
+    Args:
+        app: the declarations.
+        path: the data folder, or None for memory only.
+        auto: step in the background by itself; otherwise `advance` steps.
+        clock: current UTC time; tests set their own.
+    """
 
-    # --- ways in -----------------------------------------------------------------------------------------------
-    def append(self, stream: str, rows: Rows, *, on_reject: str = "keep", idempotency_key: str | None = None) -> AppendResult: ...
-    def upsert(self, table: str, rows: Rows, *, on_reject: str = "keep", idempotency_key: str | None = None) -> AppendResult: ...
-    def delete(self, table: str, rows: Rows, *, on_reject: str = "keep", idempotency_key: str | None = None) -> AppendResult: ...
-    def transaction(self, source: str | None = None, position: Any = None, *, idempotency_key: str | None = None) -> AbstractContextManager[Transaction]: ...
-    def position(self, source: str) -> Any: ...
+    def __init__(
+        self, app: App, path: Path | None, *, auto: bool = False, clock: Callable[[], datetime] | None = None
+    ) -> None:
+        self.app = app
+        self.path = path
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._closed = False
+        self._decls: dict[str, StreamDecl | TableDecl] = {
+            name.lower(): decl for name, decl in {**app.streams, **app.tables}.items()
+        }
+        self._bases: dict[str, RelationInfo] = dict(self._base_relations())
+        self._plans: dict[str, ViewPlan] = {}
+        self._created: dict[str, str] = {}
+        self._reader = Reader()
+        self._feed = Feed()
+        self._log = Log.open(path)
+        try:
+            self._open(auto)
+        except BaseException:
+            self._log.close()
+            raise
 
-    # --- versions ----------------------------------------------------------------------------------------------
-    def advance(self) -> Version: ...
-    def wait_for(self, commit: int, timeout_s: float = 10.0) -> Version: ...
+    # --- opening ----------------------------------------------------------------------------------
+
+    def _base_relations(self) -> Iterator[tuple[str, RelationInfo]]:
+        for decl in self._decls.values():
+            kind = "stream" if isinstance(decl, StreamDecl) else "table"
+            key = decl.key if isinstance(decl, TableDecl) else None
+            yield decl.name.lower(), RelationInfo(decl.name, kind, decl.schema, key=key)
+            for name, schema in side_schemas(decl).items():
+                yield name.lower(), RelationInfo(name, "side", schema)
+
+    def _open(self, auto: bool) -> None:
+        self._engine = Engine()
+        self._intake = Intake(dict(self.app.streams), dict(self.app.tables), self._log, self._clock)
+        self._stepper = Stepper(self._engine, self._log, self._feed, self._clock, auto=auto)
+        for name, info in self._bases.items():
+            self._engine.add_relation(name, info.schema)
+            if info.kind in ("table", "side"):
+                self._engine.add_view(self._kept_plan(info), self._no_history)
+        self._add_declared_views()
+        version = self._replay()
+        self._log.on_durable = self._stepper.on_durable
+        self._stepper.start(version)
+
+    def _kept_plan(self, info: RelationInfo) -> ViewPlan:
+        sql = f'SELECT * FROM "{info.name}"'
+        return plan_view(KEPT_PREFIX + info.name.lower(), sql, {info.name.lower(): info.schema})
+
+    def _add_declared_views(self) -> None:
+        waiting = {name.lower(): decl for name, decl in self.app.view_decls.items()}
+        needs = {name: relations_of(decl.sql) & waiting.keys() for name, decl in waiting.items()}
+        while waiting:
+            ready = [name for name in waiting if not needs[name] & waiting.keys()]
+            if not ready:
+                cycle = ", ".join(sorted(waiting))
+                raise DeclarationError(
+                    f"views read each other in a circle: {cycle}",
+                    expected="views that can be put in an order",
+                    hint="write the shared part as a view of its own",
+                )
+            for name in ready:
+                decl = waiting.pop(name)
+                self._add_view(decl.name, decl.sql, self._no_history)
+
+    def _replay(self) -> Version:
+        replay = Replay(self._log, self._engine, self._intake.recover, self._redeclare)
+        replay.run()
+        self._check_declared(replay.declared)
+        for commit in replay.waiting:
+            self._stepper.on_durable(commit)
+        return replay.version
+
+    def _redeclare(self, declared: dict[str, Any], commit: int) -> None:
+        created: dict[str, str] = declared.get("created", {})
+        for name in [name for name in self._created if self._created[name] != created.get(name)]:
+            self._drop(name)
+        for name in [name for name in created if name not in self._created]:
+            self._add_view(name, created[name], self._history_upto(commit))
+            self._created[name] = created[name]
+
+    def _check_declared(self, logged: dict[str, Any] | None) -> None:
+        now = self.app.fingerprint()
+        if logged is not None:
+            for kind in ("streams", "tables"):
+                for name, old in logged.get(kind, {}).items():
+                    self._check_same(kind[:-1], name, old, now[kind].get(name))
+        if logged is None or {**now, "created": self._created} != logged:
+            self._declare()
+
+    def _check_same(self, kind: str, name: str, old: Any, new: Any) -> None:
+        if new == old:
+            return
+        raise DeclarationsChanged(
+            f"the {kind} is no longer declared"
+            if gone
+            else f"the {kind} is declared differently from what is stored",
+            where=name,
+            expected=f"the declaration that the folder was written with: {old}",
+            hint="restore the declaration, or start in a new folder; stored columns cannot change yet",
+        )
+
+    def _declare(self) -> None:
+        self._log.append(Declared({**self.app.fingerprint(), "created": dict(self._created)})).wait()
+
+    @staticmethod
+    def _no_history(relation: str) -> Iterator[Change]:  # noqa: ARG004 - the shape of a history
+        return iter(())
+
+    def _history_upto(self, commit: int) -> Callable[[str], Iterator[Change]]:
+        return lambda relation: self._log.history(relation, upto_commit=commit)
+
+    # --- ways in ----------------------------------------------------------------------------------
+
+    def append(
+        self, stream: str, rows: Rows, *, on_reject: str = "keep", idempotency_key: str | None = None
+    ) -> AppendResult:
+        """Append rows to a stream; durable when it returns.
+
+        Args:
+            stream: the stream's name.
+            rows: dicts, models, or anything with `__arrow_c_stream__`.
+            on_reject: `keep` puts bad rows aside in `<stream>__rejected`; `raise` refuses the whole call.
+            idempotency_key: a key under which a repeat of this call gets this answer again.
+
+        Raises:
+            UnknownName: there is no such stream.
+            RowsRejected: with `on_reject="raise"`, when any row breaks the contract.
+            Busy: too much waits to be computed; nothing was taken in.
+            IdempotencyConflict: the key was used with other content.
+            StorageError: the log could not be written; nothing was taken in.
+        """
+        return self._submit_one("append", stream, rows, on_reject, idempotency_key)
+
+    def upsert(
+        self, table: str, rows: Rows, *, on_reject: str = "keep", idempotency_key: str | None = None
+    ) -> AppendResult:
+        """Insert or replace rows by key (into a bag: add them); arguments and errors as for `append`."""
+        return self._submit_one("upsert", table, rows, on_reject, idempotency_key)
+
+    def delete(
+        self, table: str, rows: Rows, *, on_reject: str = "keep", idempotency_key: str | None = None
+    ) -> AppendResult:
+        """Delete rows by key (from a bag: by whole row); arguments and errors as for `append`."""
+        return self._submit_one("delete", table, rows, on_reject, idempotency_key)
+
+    @contextmanager
+    def transaction(
+        self,
+        source: str | None = None,
+        position: Any = None,
+        *,
+        on_reject: str = "keep",
+        idempotency_key: str | None = None,
+    ) -> Iterator[Transaction]:
+        """Collect several changes, and a source's position, into one commit at the end of the block."""
+        transaction = Transaction(self)
+        yield transaction
+        transaction.results = tuple(
+            self._submit(transaction.calls, on_reject, idempotency_key, source=source, position=position)
+        )
+
+    def position(self, source: str) -> Any:
+        """Return the last committed position of a source, or None."""
+        return self._intake.position(source)
+
+    def _submit_one(
+        self, kind: str, relation: str, rows: Rows, on_reject: str, idempotency_key: str | None
+    ) -> AppendResult:
+        return self._submit([self._call(kind, relation, rows)], on_reject, idempotency_key)[0]
+
+    def _call(self, kind: str, relation: str, rows: Rows) -> Call:
+        decl = self._declared(kind, relation)
+        schema, model = decl.schema, decl.model
+        if kind == "delete" and isinstance(decl, TableDecl) and decl.key is not None:
+            schema, model, rows = schema.select(decl.key), None, only_columns(rows, decl.key)
+        return Call(kind, decl.name, validate(schema, rows, model=model))
+
+    def _declared(self, kind: str, relation: str) -> StreamDecl | TableDecl:
+        wanted = StreamDecl if kind == "append" else TableDecl
+        decl = self._decls.get(relation.lower())
+        if isinstance(decl, wanted):
+            return decl
+        label = "stream" if kind == "append" else "table"
+        if decl is not None:
+            verb = "upsert" if kind == "append" else "append"
+            raise UnknownName(f"{relation!r} is not a {label}", where=relation, hint=f"use {verb} for it")
+        raise UnknownName.of(label, relation, (d.name for d in self._decls.values() if isinstance(d, wanted)))
+
+    def _submit(
+        self, calls: Sequence[Call], on_reject: str, idempotency_key: str | None, **source: Any
+    ) -> list[AppendResult]:
+        self._check_open()
+        if self._stepper.pending_rows > PENDING_ROWS_MAX:
+            raise Busy(
+                f"{self._stepper.pending_rows:,} rows wait to be computed",
+                expected=f"at most {PENDING_ROWS_MAX:,}",
+                hint="send again a little later, or call advance()",
+            )
+        return self._intake.submit(calls, on_reject=on_reject, idempotency_key=idempotency_key, **source)
+
+    # --- versions ---------------------------------------------------------------------------------
+
+    def advance(self) -> Version:
+        """Return the version once everything committed before the call is in every view."""
+        self._check_open()
+        return self._stepper.advance()
+
+    def wait_for(self, commit: int, timeout_s: float | None = 10.0) -> Version:
+        """Block until `commit` is in a published version or the time is up; return the version then."""
+        self._check_open()
+        return self._stepper.wait_for(commit, timeout_s)
+
     @property
-    def version(self) -> Version: ...
+    def version(self) -> Version:
+        """The published version."""
+        return self._stepper.version
+
     @property
-    def freshness(self) -> Freshness: ...
+    def freshness(self) -> Freshness:
+        """How much is committed but not in the published version."""
+        return self._stepper.freshness
 
-    # --- reading -----------------------------------------------------------------------------------------------
-    def query(self, sql: str, params: Sequence[Any] = ()) -> pa.Table: ...
-    def answer(self, sql: str, params: Sequence[Any] = (), *, limits: Any = None) -> Answer: ...
-    def read(self, view: str) -> Answer: ...
-    def changes(self, view: str, since: int | Version | None = None, *, follow: bool = False) -> Iterator[pa.Table]: ...
-    def snapshot(self, view: str) -> tuple[Version, pa.Table]: ...
-    def explain(self, view: str) -> Any: ...
+    # --- reading ----------------------------------------------------------------------------------
 
-    # --- definitions -------------------------------------------------------------------------------------------
-    def create_view(self, name: str, sql: str) -> None: ...
-    def replace_view(self, name: str, sql: str) -> None: ...
-    def drop_view(self, name: str) -> None: ...
-    def relations(self) -> list[RelationInfo]: ...
-    def relation(self, name: str) -> RelationInfo: ...
+    def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> pa.Table:
+        """Answer one SELECT over views, tables, streams and side tables, all at one version."""
+        return self.answer(sql, params).table
 
-    # --- outlets and life --------------------------------------------------------------------------------------
-    def attach(self, outlet: Outlet) -> Callable[[], None]: ...
-    def stats(self) -> dict[str, Any]: ...
-    def close(self) -> None: ...
-    def __enter__(self) -> Run: ...
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def answer(
+        self,
+        sql: str,
+        params: Sequence[Any] | Mapping[str, Any] = (),
+        *,
+        limits: QueryLimits | None = None,
+        kinds: Sequence[str] = ("view", "table", "stream", "side"),
+    ) -> Answer:
+        """Answer one SELECT, with version and freshness.
+
+        Args:
+            sql: DuckDB SQL, read-only.
+            params: values for `?` or `$name`.
+            limits: time, memory and rows; None: the defaults.
+            kinds: which kinds of relations may be read.
+
+        Raises:
+            SqlError, UnknownName, ViewInError, QueryStopped.
+        """
+        self._check_open()
+        schemas = {info.name: info.schema for info in self._infos() if info.kind in kinds}
+        lowered = {name.lower(): name for name in schemas}
+        named = [lowered[name] for name in relations_of(sql) if name in lowered]
+        version, freshness, tables = self._tables(named)
+        table, schema = self._reader.run(sql, params, tables, schemas, limits or QueryLimits())
+        return Answer(table, schema, version, freshness)
+
+    def read(self, view: str) -> Answer:
+        """Return all rows of one view, table or side table, in the order that its SQL names, if any."""
+        info = self.relation(view)
+        plan = self._plans.get(info.name.lower())
+        order = f" ORDER BY {order_sql(plan)}" if plan and plan.order else ""
+        return self.answer(f'SELECT * FROM "{info.name}"{order}', limits=QueryLimits.unbounded())
+
+    def snapshot(self, view: str) -> tuple[Version, pa.Table]:
+        """Return the version and all rows of a view, table or side table, in no order."""
+        version, _, tables = self._tables([self.relation(view).name])
+        return version, next(iter(tables.values()))
+
+    def _tables(self, names: Sequence[str]) -> tuple[Version, Freshness, dict[str, pa.Table]]:
+        tables: dict[str, pa.Table] = {}
+        with self._stepper.gate:
+            version, freshness = self._stepper.version, self._stepper.freshness
+            for name in names:
+                if not self._is_stream(name):
+                    tables[name] = self._engine.snapshot(self._engine_name(name))
+        for name in names:
+            if self._is_stream(name):
+                tables[name] = self._stream_rows(name, version.commit)
+        return version, freshness, tables
+
+    def _is_stream(self, name: str) -> bool:
+        info = self._bases.get(name.lower())
+        return info is not None and info.kind == "stream"
+
+    def _engine_name(self, name: str) -> str:
+        lowered = name.lower()
+        if lowered in self._bases:
+            return KEPT_PREFIX + lowered
+        error = self._engine.view_error(lowered)
+        if error is not None:
+            raise ViewInError(error, where=name, hint="remove the row that causes it, or replace the view")
+        return lowered
+
+    def _stream_rows(self, name: str, commit: int) -> pa.Table:
+        schema = self._bases[name.lower()].schema.arrow
+        batches = [change.rows for change in self._log.history(name.lower(), upto_commit=commit)]
+        return pa.Table.from_batches(batches, schema=schema)
+
+    def changes(
+        self, view: str, since: int | Version | None = None, *, follow: bool = False
+    ) -> Iterator[pa.Table]:
+        """Yield Arrow tables with the view's columns, `_weight` and `_version`.
+
+        Args:
+            view: a view or a table.
+            since: the version that the caller has; None begins with all rows of the present version.
+            follow: wait for more instead of ending at the present.
+
+        Raises:
+            VersionGone: changes right after `since` are no longer kept.
+        """
+        name = self._engine_name(self.relation(view).name)
+        if since is None:
+            version, rows = self.snapshot(view)
+            seen = version.number
+            yield with_version(Change.inserts(as_batch(rows)), seen)
+        else:
+            seen = int(since)
+        while True:
+            latest, tables = self._feed.since(name, seen)
+            yield from tables
+            seen = max(seen, latest)
+            if not follow or self._closed:
+                return
+            self._feed.wait_beyond(seen, timeout_s=1.0)
+
+    def explain(self, view: str) -> Any:
+        """Return the view's operators: rule, state, cost."""
+        name = self._engine_name(self.relation(view).name)
+        with self._stepper.gate:
+            return self._engine.explain(name)
+
+    # --- definitions ------------------------------------------------------------------------------
+
+    def create_view(self, name: str, sql: str) -> None:
+        """Add a view computed over all history; it stays with the data folder.
+
+        Raises:
+            DeclarationError: the name is taken.
+            SqlError: the SQL does not plan.
+        """
+        if name.lower() in self._plans or name.lower() in self._bases:
+            raise DeclarationError("the name is taken", where=name, hint="use replace_view, or another name")
+        with self._stepper.gate:
+            self._add_view(name, sql, self._history_upto(self._stepper.version.commit))
+            self._remember(name, sql)
+
+    def replace_view(self, name: str, sql: str) -> None:
+        """Give a view a new definition over all history; readers see the old or the new one, never a mixture."""
+        old = self._plan_of(name)
+        with self._stepper.gate:
+            plan = self._planned(old.name, sql)
+            history = self._history_upto(self._stepper.version.commit)
+            changes = self._engine.replace_view(plan, history)
+            self._plans[old.name.lower()] = plan
+            self._remember(old.name, sql)
+            self._stepper.publish(changes)
+
+    def drop_view(self, name: str) -> None:
+        """Remove a view that `create_view` made.
+
+        Raises:
+            DeclarationError: other views read it, or the app declares it.
+        """
+        plan = self._plan_of(name)
+        if plan.name not in self._created:
+            raise DeclarationError(
+                "the app declares this view", where=name, hint="remove it from the declarations"
+            )
+        with self._stepper.gate:
+            self._drop(plan.name)
+            self._declare()
+
+    def _remember(self, name: str, sql: str) -> None:
+        self._created[name] = sql
+        self._declare()
+
+    def _drop(self, name: str) -> None:
+        self._engine.drop_view(name.lower())
+        del self._plans[name.lower()]
+        self._created.pop(name, None)
+
+    def _plan_of(self, name: str) -> ViewPlan:
+        plan = self._plans.get(name.lower())
+        if plan is None:
+            raise UnknownName.of("view", name, (plan.name for plan in self._plans.values()))
+        return plan
+
+    def _planned(self, name: str, sql: str) -> ViewPlan:
+        catalog = {info.name.lower(): info.schema for info in self._bases.values()}
+        catalog |= {key: plan.schema for key, plan in self._plans.items()}
+        event_times = {
+            name: decl.event_time
+            for name, decl in self._decls.items()
+            if isinstance(decl, StreamDecl) and decl.event_time
+        }
+        return plan_view(name, sql, catalog, event_times=event_times)
+
+    def _add_view(self, name: str, sql: str, history: Callable[[str], Iterator[Change]]) -> None:
+        plan = self._planned(name, sql)
+        self._engine.add_view(plan, history)
+        self._plans[name.lower()] = plan
+
+    def relations(self) -> list[RelationInfo]:
+        """Return every readable name: streams, tables, side tables and views, with counts and errors."""
+        with self._stepper.gate:
+            return [self._counted(info) for info in self._infos()]
+
+    def relation(self, name: str) -> RelationInfo:
+        """Return one readable name.
+
+        Raises:
+            UnknownName: with a *did you mean*.
+        """
+        infos = {info.name.lower(): info for info in self._infos()}
+        if name.lower() not in infos:
+            raise UnknownName.of("view", name, (info.name for info in infos.values()))
+        return infos[name.lower()]
+
+    def _infos(self) -> list[RelationInfo]:
+        views = [
+            RelationInfo(plan.name, "view", plan.schema, sql=plan.sql, key=plan.unique_key)
+            for plan in self._plans.values()
+        ]
+        return [*self._bases.values(), *views]
+
+    def _counted(self, info: RelationInfo) -> RelationInfo:
+        if info.kind == "stream":
+            return info
+        lowered = info.name.lower()
+        name = KEPT_PREFIX + lowered if lowered in self._bases else lowered
+        return replace(info, rows=self._engine.rows(name), error=self._engine.view_error(name))
+
+    # --- outlets and life -------------------------------------------------------------------------
+
+    def attach(self, outlet: Outlet) -> Callable[[], None]:
+        """Call `outlet.publish` after every version; return a function that ends it."""
+        self._stepper.outlets.append(outlet)
+        return lambda: self._stepper.outlets.remove(outlet)
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters for operators: steps, rows, log, doors."""
+        steps = self._stepper.stats
+        return {
+            "version": self.version.number,
+            "commit": self._log.last_commit,
+            "pending_rows": self._stepper.pending_rows,
+            "steps": steps.steps,
+            "step_rows": steps.rows,
+            "step_busy_s": steps.busy_s,
+            "last_step_s": steps.last_step_s,
+            "step_buckets": dict(steps.steps_by_bucket),
+            "log": self._log.stats(),
+            "intake": self._intake.stats(),
+        }
+
+    def close(self) -> None:
+        """Stop stepping and release the folder; what was acknowledged is on disk. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._stepper.close()
+        self._feed.wake()
+        self._reader.close()
+        self._log.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed("the run is closed", where=self.app.name, hint="open the app again")
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
-def open_run(app: App, path: Path | None, *, auto: bool = False) -> Run: ...
+def order_sql(plan: ViewPlan) -> str:
+    """Return the ORDER BY list that a view's outermost SQL names."""
+    return ", ".join(
+        f'"{key.column}" {"DESC" if key.descending else "ASC"} NULLS {"FIRST" if key.nulls_first else "LAST"}'
+        for key in plan.order
+    )
+
+
+def only_columns(rows: Rows, names: Sequence[str]) -> Rows:
+    """Return the rows with those columns only, so that a delete may be given whole rows or just keys."""
+    if hasattr(rows, "__arrow_c_stream__"):
+        table = pa.table(rows)
+        return table.select([name for name in names if name in table.column_names])
+    kept = []
+    for row in rows:
+        values = row.model_dump() if hasattr(row, "model_dump") else row
+        is_mapping = isinstance(values, Mapping)
+        kept.append({k: v for k, v in values.items() if k in names} if is_mapping else values)
+    return kept
+
+
+def open_run(
+    app: App, path: Path | None, *, auto: bool = False, clock: Callable[[], datetime] | None = None
+) -> Run:
+    """Open an app on a data folder, or in memory with None; see `App.open`."""
+    return Run(app, path, auto=auto, clock=clock)

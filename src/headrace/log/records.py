@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -54,3 +55,17 @@ class Declared:
 
 
 Record = Commit | Step | Declared
+
+
+def rows_of(commit: Commit) -> int:
+    """Return the number of changed rows in a commit."""
+    return sum(len(change) for change in commit.changes.values())
+
+
+def merged(commits: Iterable[Commit]) -> dict[str, Change]:
+    """Return the sum of the commits' changes per relation, in commit order."""
+    parts: dict[str, list[Change]] = {}
+    for commit in commits:
+        for relation, change in commit.changes.items():
+            parts.setdefault(relation, []).append(change)
+    return {relation: Change.concat(changes) for relation, changes in parts.items()}

@@ -1,0 +1,76 @@
+"""Recovery by replay: the log from its start, in large steps, to the last recorded version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from headrace.change import Change
+from headrace.log.log import Log
+from headrace.log.records import Commit, Record, Step, merged, rows_of
+from headrace.results import Version
+
+REPLAY_ROWS_MAX = 200_000
+"""Rows that one step takes while the log is replayed."""
+
+
+class Steps(Protocol):
+    """What replay needs of the engine."""
+
+    def step(self, changes: dict[str, Change], clock: datetime, watermarks: dict[str, datetime]) -> object:
+        """Run the circuit once."""
+
+
+@dataclass(slots=True)
+class Replay:
+    """One pass over the log.
+
+    Attributes:
+        version: the last recorded version, once `run` has returned.
+        declared: the last declarations in the log, or None in an empty one.
+        waiting: commits that no recorded version contains, in order.
+    """
+
+    log: Log
+    engine: Steps
+    decide: Callable[[Record], None]
+    """Rebuilds the door's memory (ids, keys, watermarks) from a record."""
+    redeclare: Callable[[dict[str, Any], int], None]
+    """Called with declarations found in the log and the commit up to which the engine has been fed."""
+    version: Version = field(default_factory=lambda: Version(0))
+    declared: dict[str, Any] | None = None
+    waiting: list[Commit] = field(default_factory=list)
+    _covered: list[Commit] = field(default_factory=list)
+    _rows: int = 0
+
+    def run(self) -> None:
+        """Replay everything; commits after the last recorded version are left in `waiting`."""
+        for record in self.log.records():
+            self.decide(record)
+            if isinstance(record, Commit):
+                self.waiting.append(record)
+            elif isinstance(record, Step):
+                self._cover(record)
+            else:
+                self._flush()
+                self.declared = record.declarations
+                self.redeclare(record.declarations, self.version.commit)
+        self._flush()
+
+    def _cover(self, step: Step) -> None:
+        self.version = Version(step.version, step.last_commit, step.clock, step.watermarks)
+        reached = [commit for commit in self.waiting if commit.number <= step.last_commit]
+        self.waiting = self.waiting[len(reached) :]
+        self._covered += reached
+        self._rows += sum(rows_of(commit) for commit in reached)
+        if self._rows >= REPLAY_ROWS_MAX:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._covered:
+            clock = self.version.clock or self._covered[-1].clock
+            self.engine.step(merged(self._covered), clock, self.version.watermarks)
+        self._covered = []
+        self._rows = 0

@@ -1,0 +1,252 @@
+"""Steps: durable commits in, one published version out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from headrace.change import Change
+from headrace.errors import Closed, StorageError
+from headrace.fairlock import FairLock
+from headrace.feed import Feed
+from headrace.log.records import Commit, Record, Step, merged, rows_of
+from headrace.results import Freshness, Version
+
+if TYPE_CHECKING:
+    from headrace.engine.engine import Engine
+    from headrace.log.log import Log, Ticket
+
+logger = logging.getLogger("headrace")
+
+STEP_ROWS_MAX = 50_000
+"""Rows that one step takes at most; a commit is never cut."""
+RETRY_S = 1.0
+"""Pause before a step's record is offered to a troubled log again."""
+IDLE_TICK_S = 1.0
+"""How often a silent run looks at the clock."""
+
+
+class Outlet(Protocol):
+    """Where views meet the outside: called after each version, in order, on the step thread; returns at once."""
+
+    def publish(self, version: Version, changes: Mapping[str, Change]) -> None:
+        """Take the consolidated changes of every view that changed in this version."""
+
+
+@dataclass(slots=True)
+class StepStats:
+    """Counters since the run was opened."""
+
+    steps: int = 0
+    rows: int = 0
+    busy_s: float = 0.0
+    last_step_s: float = 0.0
+    steps_by_bucket: dict[float, int] = field(default_factory=dict)
+
+    BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, float("inf"))
+
+    def add(self, rows: int, took_s: float) -> None:
+        """Count one step of `rows` input rows that took `took_s` seconds."""
+        self.steps += 1
+        self.rows += rows
+        self.busy_s += took_s
+        self.last_step_s = took_s
+        bucket = next(limit for limit in self.BUCKETS_S if took_s <= limit)
+        self.steps_by_bucket[bucket] = self.steps_by_bucket.get(bucket, 0) + 1
+
+
+class Stepper:
+    """Takes durable commits in order, runs the engine once for a handful of them and publishes a version.
+
+    Args:
+        engine: the circuit; touched only under `gate`.
+        log: where the step is recorded before anybody sees its version.
+        feed: the recent changes.
+        clock: the engine's clock, UTC.
+        auto: step in a thread of its own as soon as something is committed.
+    """
+
+    def __init__(
+        self, engine: Engine, log: Log, feed: Feed, clock: Callable[[], datetime], *, auto: bool
+    ) -> None:
+        self.gate = FairLock()
+        self.version = Version(0)
+        self.stats = StepStats()
+        self.outlets: list[Outlet] = []
+        self._engine = engine
+        self._log = log
+        self._feed = feed
+        self._clock = clock
+        self._moved = threading.Condition()
+        self._pending: deque[tuple[Commit, float]] = deque()
+        self._pending_rows = 0
+        self._oldest: float | None = None
+        self._waiting_commits = 0
+        self._closing = False
+        self._failure: BaseException | None = None
+        self._thread = (
+            threading.Thread(target=self._loop, name="headrace-step", daemon=True) if auto else None
+        )
+
+    def start(self, version: Version) -> None:
+        """Begin at a recovered version."""
+        self.version = version
+        self._feed.start_at(version.number)
+        if self._thread is not None:
+            self._thread.start()
+
+    def on_durable(self, record: Record) -> None:
+        """Take a record that the log has made durable; commits queue up for the next step."""
+        if not isinstance(record, Commit):
+            return
+        with self._moved:
+            now = time.monotonic()
+            if self._oldest is None:
+                self._oldest = now
+            self._pending.append((record, now))
+            self._pending_rows += rows_of(record)
+            self._waiting_commits += 1
+            self._moved.notify_all()
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows that are durable but in no version yet."""
+        return self._pending_rows
+
+    @property
+    def freshness(self) -> Freshness:
+        """Age and number of the commits that are in no published version."""
+        with self._moved:
+            if self._oldest is None:
+                return Freshness(0.0, 0)
+            return Freshness((time.monotonic() - self._oldest) * 1000.0, self._waiting_commits)
+
+    def advance(self) -> Version:
+        """Return once everything that was durable at the call is in a published version."""
+        with self._moved:
+            target = self._pending[-1][0].number if self._pending else self.version.commit
+            if not self._waiting_commits:
+                return self.version
+            if not self._pending:
+                target = self.version.commit + 1
+        if self._thread is not None:
+            return self.wait_for(target, None)
+        while self.version.commit < target and self.step() is not None:
+            pass
+        return self.version
+
+    def wait_for(self, commit: int, timeout_s: float | None) -> Version:
+        """Block until `commit` is in a published version or the time is up; return the version then."""
+        with self._moved:
+            self._moved.wait_for(
+                lambda: self.version.commit >= commit or self._closing or self._failure is not None, timeout_s
+            )
+            if self._failure is not None:
+                raise self._failure
+            if self._closing and self.version.commit < commit:
+                raise Closed("the run was closed before the commit was computed", where=f"commit {commit}")
+            return self.version
+
+    def step(self) -> Version | None:
+        """Run one step over what waits, up to `STEP_ROWS_MAX` rows; None when nothing waits."""
+        with self.gate:
+            commits = self._take()
+            if not commits:
+                return None
+            return self._run(commits)
+
+    def publish(self, changes: Mapping[str, Change]) -> Version:
+        """Publish a version that no commit caused, as after a changed definition. Call under `gate`."""
+        now = self.version
+        version = Version(now.number + 1, now.commit, self._clock(), dict(now.watermarks))
+        self._wait_recorded(self._log.append(step_record(version)), version)
+        self._show(version, changes)
+        return version
+
+    def close(self) -> None:
+        """Stop the step thread; what waits stays in the log and is computed at the next opening."""
+        with self._moved:
+            self._closing = True
+            self._moved.notify_all()
+        if self._thread is not None and self._thread.ident is not None:
+            self._thread.join()
+
+    def _take(self) -> list[Commit]:
+        taken: list[Commit] = []
+        rows = 0
+        with self._moved:
+            while self._pending:
+                size = rows_of(self._pending[0][0])
+                if taken and rows + size > STEP_ROWS_MAX:
+                    break
+                taken.append(self._pending.popleft()[0])
+                rows += size
+            self._pending_rows -= rows
+        return taken
+
+    def _run(self, commits: list[Commit]) -> Version:
+        began = time.perf_counter()
+        watermarks = dict(self.version.watermarks)
+        for commit in commits:
+            watermarks.update(commit.watermarks)
+        changes = merged(commits)
+        version = Version(self.version.number + 1, commits[-1].number, self._clock(), watermarks)
+        recorded = self._log.append(step_record(version))
+        output = self._engine.step(changes, self._clock(), watermarks)
+        self._wait_recorded(recorded, version)
+        self._show(version, output.changes)
+        self.stats.add(sum(len(change) for change in changes.values()), time.perf_counter() - began)
+        return version
+
+    def _wait_recorded(self, recorded: Ticket, version: Version) -> None:
+        """Hold the version back until the log has its record, however long the disk is in trouble."""
+        while True:
+            try:
+                recorded.wait()
+                return
+            except StorageError as error:
+                logger.error("version %d waits for the log: %s", version.number, error)
+                with self._moved:
+                    if self._moved.wait_for(lambda: self._closing, RETRY_S):
+                        raise
+                recorded = self._log.append(step_record(version))
+
+    def _show(self, version: Version, changes: Mapping[str, Change]) -> None:
+        self._feed.push(version.number, changes)
+        with self._moved:
+            self.version = version
+            self._waiting_commits = len(self._pending)
+            self._oldest = self._pending[0][1] if self._pending else None
+            self._moved.notify_all()
+        for outlet in tuple(self.outlets):
+            try:
+                outlet.publish(version, changes)
+            except Exception:
+                logger.exception("an outlet failed at version %d; the views go on", version.number)
+
+    def _loop(self) -> None:
+        try:
+            while True:
+                with self._moved:
+                    self._moved.wait_for(lambda: self._pending or self._closing, IDLE_TICK_S)
+                    if self._closing:
+                        return
+                if self._pending:
+                    self.step()
+        except BaseException as error:
+            logger.exception("the step loop stopped; appends stay durable, views stand still")
+            with self._moved:
+                self._failure = error
+                self._moved.notify_all()
+
+
+def step_record(version: Version) -> Step:
+    """Return what the log keeps of a version."""
+    assert version.clock is not None
+    return Step(version.number, version.commit, version.clock, dict(version.watermarks))
