@@ -210,9 +210,7 @@ class Run:
         if new == old:
             return
         raise DeclarationsChanged(
-            f"the {kind} is no longer declared"
-            if gone
-            else f"the {kind} is declared differently from what is stored",
+            f"the {kind} is no longer declared" if new is None else f"the {kind} is declared differently",
             where=name,
             expected=f"the declaration that the folder was written with: {old}",
             hint="restore the declaration, or start in a new folder; stored columns cannot change yet",
@@ -464,7 +462,7 @@ class Run:
             self._remember(name, sql)
 
     def replace_view(self, name: str, sql: str) -> None:
-        """Give a view a new definition over all history; readers see the old or the new one, never a mixture."""
+        """Give a view a new definition over all history; readers see the old or the new, never a mixture."""
         old = self._plan_of(name)
         with self._stepper.gate:
             plan = self._planned(old.name, sql)

@@ -33,7 +33,7 @@ IDLE_TICK_S = 1.0
 
 
 class Outlet(Protocol):
-    """Where views meet the outside: called after each version, in order, on the step thread; returns at once."""
+    """Where views meet the outside: called after each version, in order; must return at once."""
 
     def publish(self, version: Version, changes: Mapping[str, Change]) -> None:
         """Take the consolidated changes of every view that changed in this version."""
