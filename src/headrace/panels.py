@@ -1,0 +1,504 @@
+"""The panels of a dashboard: what they show, declared over views, in Python or YAML.
+
+    tile    one number, large, with its rate, its change and a curve
+    line    numbers over time or over another column, one line per column or per series
+    area    the same, filled, stacked where there are several
+    bar     numbers by category (longest first) or by time
+    table   rows
+    heat    a strip of coloured cells per category, over time
+    funnel  steps and what share of each goes on to the next
+    text    words
+
+A panel reads one view; `where`, `order`, `limit` and `window` narrow it. Everything else is the view's SQL.
+Columns are named as the view names them. `headrace.panel_words` explains the small texts (`format`, …).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from headrace.errors import DeclarationError
+from headrace.panel_words import (
+    parse_duration_ms,
+    parse_format,
+    parse_order,
+    parse_thresholds,
+    parse_where,
+)
+
+
+def _must_parse(parser: Any) -> AfterValidator:
+    def parsed(value: Any) -> Any:
+        parser(value)
+        return value
+
+    return AfterValidator(parsed)
+
+
+FormatText = Annotated[str, _must_parse(parse_format)]
+WhereText = Annotated[str, _must_parse(parse_where)]
+OrderText = Annotated[str, _must_parse(parse_order)]
+DurationText = Annotated[str, _must_parse(parse_duration_ms)]
+Thresholds = Annotated[dict[str, float | str], _must_parse(parse_thresholds)]
+ColumnName = Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One column that a panel reads: the field that names it, and whether it must be a number."""
+
+    field: str
+    view: str
+    column: str
+    numeric: bool = False
+
+
+class Part(BaseModel):
+    """Base of everything that stands inside a panel: no unknown fields, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Curve(Part):
+    """The small curve behind a tile's number.
+
+    Attributes:
+        view: the view with the points, such as one row per minute.
+        x: its time column.
+        y: its number.
+        window: how far back from the newest point, as in `1h`; None: everything the view holds.
+        where: a filter.
+    """
+
+    view: str
+    x: ColumnName
+    y: ColumnName
+    window: DurationText | None = None
+    where: WhereText | None = None
+
+
+class Fact(Part):
+    """A second, small number on a tile, with its label.
+
+    Attributes:
+        value: the column.
+        label: what it is called; None: the column's name.
+        format: how it is shown.
+        view: another view than the tile's, read at its first row.
+    """
+
+    value: ColumnName
+    label: str | None = None
+    format: FormatText | None = None
+    view: str | None = None
+
+
+class Cell(Part):
+    """One column of a table panel.
+
+    Attributes:
+        column: the view's column.
+        title: its heading; None: the column's name.
+        format: how it is shown.
+        bar: draw the number's share of the largest one behind it.
+        thresholds: levels by value.
+        levels: levels by text, as in `{"ERROR": "bad"}`.
+        grow: give this column the spare width (long texts).
+    """
+
+    column: ColumnName
+    title: str | None = None
+    format: FormatText | None = None
+    bar: bool = False
+    thresholds: Thresholds = {}
+    levels: dict[str, Literal["good", "warn", "bad"]] = {}
+    grow: bool = False
+
+
+class FunnelStep(Part):
+    """One step of a funnel that stands in one row: its column and its label (None: the column's name)."""
+
+    column: ColumnName
+    label: str | None = None
+
+
+_PARTS: dict[str, type[BaseModel]] = {"curve": Curve, "facts": Fact, "columns": Cell, "steps": FunnelStep}
+
+
+class Panel(BaseModel):
+    """What all panels have in common.
+
+    Attributes:
+        type: which panel it is.
+        title: the heading; empty: the view's name.
+        help: the definition of what is shown, one or two sentences; shown on request.
+        width: in columns of the dashboard's grid.
+        height: in rows of the grid.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    default_size: ClassVar[tuple[int, int]] = (3, 2)
+
+    type: str
+    title: str = ""
+    help: str = ""
+    width: int | None = Field(default=None, ge=1, le=24)
+    height: int | None = Field(default=None, ge=1, le=24)
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise declaration_error(error, type(self), _label(type(self), fields)) from None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width in columns and height in rows, as declared or as the panel's type has it."""
+        width, height = self.default_size
+        return self.width or width, self.height or height
+
+    def uses(self) -> Iterator[Use]:
+        """Name every column that the panel reads."""
+        return iter(())
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that the panel reads, each once; the first is the one it is about."""
+        return tuple(dict.fromkeys(use.view for use in self.uses()))
+
+    def label(self) -> str:
+        """Return how messages call this panel."""
+        return _label(type(self), {"title": self.title, "view": getattr(self, "view", "")})
+
+
+class ViewPanel(Panel):
+    """A panel over a view.
+
+    Attributes:
+        view: the view it reads.
+        where: comparisons joined by AND, as in `level = 'ERROR' AND requests > 100`.
+        order: as in `revenue DESC, sku`.
+        limit: at most so many rows, after the order.
+        window: how far back from the newest time (`x`), as in `30m`.
+        format: how its numbers are shown, as in `money GBP`.
+        thresholds: levels by value, as in `{"warn": 70, "bad": 90}` or `{"bad": "< 0.01"}`.
+    """
+
+    view: Annotated[str, Field(min_length=1)]
+    where: WhereText | None = None
+    order: OrderText | None = None
+    limit: int | None = Field(default=None, ge=1, le=10_000)
+    window: DurationText | None = None
+    format: FormatText | None = None
+    thresholds: Thresholds = {}
+
+    def uses(self) -> Iterator[Use]:
+        """Name every column that the panel reads."""
+        for condition in parse_where(self.where) if self.where else ():
+            yield Use("where", self.view, condition.column)
+        for ordering in parse_order(self.order) if self.order else ():
+            yield Use("order", self.view, ordering.column)
+        if self.format and (column := parse_format(self.format).currency_column):
+            yield Use("format", self.view, column)
+        for field, column, numeric in self._columns():
+            yield Use(field, self.view, column, numeric)
+
+    def _columns(self) -> Iterator[tuple[str, str, bool]]:
+        """Name the panel's own columns: field, column, whether it must be a number."""
+        return iter(())
+
+
+class Tile(ViewPanel):
+    """One value, large: the first row of the view (after `where` and `order`).
+
+    Attributes:
+        value: the column.
+        rate: show how fast the value grows, per second, minute or hour, as seen on the page's last minute.
+        compare: a column with an earlier value of the same kind; the change since then is shown in percent.
+        good: whether more or less is better, for the colour of the change; None: no colour.
+        curve: a small curve behind the number.
+        facts: further small numbers.
+    """
+
+    default_size: ClassVar[tuple[int, int]] = (3, 2)
+    type: Literal["tile"] = "tile"
+    value: ColumnName
+    rate: Literal["second", "minute", "hour"] | None = None
+    compare: ColumnName | None = None
+    good: Literal["more", "less"] | None = None
+    curve: Curve | None = None
+    facts: Sequence[Fact] = ()
+
+    def _columns(self) -> Iterator[tuple[str, str, bool]]:
+        yield "value", self.value, self.rate is not None or self.compare is not None
+        if self.compare:
+            yield "compare", self.compare, True
+        for number, fact in enumerate(self.facts):
+            if fact.view is None:
+                yield f"facts.{number}.value", fact.value, False
+
+    def uses(self) -> Iterator[Use]:
+        """Name every column that the panel reads, those of the curve and of the facts too."""
+        yield from super().uses()
+        if self.curve:
+            yield Use("curve.x", self.curve.view, self.curve.x)
+            yield Use("curve.y", self.curve.view, self.curve.y, numeric=True)
+            for condition in parse_where(self.curve.where) if self.curve.where else ():
+                yield Use("curve.where", self.curve.view, condition.column)
+        for number, fact in enumerate(self.facts):
+            if fact.view is not None:
+                yield Use(f"facts.{number}.value", fact.view, fact.value)
+
+
+class _Plot(ViewPanel):
+    """A chart with axes.
+
+    Attributes:
+        x: the column along the bottom, mostly a time.
+        y: a number, or several, each a line of its own.
+        series: a column whose values split the rows into series (with one `y`).
+        labels: what columns are called in the legend.
+        zero: whether the value axis starts at zero.
+        legend: whether the series are named.
+    """
+
+    default_size: ClassVar[tuple[int, int]] = (4, 3)
+    x: ColumnName
+    y: ColumnName | Sequence[ColumnName]
+    series: ColumnName | None = None
+    labels: dict[str, str] = {}
+    zero: bool = True
+    legend: bool = True
+
+    @property
+    def ys(self) -> tuple[str, ...]:
+        """The value columns."""
+        return (self.y,) if isinstance(self.y, str) else tuple(self.y)
+
+    @model_validator(mode="after")
+    def _one_way_to_split(self) -> _Plot:
+        if not self.ys:
+            raise ValueError("y names no column")
+        if self.series and len(self.ys) > 1:
+            raise ValueError("a chart splits by series or by several y, not by both; drop one")
+        return self
+
+    def _columns(self) -> Iterator[tuple[str, str, bool]]:
+        yield "x", self.x, False
+        for column in self.ys:
+            yield "y", column, True
+        if self.series:
+            yield "series", self.series, False
+
+
+class Line(_Plot):
+    """Lines over `x`; thresholds are drawn as rules."""
+
+    type: Literal["line"] = "line"
+
+
+class Area(_Plot):
+    """Filled lines over `x`; `stack` puts the series on top of each other."""
+
+    type: Literal["area"] = "area"
+    stack: bool = True
+
+
+class Bar(_Plot):
+    """Bars: `x` is the category or time, `y` the number.
+
+    Attributes:
+        horizontal: bars lie, with the category to the left; None: lie for categories, stand for times.
+        values: write each bar's number at its end.
+    """
+
+    type: Literal["bar"] = "bar"
+    horizontal: bool | None = None
+    values: bool = True
+
+
+class Table(ViewPanel):
+    """Rows; new and changed ones are marked for a moment.
+
+    Attributes:
+        columns: column names or `Cell`s; empty: all columns.
+    """
+
+    default_size: ClassVar[tuple[int, int]] = (4, 3)
+    type: Literal["table"] = "table"
+    columns: Sequence[ColumnName | Cell] = ()
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The columns, each as a `Cell`."""
+        return tuple(Cell(column=one) if isinstance(one, str) else one for one in self.columns)
+
+    def _columns(self) -> Iterator[tuple[str, str, bool]]:
+        for number, cell in enumerate(self.cells):
+            yield f"columns.{number}", cell.column, cell.bar
+            if cell.format and (column := parse_format(cell.format).currency_column):
+                yield f"columns.{number}.format", column, False
+
+
+class Heat(ViewPanel):
+    """One strip of coloured cells for each `y`, along `x`.
+
+    Attributes:
+        x: the column along the strip, mostly a time bucket.
+        y: the column that names the strips.
+        value: the number that is coloured.
+        domain: the values of the palest and the strongest colour; None: what the data spans.
+        values: write the newest value at the end of each strip (in every cell where `x` is no time).
+    """
+
+    default_size: ClassVar[tuple[int, int]] = (4, 3)
+    type: Literal["heat"] = "heat"
+    x: ColumnName
+    y: ColumnName
+    value: ColumnName
+    domain: tuple[float, float] | None = None
+    values: bool = True
+
+    def _columns(self) -> Iterator[tuple[str, str, bool]]:
+        yield "x", self.x, False
+        yield "y", self.y, False
+        yield "value", self.value, True
+
+
+class Funnel(ViewPanel):
+    """Steps, each with its share of the first and of the one before.
+
+    Either `steps` (columns of the view's first row) or `stage` and `value` (one row per step, in `order`).
+    """
+
+    default_size: ClassVar[tuple[int, int]] = (4, 3)
+    type: Literal["funnel"] = "funnel"
+    steps: Sequence[FunnelStep | ColumnName] = ()
+    stage: ColumnName | None = None
+    value: ColumnName | None = None
+
+    @property
+    def parts(self) -> tuple[FunnelStep, ...]:
+        """The steps, each as a `FunnelStep`."""
+        return tuple(FunnelStep(column=one) if isinstance(one, str) else one for one in self.steps)
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> Funnel:
+        rows = self.stage is not None and self.value is not None
+        if bool(self.steps) == rows or (self.stage is None) != (self.value is None):
+            raise ValueError(
+                "a funnel has either steps (columns of one row) or stage and value (a row per step)"
+            )
+        return self
+
+    def _columns(self) -> Iterator[tuple[str, str, bool]]:
+        for number, step in enumerate(self.parts):
+            yield f"steps.{number}", step.column, True
+        if self.stage and self.value:
+            yield "stage", self.stage, False
+            yield "value", self.value, True
+
+
+class Text(Panel):
+    """Words: paragraphs, `- lists`, `## headings`, **bold**, *italic*, `code`, [links](/views/a); no HTML."""
+
+    default_size: ClassVar[tuple[int, int]] = (4, 1)
+    type: Literal["text"] = "text"
+    text: str
+
+
+AnyPanel = Tile | Line | Area | Bar | Table | Heat | Funnel | Text
+PANELS: dict[str, type[Panel]] = {
+    "tile": Tile,
+    "line": Line,
+    "area": Area,
+    "bar": Bar,
+    "table": Table,
+    "heat": Heat,
+    "funnel": Funnel,
+    "text": Text,
+}
+"""Every panel by its `type`."""
+
+
+def build_panel(fields: Any) -> Panel:
+    """Build the panel that a mapping describes (`type` says which).
+
+    Raises:
+        DeclarationError: naming the field and what was expected.
+    """
+    if isinstance(fields, Panel):
+        return fields
+    if not isinstance(fields, dict):
+        raise DeclarationError(
+            "a panel is a mapping with a type", expected=f"type: one of {', '.join(PANELS)}"
+        )
+    kind = fields.get("type")
+    if kind not in PANELS:
+        close = get_close_matches(str(kind), PANELS, n=1, cutoff=0.5)
+        raise DeclarationError(
+            f"there is no panel of type {kind!r}" if kind else "the panel has no type",
+            where="field 'type'",
+            expected=f"one of: {', '.join(PANELS)}",
+            hint=f"did you mean {close[0]!r}?" if close else None,
+        )
+    return PANELS[kind](**{str(name): value for name, value in fields.items()})
+
+
+def declaration_error(error: ValidationError, model: type[BaseModel], label: str) -> DeclarationError:
+    """Turn pydantic's findings into one `DeclarationError` that names the field."""
+    found = error.errors(include_url=False, include_context=False)
+    first = max(found, key=lambda one: (one["type"] == "extra_forbidden", len(one["loc"])))
+    path = [str(step) for step in first["loc"] if not _is_branch(step)]
+    where = f"{label}, field {'.'.join(path)!r}" if path else label
+    inner = _PARTS.get(path[0], model) if len(path) > 1 else model
+    if first["type"] == "extra_forbidden":
+        return _unknown_field(path[-1], inner, where)
+    if first["type"] == "missing":
+        return DeclarationError(f"{path[-1]!r} is missing", where=where, expected=_meaning(inner, path[-1]))
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if first["type"] == "value_error":
+        return DeclarationError(message, where=where)
+    return DeclarationError(
+        f"{first['input']!r:.80} {message}", where=where, expected=_meaning(inner, path[-1])
+    )
+
+
+def _unknown_field(field: str, model: type[BaseModel], where: str) -> DeclarationError:
+    known = [name for name in model.model_fields if name != "type"]
+    close = get_close_matches(field, known, n=1, cutoff=0.6)
+    return DeclarationError(
+        f"there is no field {field!r}",
+        where=where,
+        expected=f"one of: {', '.join(known)}",
+        hint=f"did you mean {close[0]!r}?" if close else None,
+    )
+
+
+def _is_branch(step: Any) -> bool:
+    """Tell whether a step of pydantic's path is the name of a union's branch, not of a field."""
+    return (
+        isinstance(step, str) and not re.fullmatch(r"[a-z][a-z_]*", step) or step in ("str", "float", "int")
+    )
+
+
+def _meaning(model: type[BaseModel], field: str) -> str | None:
+    """Return the line of the docstring of a model, or of what it descends from, that explains a field."""
+    for base in model.__mro__:
+        for line in (base.__doc__ or "").splitlines():
+            if line.strip().startswith(f"{field}: "):
+                return line.strip()
+    return None
+
+
+def _label(model: type[BaseModel], fields: dict[str, Any]) -> str:
+    kind = model.__name__.lower()
+    name = fields.get("title") or fields.get("view")
+    return f"{kind} {str(name)!r}" if name else kind
