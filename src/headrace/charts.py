@@ -1,0 +1,388 @@
+"""From a panel to a Vega-Lite chart: the one place that decides what a chart looks like.
+
+A specification holds no data, no size and no colours of a theme: data stand in the named set `rows`, colours as
+`$accent`, `$bad`, … (`colour` fills them in). So the same specification moves on a page and is printed to PNG.
+
+The rows of a chart have fixed column names whatever the view calls its own; times are milliseconds since 1970 in
+UTC, numbers are numbers, `label` is the exact value as text:
+
+    line, area, bar   x, y, s (series, or the name of the value column), label
+    heat              x, y (strip), v, label
+    funnel            stage, v, label, share (text)
+    curve of a tile   x, y
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.contracts.schema import Schema
+from headrace.panel_words import Format, parse_format, parse_thresholds
+from headrace.panels import Area, Bar, Funnel, Heat, Line, Panel, Tile
+from headrace.themes import Theme, vega_config
+
+Spec = dict[str, Any]
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+SYMBOLS = {"GBP": "£", "USD": "$", "EUR": "€", "JPY": "¥", "CNY": "¥", "INR": "₹", "KRW": "₩", "BRL": "R$"}
+VALUE_WIDTH_PX = 74
+"""Room at the right edge for a bar's number."""
+TIME_LABEL = (
+    "utchours(datum.value) == 0 && utcminutes(datum.value) == 0 && utcseconds(datum.value) == 0"
+    " ? utcFormat(datum.value, utcdate(datum.value) == 1 ? '%b %Y' : '%d %b')"
+    " : utcFormat(datum.value, utcseconds(datum.value) == 0 ? '%H:%M' : '%H:%M:%S')"
+)
+"""A tick of a time axis: a clock of 24 hours in UTC, the day at midnight, the month at its first day."""
+STEP_OF_X: list[Spec] = [
+    {
+        "window": [{"op": "lag", "field": "x", "as": "before"}],
+        "sort": [{"field": "x"}],
+        "groupby": ["lane"],
+    },
+    {
+        "calculate": "datum.before == null || datum.before == datum.x ? null : datum.x - datum.before",
+        "as": "gap",
+    },
+    {"joinaggregate": [{"op": "min", "field": "gap", "as": "step"}]},
+    {"calculate": "datum.x + (isValid(datum.step) ? datum.step : 60000)", "as": "x2"},
+]
+"""Give every row the end of its time bucket: buckets are as wide as the smallest gap between two of one lane."""
+
+
+def spec_of(panel: Panel, schema: Schema) -> Spec | None:
+    """Return the Vega-Lite specification of a panel, or None where it is no chart (tile, table, text).
+
+    Args:
+        panel: a declared panel.
+        schema: the columns of the panel's view.
+    """
+    if isinstance(panel, Line | Area):
+        return _plot(panel, schema)
+    if isinstance(panel, Bar):
+        return _bars(panel, schema)
+    if isinstance(panel, Heat):
+        return _heat(panel, schema)
+    if isinstance(panel, Funnel):
+        return _funnel()
+    return None
+
+
+def curve_spec(panel: Tile) -> Spec | None:
+    """Return the specification of the small curve behind a tile's number, or None."""
+    if panel.curve is None:
+        return None
+    return _frame(
+        mark={
+            "type": "area",
+            "line": {"color": "$accent", "strokeWidth": 1.5},
+            "color": "$accent",
+            "opacity": 0.14,
+        },
+        encoding={
+            "x": {"field": "x", "type": "temporal", "scale": {"type": "utc"}, "axis": None},
+            "y": {
+                "field": "y",
+                "type": "quantitative",
+                "axis": None,
+                "scale": {"zero": False, "nice": False},
+            },
+        },
+    )
+
+
+def colour(spec: Spec, theme: Theme) -> Spec:
+    """Fill in the colours of a theme, and its configuration."""
+    filled: Spec = _fill(copy.deepcopy(spec), theme.tokens())
+    return filled | {"config": vega_config(theme)}
+
+
+def _fill(node: Any, tokens: Mapping[str, str]) -> Any:
+    if isinstance(node, dict):
+        return {key: _fill(value, tokens) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_fill(value, tokens) for value in node]
+    if isinstance(node, str) and node.startswith("$"):
+        return tokens.get(node[1:], node)
+    return node
+
+
+def is_time(kind: pa.DataType) -> bool:
+    """Tell whether a column of that type is a time axis."""
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def _frame(**parts: Any) -> Spec:
+    return {
+        "$schema": SCHEMA,
+        "data": {"name": "rows", "values": []},
+        "autosize": {"type": "fit", "contains": "padding"},
+    } | parts
+
+
+def _plot(panel: Line | Area, schema: Schema) -> Spec:
+    several = panel.series is not None or len(panel.ys) > 1
+    stacked = isinstance(panel, Area) and panel.stack and several
+    encoding: Spec = {"x": _x_axis(schema[panel.x].arrow), "y": _y_axis(panel.format, zero=panel.zero)}
+    encoding["y"]["stack"] = "zero" if stacked else None
+    encoding["tooltip"] = _tooltip(several)
+    if several:
+        encoding["color"] = _series(panel)
+    layers: list[Spec] = [{"mark": _plot_mark(panel, stacked=stacked), "encoding": encoding}]
+    layers += [_rule(rule.level, rule.value) for rule in parse_thresholds(panel.thresholds)]
+    return _frame(layer=layers)
+
+
+def _plot_mark(panel: Line | Area, *, stacked: bool) -> Spec:
+    if isinstance(panel, Line):
+        return {"type": "line", "interpolate": "linear"}
+    if stacked:
+        return {"type": "area", "opacity": 0.85}
+    return {"type": "area", "line": True, "opacity": 0.16}
+
+
+def _x_axis(kind: pa.DataType) -> Spec:
+    if is_time(kind):
+        axis = {"title": None, "tickCount": {"expr": "max(2, floor(width / 90))"}, "labelExpr": TIME_LABEL}
+        return {"field": "x", "type": "temporal", "scale": {"type": "utc"}, "axis": axis}
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return {"field": "x", "type": "quantitative", "axis": {"title": None, "grid": False}}
+    return {"field": "x", "type": "ordinal", "sort": None, "axis": {"title": None, "labelAngle": 0}}
+
+
+def _y_axis(format_text: str | None, *, zero: bool) -> Spec:
+    axis: Spec = {"title": None, "tickCount": {"expr": "max(2, floor(height / 38))"}}
+    label = _axis_label(parse_format(format_text) if format_text else None)
+    return {
+        "field": "y",
+        "type": "quantitative",
+        "scale": {"zero": zero, "nice": True},
+        "axis": axis | {"labelExpr": label},
+    }
+
+
+def _axis_label(shown: Format | None) -> str:
+    """Return the Vega expression that writes a tick: short, with the symbol of its currency or unit."""
+    short = "replace(format(datum.value, '~s'), 'G', 'B')"
+    plain = f"abs(datum.value) >= 10000 ? {short} : format(datum.value, ',~g')"
+    if shown is None or shown.kind in ("number", "integer"):
+        unit = _quoted(
+            f" {shown.unit}" if shown and shown.unit and shown.unit != "%" else (shown and shown.unit) or ""
+        )
+        return f"({plain}) + {unit}"
+    if shown.kind == "money":
+        value = "datum.value / 100" if shown.minor else "datum.value"
+        symbol = SYMBOLS.get(shown.currency or "", f"{shown.currency} " if shown.currency else "")
+        return f"{_quoted(symbol)} + ({plain})".replace("datum.value", f"({value})")
+    if shown.kind == "percent":
+        return "format(datum.value, '~%')"
+    if shown.kind == "bytes":
+        return f"replace({short}, 'B', 'G') + 'B'"
+    if shown.kind == "duration":
+        return f"({plain}) + {_quoted(' ' + (shown.unit or 'ms'))}"
+    return "datum.label"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _tooltip(several: bool) -> list[Spec]:
+    series = [{"field": "s", "type": "nominal", "title": "series"}] if several else []
+    return [{"field": "at", "type": "nominal", "title": "at"}, *series, {"field": "label", "title": "value"}]
+
+
+def _series(panel: Line | Area | Bar) -> Spec:
+    """Colour by series; the value columns keep their declared order, series are in order of their names."""
+    scale: Spec = {}
+    if panel.series is None:
+        scale = {"domain": [panel.labels.get(name, name) for name in panel.ys]}
+    legend: Spec | None = {"title": None, "values": None} if panel.legend else None
+    if legend is not None:
+        legend.pop("values")
+    return {"field": "s", "type": "nominal", "scale": scale, "legend": legend}
+
+
+def _rule(level: str, value: float) -> Spec:
+    return {
+        "mark": {"type": "rule", "color": f"${level}", "strokeDash": [4, 3], "strokeWidth": 1},
+        "data": {"values": [{"limit": value}]},
+        "encoding": {"y": {"field": "limit", "type": "quantitative"}},
+    }
+
+
+def _bars(panel: Bar, schema: Schema) -> Spec:
+    over_time = is_time(schema[panel.x].arrow)
+    lying = panel.horizontal if panel.horizontal is not None else not over_time
+    if over_time and not lying:
+        return _bars_over_time(panel)
+    return _lying_bars(panel) if lying else _standing_bars(panel)
+
+
+def _bar_colour(panel: Bar) -> Spec:
+    """Colour by series, or by the level that the value has."""
+    if panel.series is not None or len(panel.ys) > 1:
+        return _series(panel)
+    rules = parse_thresholds(panel.thresholds)
+    conditions = [
+        {"test": f"datum.y {rule.operator} {rule.value}", "value": f"${rule.level}"}
+        for rule in reversed(rules)
+    ]
+    return {"condition": conditions, "value": "$accent"} if conditions else {"value": "$accent"}
+
+
+def _bars_over_time(panel: Bar) -> Spec:
+    several = panel.series is not None or len(panel.ys) > 1
+    return _frame(
+        transform=[
+            {"calculate": "datum.s", "as": "lane"},
+            *STEP_OF_X,
+            {"stack": "y", "groupby": ["x"], "sort": [{"field": "s"}], "as": ["y0", "y1"]},
+        ],
+        mark={"type": "rect", "stroke": "$panel", "strokeWidth": 0.6},
+        encoding={
+            "x": _x_axis(pa.timestamp("us")),
+            "x2": {"field": "x2"},
+            "y": _y_axis(panel.format, zero=True) | {"field": "y0"},
+            "y2": {"field": "y1"},
+            "color": _bar_colour(panel),
+            "tooltip": _tooltip(several),
+        },
+    )
+
+
+def _standing_bars(panel: Bar) -> Spec:
+    several = panel.series is not None or len(panel.ys) > 1
+    axis = {"title": None, "labelAngle": 0, "labelLimit": 90, "labelOverlap": True}
+    return _frame(
+        mark={"type": "bar", "width": {"band": 0.78}},
+        encoding={
+            "x": {"field": "x", "type": "ordinal", "sort": None, "axis": axis},
+            "y": _y_axis(panel.format, zero=True),
+            "color": _bar_colour(panel),
+            "tooltip": _tooltip(several),
+        },
+    )
+
+
+def _lying_bars(panel: Bar) -> Spec:
+    several = panel.series is not None or len(panel.ys) > 1
+    room = f"max(30, width - {VALUE_WIDTH_PX})" if panel.values and not several else "width"
+    axis = {"title": None, "labelColor": "$ink", "labelFontSize": 12, "labelLimit": 150, "labelPadding": 8}
+    category = {"field": "x", "type": "nominal", "sort": None, "axis": axis}
+    number = {
+        "field": "y",
+        "type": "quantitative",
+        "axis": None,
+        "scale": {"zero": True, "nice": False, "range": [0, {"expr": room}]},
+    }
+    bars = {
+        "mark": {"type": "bar", "height": {"band": 0.56}, "cornerRadiusEnd": 1},
+        "encoding": {"x": number, "color": _bar_colour(panel), "tooltip": _tooltip(several)},
+    }
+    layers = [bars]
+    if panel.values and not several:
+        layers.append(_right_text("label", "$ink"))
+    return _frame(encoding={"y": category}, layer=layers)
+
+
+def _right_text(field: str, ink: str, *, inset_px: int = 0) -> Spec:
+    """A column of text along the right edge."""
+    return {
+        "mark": {"type": "text", "align": "right", "color": ink, "x": {"expr": f"width - {inset_px}"}},
+        "encoding": {"text": {"field": field, "type": "nominal"}},
+    }
+
+
+def _heat(panel: Heat, schema: Schema) -> Spec:
+    over_time = is_time(schema[panel.x].arrow)
+    scale: Spec = {"domain": list(panel.domain), "clamp": True} if panel.domain else {"zero": True}
+    shade: Spec = {"field": "v", "type": "quantitative", "scale": scale, "legend": None}
+    axis = {"title": None, "labelColor": "$ink", "labelLimit": 120, "labelPadding": 6}
+    strip = {"field": "y", "type": "nominal", "sort": None, "axis": axis}
+    if over_time:
+        return _heat_over_time(panel, strip, shade)
+    return _heat_table(panel, strip, shade)
+
+
+def _level_text(panel: Heat) -> Spec:
+    rules = parse_thresholds(panel.thresholds)
+    conditions = [
+        {"test": f"datum.v {rule.operator} {rule.value}", "value": f"${rule.level}"}
+        for rule in reversed(rules)
+    ]
+    return {"condition": conditions, "value": "$ink"} if conditions else {"value": "$ink"}
+
+
+def _heat_over_time(panel: Heat, strip: Spec, shade: Spec) -> Spec:
+    room = "max(40, width - 52)" if panel.values else "width"
+    axis = _x_axis(pa.timestamp("us"))
+    axis["scale"] = {"type": "utc", "nice": False, "range": [0, {"expr": room}]}
+    cells: Spec = {
+        "mark": {"type": "rect", "height": {"band": 0.82}},
+        "encoding": {
+            "x": axis,
+            "x2": {"field": "x2"},
+            "color": shade,
+            "tooltip": [{"field": "y", "title": "of"}, {"field": "at", "title": "at"}, {"field": "label"}],
+        },
+    }
+    layers = [cells]
+    if panel.values:
+        newest = _right_text("label", "$ink")
+        newest["transform"] = [
+            {"joinaggregate": [{"op": "max", "field": "x", "as": "newest"}], "groupby": ["y"]},
+            {"filter": "datum.x == datum.newest"},
+        ]
+        newest["encoding"]["color"] = _level_text(panel)
+        layers.append(newest)
+    lane = {"calculate": "datum.y", "as": "lane"}
+    return _frame(transform=[lane, *STEP_OF_X], encoding={"y": strip}, layer=layers)
+
+
+def _heat_table(panel: Heat, strip: Spec, shade: Spec) -> Spec:
+    column = {
+        "field": "x",
+        "type": "ordinal",
+        "sort": None,
+        "axis": {"title": None, "labelAngle": 0, "orient": "top", "labelOverlap": True},
+    }
+    tooltip = [
+        {"field": "y", "title": "of"},
+        {"field": "x", "title": "at"},
+        {"field": "label", "title": "value"},
+    ]
+    layers: list[Spec] = [{"mark": {"type": "rect"}, "encoding": {"color": shade, "tooltip": tooltip}}]
+    if panel.values:
+        text: Spec = {"mark": {"type": "text", "fontSize": 11}, "encoding": {"text": {"field": "label"}}}
+        text["encoding"]["color"] = {
+            "condition": {"test": "datum.strong", "value": "$panel"},
+            "value": "$ink",
+        }
+        layers.append(text)
+    return _frame(encoding={"x": column, "y": strip}, layer=layers)
+
+
+def _funnel() -> Spec:
+    axis = {"title": None, "labelColor": "$ink", "labelFontSize": 12, "labelLimit": 130, "labelPadding": 8}
+    stage = {"field": "stage", "type": "nominal", "sort": None, "axis": axis}
+    number = {
+        "field": "v",
+        "type": "quantitative",
+        "axis": None,
+        "scale": {"zero": True, "nice": False, "range": [0, {"expr": "max(30, width - 124)"}]},
+    }
+    tooltip = [{"field": "stage", "title": "step"}, {"field": "label", "title": "count"}, {"field": "share"}]
+    return _frame(
+        encoding={"y": stage},
+        layer=[
+            {
+                "mark": {"type": "bar", "height": {"band": 0.6}, "cornerRadiusEnd": 1, "color": "$accent"},
+                "encoding": {"x": number, "tooltip": tooltip},
+            },
+            _right_text("label", "$ink", inset_px=52),
+            _right_text("share", "$muted"),
+        ],
+    )
