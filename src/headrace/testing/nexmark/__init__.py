@@ -1,0 +1,9 @@
+"""Nexmark: an auction house's events, seeded and reproducible, and its queries as Headrace views.
+
+The proportions, hot keys and sizes follow the published generator (github.com/nexmark/nexmark); every event is a function of its number and the seed, so any range can be made anywhere.
+"""
+
+from headrace.testing.nexmark.events import Events, make_events
+from headrace.testing.nexmark.queries import QUERIES, app, query
+
+__all__ = ["QUERIES", "Events", "app", "make_events", "query"]
