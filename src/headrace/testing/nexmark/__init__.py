@@ -1,6 +1,7 @@
 """Nexmark: an auction house's events, seeded and reproducible, and its queries as Headrace views.
 
-The proportions, hot keys and sizes follow the published generator (github.com/nexmark/nexmark); every event is a function of its number and the seed, so any range can be made anywhere.
+Proportions, hot keys and sizes follow the published generator (github.com/nexmark/nexmark); every event is
+a function of its number and the seed, so that any range can be made anywhere.
 """
 
 from headrace.testing.nexmark.events import Events, make_events
