@@ -57,8 +57,8 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real data that some machines hold beside the project (`HEADRACE_DATA`, else `../shared/data`)."""
-    folder = Path(os.environ.get("HEADRACE_DATA", ROOT.parent / "shared" / "data"))
+    """Real data that some machines hold beside the project (`HEADRACE_REAL_DATA`, else `../shared/data`)."""
+    folder = Path(os.environ.get("HEADRACE_REAL_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip("the folder of real data is not on this machine")
     return folder

@@ -1,0 +1,229 @@
+"""The life of a serving process: load, open, listen, serve, and with `--dev` do it again after an edit."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from headrace.cli.output import complain, note
+from headrace.cli.project import Project, data_folder, load_project
+from headrace.cli.server_file import ServerAddress, announced, find_server
+from headrace.errors import ConnectError, FolderLocked, HeadraceError
+
+GRACE_S = 1
+"""How long open requests may take to end after Ctrl-C."""
+BACKLOG = 2_048
+WATCHED = (".py", ".sql", ".yaml", ".yml")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach a server that listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, so that the very next line may print its address.
+
+    Raises:
+        ConnectError: the port is taken, or the host is not an address of this machine.
+    """
+    where = f"{host}:{port}"
+    try:
+        family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        door = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConnectError(f"cannot listen: {error}", where=where, hint="--host 127.0.0.1") from None
+    try:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind(address)
+        door.listen(BACKLOG)
+    except OSError as error:
+        door.close()
+        raise ConnectError(
+            f"cannot listen: {error.strerror or error}",
+            where=where,
+            expected="a free port of this machine",
+            hint=f"--port {free_port(port)}, or --port 0 for any free one",
+        ) from None
+    return door
+
+
+def free_port(port: int) -> int:
+    """Return a port above `port` that is free on the loopback at present; 0 where none of the next 50 is."""
+    for candidate in range(port + 1, min(port + 51, 65_536)):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", candidate)) != 0:
+                return candidate
+    return 0
+
+
+def url_of(door: socket.socket) -> str:
+    """Return the address that a browser on this machine can open."""
+    host, port = door.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - read, not bound
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Serving:
+    """One serving process.
+
+    Args:
+        folder: the project folder.
+        data: the data folder; None: `data` in the project.
+        token: what requests must bring; None: nothing.
+        dev: watch the project and start anew after a good edit.
+        announce: called with the URL, once.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        data: Path | None,
+        *,
+        token: str | None = None,
+        dev: bool = False,
+        announce: Callable[[str], None],
+    ) -> None:
+        self._folder = folder
+        self._data = data_folder(folder, data)
+        self._token = token
+        self._dev = dev
+        self._announce: Callable[[str], None] | None = announce
+        self._project: Project | None = None
+        self._again = False
+        self._stop = threading.Event()
+
+    def load(self) -> Project:
+        """Load the project, so that its errors are told before anything is opened."""
+        self._project = load_project(self._folder)
+        return self._project
+
+    def serve(self, door: socket.socket) -> None:
+        """Serve on a listening socket until an interrupt; after a good edit (`dev`) go round once more.
+
+        Raises:
+            FolderLocked: another process holds the data folder; the hint says which.
+        """
+        project = self._project or self.load()
+        while True:
+            self._again = False
+            self._serve_once(project, door)
+            if not self._again:
+                return
+            project = self._project or project
+
+    def _serve_once(self, project: Project, door: socket.socket) -> None:
+        url = url_of(door)
+        with self._opened(project) as run:
+            address = ServerAddress(url, os.getpid(), self._token)
+            server = uvicorn.Server(self._config(project, run, door))
+            with announced(self._data, address):
+                self._tell(url)
+                watcher = self._watch(server) if self._dev else None
+                try:
+                    server.run(sockets=[door.dup()])
+                finally:
+                    self._stop.set()
+                    if watcher:
+                        watcher.join()
+
+    def _opened(self, project: Project) -> Any:
+        if (self._data / "log").exists():
+            note(f"opening {self._data}/ …", style="dim")
+        try:
+            return project.app.open(self._data, auto=True)
+        except FolderLocked as error:
+            holder = find_server(self._data)
+            if holder is None:
+                raise
+            raise FolderLocked(
+                f"a server already runs on it: {holder.url} (process {holder.pid})",
+                where=str(self._data),
+                hint=f"use that one, or stop it: kill {holder.pid}",
+            ) from error
+
+    def _config(self, project: Project, run: Any, door: socket.socket) -> uvicorn.Config:
+        from headrace.cli.assemble import assemble
+
+        return uvicorn.Config(
+            assemble(project, run, host=door.getsockname()[0], port=door.getsockname()[1], token=self._token),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            ws="websockets-sansio",
+            timeout_graceful_shutdown=GRACE_S,
+            backlog=BACKLOG,
+        )
+
+    def _tell(self, url: str) -> None:
+        if self._announce is None:
+            note(f"the edit is live at {url}")
+            return
+        self._announce(url)
+        self._announce = None
+        note("Ctrl-C ends it" + ("; edits of this project go live as they are saved" if self._dev else ""))
+
+    # --- development ------------------------------------------------------------------------------
+
+    def _watch(self, server: uvicorn.Server) -> threading.Thread:
+        self._stop.clear()
+        thread = threading.Thread(target=self._follow_edits, args=(server,), name="edits", daemon=True)
+        thread.start()
+        return thread
+
+    def _follow_edits(self, server: uvicorn.Server) -> None:
+        from watchfiles import watch
+
+        data = self._data.resolve()
+        folder = self._folder.resolve()
+
+        def wanted(_: Any, path: str) -> bool:
+            return path.endswith(WATCHED) and data not in Path(path).parents
+
+        for changes in watch(folder, watch_filter=wanted, stop_event=self._stop, raise_interrupt=False):
+            names = sorted({str(Path(path).relative_to(folder)) for _, path in changes})
+            note(f"edited: {', '.join(names)}")
+            if self._is_good():
+                self._again = True
+                server.should_exit = True
+                return
+
+    def _is_good(self) -> bool:
+        """Load and plan the edited project apart from the running one; tell what is wrong with it."""
+        try:
+            project = load_project(self._folder)
+            check_project(project)
+        except HeadraceError as error:
+            complain(error)
+            note("the running server goes on with what it had")
+            return False
+        self._project = project
+        return True
+
+
+def check_project(project: Project) -> None:
+    """Plan every view in memory and compare every page with the views.
+
+    Raises:
+        HeadraceError: the first thing that is wrong.
+    """
+    from headrace.dashboards import check
+
+    with project.app.open(None) as trial:
+        schemas = {info.name: info.schema for info in trial.relations()}
+    for dashboard in project.dashboards:
+        check(dashboard, schemas)

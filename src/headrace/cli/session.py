@@ -1,0 +1,69 @@
+"""Whom a verb asks: the server that holds the data folder, or the folder itself where no server runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from headrace.cli.exits import not_found
+from headrace.cli.project import data_folder, has_project, load_project
+from headrace.cli.server_file import find_server
+
+
+class Asked(Protocol):
+    """The methods that a run and a connected client have in common, as far as the command line calls them."""
+
+    def answer(self, sql: str) -> Any:
+        """Answer one SELECT, with version and freshness."""
+
+    def relations(self) -> Any:
+        """Return every readable name."""
+
+    def relation(self, name: str) -> Any:
+        """Return one readable name."""
+
+    def explain(self, view: str) -> Any:
+        """Return the operators of a view."""
+
+    def append(self, stream: str, rows: Any) -> Any:
+        """Append rows to a stream."""
+
+
+@contextlib.contextmanager
+def session(
+    project: Path, *, data: Path | None = None, url: str | None = None, token: str | None = None
+) -> Iterator[Asked]:
+    """Yield whom to ask.
+
+    Args:
+        project: the project folder.
+        data: the data folder; None: `data` in the project.
+        url: a server; None: the one that holds the data folder, else the folder itself.
+        token: what the server wants; None: what the server has written beside its address.
+
+    Raises:
+        ConnectError: the server does not answer.
+        ProjectError: there is neither a server nor a project.
+        StorageError: the folder cannot be opened.
+    """
+    folder = data_folder(project, data)
+    found = None if url else find_server(folder)
+    if url or found:
+        import headrace
+
+        address = url or (found.url if found else "")
+        secret = token or (found.token if found else None)
+        with headrace.connect(address, token=secret) as client:
+            yield client
+        return
+    if not has_project(project):
+        raise not_found(
+            "there is neither a project nor a running server",
+            where=str(project.resolve()),
+            hint="go to a project folder, name it with --project, or name a server with --url",
+        )
+    with load_project(project).app.open(folder) as run:
+        run.advance()
+        yield run

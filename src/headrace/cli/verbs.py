@@ -1,0 +1,24 @@
+"""The verbs, in the order in which help lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from headrace.cli.demo import demo
+from headrace.cli.doctor import doctor
+from headrace.cli.explain import explain
+from headrace.cli.init import init
+from headrace.cli.query import query
+from headrace.cli.replay import replay
+from headrace.cli.run import run
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "init": init,
+    "run": run,
+    "query": query,
+    "explain": explain,
+    "replay": replay,
+    "doctor": doctor,
+    "demo": demo,
+}
