@@ -22,7 +22,8 @@ class Commit:
         clock: append clock, UTC, never going back.
         changes: per relation; a relation appears once.
         watermarks: of the streams whose watermark moved with this commit.
-        idempotency_key: the caller's, or None; `answer` is then what was told, so that a repeat gets the same.
+        idempotency_key: the caller's, or None; `answer` is then what was told, so that a repeat gets the
+            same.
         source: name of a source whose `position` this commit carries, or None.
         position: opaque JSON value of that source.
     """

@@ -1,0 +1,388 @@
+"""The log: an append is queued, written with all that waits beside it, fsynced once, and then acknowledged.
+
+One writer thread owns the files. It takes whatever is queued (a *group*), writes and fsyncs it as a whole,
+calls the listeners in order, and resolves the tickets. When a write fails, nothing of the group and nothing
+queued behind it is
+kept: the log is then *failed* and refuses records until its owner, having forgotten them too, calls `repair`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Condition, Event, Lock, Thread, current_thread
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from headrace.change import Change
+from headrace.errors import Busy, Closed, StorageError
+from headrace.log.codec import Encoded
+from headrace.log.files import Files
+from headrace.log.records import Commit, Record, Step
+from headrace.log.store import FileStore, MemoryStore, Store
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+GROUP_BYTES_MAX = 32 * 1024 * 1024
+QUEUE_BYTES_MAX = 512 * 1024 * 1024
+HISTORY_BATCH_ROWS = 100_000
+
+_log = logging.getLogger(__name__)
+
+Listener = Callable[[Record], None]
+_T = TypeVar("_T")
+
+
+class Ticket:
+    """A record on its way to the disk."""
+
+    __slots__ = ("_done", "encoded", "error", "record")
+
+    def __init__(self, record: Record, encoded: Encoded | None) -> None:
+        self.record = record
+        self.encoded = encoded
+        self.error: StorageError | None = None
+        self._done = Event()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that the record takes in the queue."""
+        return len(self.encoded.payload) if self.encoded is not None else 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the outcome is known."""
+        return self._done.is_set()
+
+    def resolve(self, error: StorageError | None) -> None:
+        """Say what became of the record; called once, by the writer."""
+        self.error = error
+        self.encoded = None
+        self._done.set()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Return once the record is durable.
+
+        Raises:
+            StorageError: it was not written, or its fate is still open after `timeout_s` seconds.
+        """
+        if not self._done.wait(timeout_s):
+            raise StorageError(
+                f"the record was not durable after {timeout_s} s; it may still become so",
+                hint="look at the disk: writes are very slow or hang",
+            )
+        if self.error is not None:
+            raise _again(self.error)
+
+
+class Log:
+    """The durable, ordered record of all input. Thread-safe.
+
+    Make one with `Log.open`. Use as a context manager, or call `close`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._wake = Condition(Lock())
+        self._queue: list[Ticket] = []
+        self._queue_bytes = 0
+        self._listeners: tuple[Listener, ...] = ()
+        self._next_commit = store.last_commit + 1
+        self._failure: StorageError | None = None
+        self._closing = False
+        self._closed = False
+        self._groups = 0
+        self._written = 0
+        self._commit_s = 0.0
+        self._writer = Thread(target=self._run, name="headrace-log", daemon=True)
+        self._writer.start()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path | None,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        fsync: bool = True,
+        files: Files | None = None,
+    ) -> Log:
+        """Open the log of a data folder, creating it where there is none, and cut a torn tail.
+
+        Args:
+            folder: the data folder; None keeps the records in memory.
+            segment_bytes: a segment that has reached this size is followed by a new one.
+            fsync: False gives up durability, for tests and measurements only.
+            files: the file system; tests give one with faults.
+
+        Raises:
+            FolderLocked: another process owns the folder.
+            LogDamaged: acknowledged records cannot be read.
+            FormatTooNew: a later version of Headrace wrote the log.
+            StorageError: the folder cannot be used.
+        """
+        if folder is None:
+            return cls(MemoryStore())
+        files = files or Files()
+        try:
+            files.make_folder(Path(folder))
+            store = FileStore(Path(folder), files, segment_bytes=segment_bytes, fsync=fsync)
+        except OSError as error:
+            raise _storage_error("the log cannot be opened", folder, error) from error
+        return cls(store)
+
+    # --- writing ----------------------------------------------------------------------------------
+    def append(self, record: Record) -> Ticket:
+        """Queue a record for the writer and return its ticket; records keep the order of these calls.
+
+        Raises:
+            StorageError: an earlier write failed and `repair` has not been called, or the record is too
+                large.
+            Busy: too many bytes wait to be written.
+            Closed: the log has been closed.
+            ValueError: a commit whose number is not the next one.
+        """
+        with self._wake:
+            self._check_open()
+            if self._failure is not None:
+                raise _again(self._failure)
+            if self._queue_bytes > QUEUE_BYTES_MAX:
+                raise Busy(
+                    f"{self._queue_bytes:,} bytes wait to be written", hint="send less, or use a faster disk"
+                )
+            if isinstance(record, Commit) and record.number != self._next_commit:
+                raise ValueError(f"commit {record.number} where {self._next_commit} is next")
+            ticket = Ticket(record, self._store.encode(record))
+            if isinstance(record, Commit):
+                self._next_commit += 1
+            self._queue.append(ticket)
+            self._queue_bytes += ticket.size_bytes
+            self._wake.notify()
+        return ticket
+
+    def on_durable(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with every durable record, in order, on the writer thread, before its ticket.
+
+        Returns:
+            a function that takes the listener away.
+        """
+        with self._wake:
+            self._listeners = (*self._listeners, listener)
+
+        def remove() -> None:
+            with self._wake:
+                self._listeners = tuple(known for known in self._listeners if known is not listener)
+
+        return remove
+
+    @property
+    def failure(self) -> StorageError | None:
+        """Why the last write failed, until `repair`; every record that was not durable then is forgotten."""
+        return self._failure
+
+    def repair(self) -> None:
+        """Go on after a failed write, behind the last durable record, in a file whose fsync has not failed.
+
+        Raises:
+            StorageError: the cause is still there.
+        """
+        with self._wake:
+            self._check_open()
+            if self._failure is None:
+                return
+            try:
+                self._store.repair()
+            except OSError as error:
+                raise _storage_error("the log still cannot be written", None, error) from error
+            self._next_commit = self._store.last_commit + 1
+            self._failure = None
+
+    def flush(self, timeout_s: float | None = None) -> None:
+        """Return once everything queued so far is durable.
+
+        Raises:
+            StorageError: it was not written.
+        """
+        with self._wake:
+            last = self._queue[-1] if self._queue else None
+            busy = self._in_flight
+        ticket = last or busy
+        if ticket is not None:
+            ticket.wait(timeout_s)
+
+    _in_flight: Ticket | None = None
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise Closed("the log has been closed", hint="open the app again")
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._in_flight = None
+                while not self._queue and not self._closing:
+                    self._wake.wait()
+                if not self._queue:
+                    return
+                group = self._take()
+                self._in_flight = group[-1]
+            self._write(group)
+
+    def _take(self) -> list[Ticket]:
+        size = count = 0
+        for ticket in self._queue:
+            size += ticket.size_bytes
+            count += 1
+            if size >= GROUP_BYTES_MAX:
+                break
+        group, self._queue = self._queue[:count], self._queue[count:]
+        self._queue_bytes -= size
+        return group
+
+    def _write(self, group: list[Ticket]) -> None:
+        began = time.perf_counter()
+        try:
+            self._store.write([(ticket.record, ticket.encoded) for ticket in group])
+        except OSError as error:
+            self._fail(group, _storage_error("the log cannot be written", None, error))
+            return
+        except Exception as error:  # noqa: BLE001 - a defect must fail its callers, not hang them
+            _log.exception("the log's writer met a defect")
+            self._fail(group, StorageError(f"the log's writer met a defect: {error!r}"))
+            return
+        self._commit_s += time.perf_counter() - began
+        self._groups += 1
+        self._written += len(group)
+        for ticket in group:
+            for listener in self._listeners:
+                try:
+                    listener(ticket.record)
+                except Exception:  # noqa: BLE001 - a listener must not stop the log
+                    _log.exception("a listener of the log failed")
+            ticket.resolve(None)
+
+    def _fail(self, group: list[Ticket], error: StorageError) -> None:
+        with self._wake:
+            self._failure = error
+            behind, self._queue, self._queue_bytes = self._queue, [], 0
+        for ticket in [*group, *behind]:
+            ticket.resolve(error)
+
+    # --- reading ----------------------------------------------------------------------------------
+    @property
+    def last_commit(self) -> int:
+        """Number of the last durable commit; 0 where there is none."""
+        return self._store.last_commit
+
+    @property
+    def last_step(self) -> Step | None:
+        """The last durable step."""
+        return self._store.last_step
+
+    def records(self, start_commit: int = 1) -> Iterator[Record]:
+        """Yield the durable records from a commit on, lazily, with bounded memory.
+
+        Raises:
+            LogDamaged: a frame fails its checksum; what came before it has been yielded.
+            StorageError: a segment cannot be read.
+        """
+        return _reading(self._store.records(start_commit))
+
+    def commit(self, number: int) -> Commit | None:
+        """Return one durable commit, or None where there is none of that number.
+
+        Raises:
+            LogDamaged, StorageError: as for `records`.
+        """
+        try:
+            return self._store.commit(number)
+        except OSError as error:
+            raise _storage_error("the log cannot be read", None, error) from error
+
+    def history(
+        self, relation: str, upto_commit: int | None = None, *, batch_rows: int = HISTORY_BATCH_ROWS
+    ) -> Iterator[Change]:
+        """Yield all changes of a relation up to a commit, in order, in batches of about that size.
+
+        Raises:
+            LogDamaged, StorageError: as for `records`.
+        """
+        upto = self.last_commit if upto_commit is None else upto_commit
+        waiting: list[Change] = []
+        rows = 0
+        for change in _reading(self._store.changes(relation, upto)):
+            if waiting and not waiting[0].schema.equals(change.schema):
+                yield Change.concat(waiting)
+                waiting, rows = [], 0
+            waiting.append(change)
+            rows += len(change)
+            if rows >= batch_rows:
+                yield Change.concat(waiting)
+                waiting, rows = [], 0
+        if waiting:
+            yield Change.concat(waiting)
+
+    def stats(self) -> dict[str, Any]:
+        """Return counters: bytes, segments, groups and records written since opening, what waits."""
+        with self._wake:
+            waiting, waiting_bytes = len(self._queue), self._queue_bytes
+        return self._store.stats() | {
+            "last_commit": self.last_commit,
+            "groups": self._groups,
+            "records_written": self._written,
+            "write_s": self._commit_s,
+            "queued": waiting,
+            "queued_bytes": waiting_bytes,
+            "failed": self._failure is not None,
+        }
+
+    def close(self) -> None:
+        """Write what is queued, mark a clean end, and give the folder back. A second call does nothing."""
+        with self._wake:
+            if self._closed:
+                return
+            self._closing = True
+            self._wake.notify()
+        if current_thread() is not self._writer:
+            self._writer.join()
+        with self._wake:
+            if not self._closed:
+                self._closed = True
+                self._store.close(clean=self._failure is None)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _reading(items: Iterator[_T]) -> Iterator[_T]:
+    try:
+        yield from items
+    except OSError as error:
+        raise _storage_error("the log cannot be read", None, error) from error
+    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+        raise StorageError(f"a record of the log cannot be decoded: {error}") from error
+
+
+def _again(error: StorageError) -> StorageError:
+    """Return a copy to raise in one more thread."""
+    return StorageError(
+        error.problem, where=error.where, expected=error.expected, hint=error.hint, **error.details
+    )
+
+
+def _storage_error(problem: str, where: Path | None, error: OSError) -> StorageError:
+    hints = {
+        28: "the disk is full: free space; appends go on by themselves then",
+        30: "the disk is read-only: mount it for writing",
+        13: "give this user the right to write there",
+        5: "the disk reports errors: look at the system's log, and move the folder to another disk",
+    }
+    reason = error.strerror or str(error)
+    place = str(where) if where is not None else (str(error.filename) if error.filename else None)
+    return StorageError(
+        f"{problem}: {reason}", where=place, hint=hints.get(error.errno or 0), errno=error.errno
+    )
