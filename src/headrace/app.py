@@ -1,0 +1,380 @@
+"""What a user declares: streams, tables, views and dashboards. Declaring runs nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from headrace.contracts.annotations import EventTime
+from headrace.contracts.column_list import parse_columns
+from headrace.contracts.durations import Duration, duration
+from headrace.contracts.models import event_time_of, model_schema
+from headrace.contracts.names import check_column, check_columns, check_name
+from headrace.contracts.schema import Schema
+from headrace.contracts.types import sql_type
+from headrace.declarations import (
+    DEFAULT_EVENT_ID_WINDOW,
+    DEFAULT_IDLE_AFTER,
+    DEFAULT_MAX_AHEAD,
+    StreamDecl,
+    TableDecl,
+    ViewDecl,
+)
+from headrace.errors import DeclarationError, ProjectError
+
+if TYPE_CHECKING:
+    from headrace.runtime import Run
+
+Columns = type[BaseModel] | str | Schema
+"""A model, or a SQL column list such as `"url TEXT NOT NULL, price DECIMAL(18,2)"`."""
+
+_KEY_KINDS_REFUSED = {"float", "json", "struct", "list", "array", "map", "interval", "other"}
+_EVENT_TIME_TYPES = ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
+
+
+class App:
+    """The declarations of one application.
+
+    Args:
+        name: shown on pages and kept in the data folder.
+        folder: what relative paths start from; the folder of the calling file where it is not given.
+
+    Raises:
+        DeclarationError: an empty name.
+    """
+
+    def __init__(self, name: str, *, folder: str | Path | None = None) -> None:
+        if not isinstance(name, str) or not name.strip():
+            raise DeclarationError("an app needs a name", expected='text, such as hr.App("shop")')
+        self.name = name
+        self.folder = Path(folder) if folder is not None else _calling_folder()
+        self.dashboards: list[Any] = []
+        self._streams: dict[str, StreamDecl] = {}
+        self._tables: dict[str, TableDecl] = {}
+        self._views: dict[str, ViewDecl] = {}
+
+    def __repr__(self) -> str:
+        counts = f"{len(self._streams)} streams, {len(self._tables)} tables, {len(self._views)} views"
+        return f"<App {self.name!r}: {counts}>"
+
+    @property
+    def streams(self) -> Mapping[str, StreamDecl]:
+        """The declared streams by name, in the order of declaration."""
+        return MappingProxyType(self._streams)
+
+    @property
+    def tables(self) -> Mapping[str, TableDecl]:
+        """The declared tables by name, in the order of declaration."""
+        return MappingProxyType(self._tables)
+
+    @property
+    def view_decls(self) -> Mapping[str, ViewDecl]:
+        """The declared views by name; a view may read another one that is declared later."""
+        return MappingProxyType(self._views)
+
+    def stream(
+        self,
+        name: str,
+        columns: Columns,
+        *,
+        event_id: str | None = None,
+        event_time: str | None = None,
+        lateness: Duration | None = None,
+        idle_after: Duration | None = None,
+        max_ahead: Duration | None = None,
+        event_id_window: Duration | None = None,
+    ) -> StreamDecl:
+        """Declare an append-only stream.
+
+        Args:
+            name: unique among streams, tables and views, without regard to case.
+            columns: a model, or a SQL column list.
+            event_id: column whose repeated values count once.
+            event_time: column that says when the event happened; or annotate it with `hr.event_time`.
+            lateness: allowed disorder; a row that is later is kept in `<name>__late`. None: never late.
+            idle_after: silence after which the watermark moves on at the clock's pace (default 5 min).
+            max_ahead: how far beyond the append clock an event time may lie (default 1 h).
+            event_id_window: how long event ids are remembered (default 30 days).
+
+        Raises:
+            DeclarationError: a name, column or duration makes no sense.
+        """
+        where = f"stream {check_name('stream', name, self._taken())!r}"
+        schema, model = _read_columns(where, columns)
+        marked = event_time_of(model) if model else None
+        if event_time is None and marked:
+            event_time = marked[0]
+        marks = marked[1] if marked and marked[0] == event_time else EventTime()
+        spans = {
+            "lateness": _span(where, "lateness", lateness, marks.lateness),
+            "idle_after": _span(where, "idle_after", idle_after, marks.idle_after),
+            "max_ahead": _span(where, "max_ahead", max_ahead, marks.max_ahead),
+        }
+        event_time = _check_event_time(where, event_time, schema, spans)
+        if event_id is not None:
+            event_id = check_column(where, "event_id", event_id, schema)
+            _check_key_type(where, "event_id", event_id, schema)
+        elif event_id_window is not None:
+            raise DeclarationError("event_id_window without event_id", where=where, expected="event_id=…")
+        declared = StreamDecl(
+            name,
+            _not_null(schema, [column for column in (event_id, event_time) if column]),
+            model,
+            event_id,
+            event_time,
+            spans["lateness"],
+            spans["idle_after"] or DEFAULT_IDLE_AFTER,
+            DEFAULT_MAX_AHEAD if spans["max_ahead"] is None else spans["max_ahead"],
+            _span(where, "event_id_window", event_id_window, None) or DEFAULT_EVENT_ID_WINDOW,
+        )
+        self._streams[name] = declared
+        return declared
+
+    def table(
+        self,
+        name: str,
+        columns: Columns,
+        *,
+        key: str | Sequence[str] | None = None,
+        effective: str | None = None,
+        sequence: str | None = None,
+    ) -> TableDecl:
+        """Declare a table that changes by key, or a bag of rows where `key` is None.
+
+        Args:
+            name: unique among streams, tables and views, without regard to case.
+            columns: a model, or a SQL column list.
+            key: one column or several; a NULL in them is rejected.
+            effective: TIMESTAMP column from when a row is valid.
+            sequence: column that orders the versions of one key; an older one never overwrites a newer one.
+
+        Raises:
+            DeclarationError: a name or column makes no sense.
+        """
+        where = f"table {check_name('table', name, self._taken())!r}"
+        schema, model = _read_columns(where, columns)
+        keys = _read_key(where, key, schema)
+        for role, value in (("effective", effective), ("sequence", sequence)):
+            if value is not None and keys is None:
+                raise DeclarationError(f"{role} without key", where=where, expected="key=…")
+        if effective is not None:
+            effective = check_column(where, "effective", effective, schema)
+            _check_time_type(where, "effective", effective, schema)
+        if sequence is not None:
+            sequence = check_column(where, "sequence", sequence, schema)
+            _check_key_type(where, "sequence", sequence, schema)
+        required = [*(keys or ()), *(column for column in (effective, sequence) if column)]
+        declared = TableDecl(name, _not_null(schema, required), model, keys, effective, sequence)
+        self._tables[name] = declared
+        return declared
+
+    def view(self, name: str, sql: str) -> ViewDecl:
+        """Declare a view: its SQL reads streams, tables and other views, declared before or later.
+
+        Raises:
+            DeclarationError: the name makes no sense, or there is no SQL.
+        """
+        return self._add_view(ViewDecl(check_name("view", name, self._taken()), sql))
+
+    def views(self, folder: str | Path) -> list[ViewDecl]:
+        """Declare one view for each `.sql` file in a folder; the file's name is the view's name.
+
+        A relative folder starts from the file that made the app.
+
+        Raises:
+            ProjectError: there is no such folder, or a file cannot be read.
+            DeclarationError: a file's name cannot be the name of a view, or the file is empty.
+        """
+        path = self.folder / folder
+        if not path.is_dir():
+            raise ProjectError(
+                f"there is no folder {folder}", where=f"views({str(folder)!r})", expected=str(path)
+            )
+        files = sorted(path.glob("*.sql"))
+        return [self._add_view(self._read_view(file)) for file in files]
+
+    def _read_view(self, file: Path) -> ViewDecl:
+        try:
+            sql = file.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProjectError(
+                f"the file cannot be read: {error}", where=str(file), expected="UTF-8 text"
+            ) from None
+        try:
+            name = check_name("view", file.stem, self._taken())
+        except DeclarationError as error:
+            error.where = f"{file}: {error.where}"
+            error.args = (error.render(),)
+            raise
+        return ViewDecl(name, sql, file)
+
+    def _add_view(self, declared: ViewDecl) -> ViewDecl:
+        if not isinstance(declared.sql, str) or not declared.sql.strip().strip(";"):
+            where = str(declared.path) if declared.path else f"view {declared.name!r}"
+            raise DeclarationError("the view has no SQL", where=where, expected="a SELECT")
+        self._views[declared.name] = declared
+        return declared
+
+    def dashboard(self, what: Any) -> Any:
+        """Declare a page: a `hr.Dashboard`, a YAML file, or a folder of YAML files; returns it.
+
+        Raises:
+            ProjectError: there is no such file or folder.
+        """
+        if isinstance(what, (str, Path)):
+            path = self.folder / what
+            if not path.exists():
+                raise ProjectError(
+                    f"there is no file or folder {what}",
+                    where=f"dashboard({str(what)!r})",
+                    expected=str(path),
+                )
+            what = path
+        self.dashboards.append(what)
+        return what
+
+    def open(self, path: str | Path | None, *, auto: bool = False, on_change: Any = None) -> Run:
+        """Open the app: in memory, or durable in a data folder, which is made where it is missing.
+
+        Args:
+            path: the data folder; None: everything in memory.
+            auto: step in the background as soon as something is committed, as `headrace run` does.
+            on_change: what to do when the folder was written under other declarations; see `runtime.open_run`.
+
+        Raises:
+            SqlError: a view's SQL does not parse or bind.
+            StorageError: the folder cannot be used.
+        """
+        from headrace.runtime import open_run
+
+        more = {} if on_change is None else {"on_change": on_change}
+        return open_run(self, None if path is None else Path(path), auto=auto, **more)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return all declarations as JSON values, for the log: equal declarations give equal values."""
+        return {
+            "app": self.name,
+            "streams": {name: _stream_facts(item) for name, item in sorted(self._streams.items())},
+            "tables": {name: _table_facts(item) for name, item in sorted(self._tables.items())},
+            "views": {name: item.sql for name, item in sorted(self._views.items())},
+        }
+
+    def _taken(self) -> Iterable[tuple[str, str]]:
+        for kind, names in (("stream", self._streams), ("table", self._tables), ("view", self._views)):
+            yield from ((name, kind) for name in names)
+
+
+def _calling_folder() -> Path:
+    """Return the folder of the file that called `App(…)`, or the working folder."""
+    frame = sys._getframe(2)
+    file = frame.f_globals.get("__file__")
+    return Path(file).resolve().parent if file else Path.cwd()
+
+
+def _read_columns(where: str, columns: Columns) -> tuple[Schema, type[BaseModel] | None]:
+    model = None
+    if isinstance(columns, type) and issubclass(columns, BaseModel):
+        schema, model = model_schema(columns), columns
+    elif isinstance(columns, str):
+        schema = parse_columns(columns, where=where)
+    elif isinstance(columns, Schema):
+        schema = columns
+    else:
+        raise DeclarationError(
+            f"{columns!r} declares no columns", where=where, expected="a class derived from hr.Event or hr.Table, "
+            'or a SQL column list such as "url TEXT NOT NULL, price DECIMAL(18,2)"',
+        )  # fmt: skip
+    check_columns(where, schema)
+    return schema, model
+
+
+def _span(where: str, role: str, given: Duration | None, marked: timedelta | None) -> timedelta | None:
+    return marked if given is None else duration(given, where=f"{where}, {role}")
+
+
+def _check_event_time(
+    where: str, name: str | None, schema: Schema, spans: Mapping[str, timedelta | None]
+) -> str | None:
+    if name is not None:
+        name = check_column(where, "event_time", name, schema)
+        _check_time_type(where, "event_time", name, schema)
+        return name
+    for role, span in spans.items():
+        if span is not None:
+            raise DeclarationError(
+                f"{role} without event time",
+                where=where,
+                expected="event_time=…, or a field with hr.event_time(…)",
+            )
+    return None
+
+
+def _check_time_type(where: str, role: str, name: str, schema: Schema) -> None:
+    found = schema[name].sql_type
+    if found not in _EVENT_TIME_TYPES:
+        raise DeclarationError(f"{role}={name!r} is a {found}", where=where, expected="a TIMESTAMP column")
+
+
+def _check_key_type(where: str, role: str, name: str, schema: Schema) -> None:
+    found = sql_type(schema[name].sql_type)
+    if found.kind in _KEY_KINDS_REFUSED:
+        raise DeclarationError(
+            f"{role}={name!r} is a {found.sql}, whose equality or order is not exact",
+            where=where,
+            expected="integer, decimal, text, UUID, date or time",
+        )
+
+
+def _read_key(where: str, key: str | Sequence[str] | None, schema: Schema) -> tuple[str, ...] | None:
+    if key is None:
+        return None
+    names = (key,) if isinstance(key, str) else tuple(key)
+    found = tuple(check_column(where, "key", name, schema) for name in names)
+    if not found or len(set(found)) < len(found):
+        raise DeclarationError(
+            f"key={key!r} is no key", where=where, expected="one column or several, each once"
+        )
+    for name in found:
+        _check_key_type(where, "key", name, schema)
+    return found
+
+
+def _not_null(schema: Schema, names: Sequence[str]) -> Schema:
+    """Return the schema in which those columns refuse NULL."""
+    return Schema.of(replace(column, nullable=False) if column.name in names else column for column in schema)
+
+
+def _column_facts(schema: Schema) -> list[list[Any]]:
+    return [[column.name, column.sql_type, column.nullable, column.privacy] for column in schema]
+
+
+def _ms(span: timedelta | None) -> float | None:
+    return None if span is None else span / timedelta(milliseconds=1)
+
+
+def _stream_facts(declared: StreamDecl) -> dict[str, Any]:
+    return {
+        "columns": _column_facts(declared.schema),
+        "event_id": declared.event_id,
+        "event_time": declared.event_time,
+        "lateness_ms": _ms(declared.lateness),
+        "idle_after_ms": _ms(declared.idle_after),
+        "max_ahead_ms": _ms(declared.max_ahead),
+        "event_id_window_ms": _ms(declared.event_id_window),
+    }
+
+
+def _table_facts(declared: TableDecl) -> dict[str, Any]:
+    return {
+        "columns": _column_facts(declared.schema),
+        "key": list(declared.key) if declared.key else None,
+        "effective": declared.effective,
+        "sequence": declared.sequence,
+    }
