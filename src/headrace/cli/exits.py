@@ -59,6 +59,8 @@ def calmly(verb: Callable[P, R]) -> Callable[P, R]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return verb(*args, **kwargs)
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
         except HeadraceError as error:
             complain(error)
             raise typer.Exit(exit_code(error)) from None
