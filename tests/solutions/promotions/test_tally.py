@@ -1,7 +1,8 @@
 """The tally against DuckDB: two ways of counting that share no code must agree on every view.
 
 The rows come from few sessions, buyers, products, addresses and minutes, so that every group is hit many
-times, orders fall inside and outside the 30 minutes and exactly on their ends, and ties in the top lists are common.
+times, orders fall inside and outside the 30 minutes and exactly on their ends, and ties in the top lists are
+common.
 """
 
 from __future__ import annotations
