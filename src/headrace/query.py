@@ -1,0 +1,342 @@
+"""Ad-hoc SQL: one hardened DuckDB that reads Arrow tables of one version and nothing else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from headrace.contracts.schema import Column, Schema
+from headrace.errors import Closed, HeadraceError, QueryStopped, SqlError
+from headrace.query_guard import parse
+
+MEMORY_BYTES_MAX = 1 << 30
+THREADS = 2
+BATCH_ROWS = 65_536
+WATCH_S = 0.02
+"""How often a running query is looked at."""
+VALUE_SIZE_MAX = 100_000
+"""Characters or elements that one call of a function such as `repeat` may make."""
+OUT_OF_MEMORY = "the query needs more memory than it may have"
+
+TableSource = Any
+"""A `pa.Table`, or a callable that returns one."""
+Params = Sequence[Any] | Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLimits:
+    """What one ad-hoc query may take; None lifts a limit.
+
+    Attributes:
+        timeout_s: wall-clock seconds.
+        rows_max: rows of the answer.
+        result_bytes_max: Arrow bytes of the answer.
+    """
+
+    timeout_s: float | None = 10.0
+    rows_max: int | None = 1_000_000
+    result_bytes_max: int | None = 1 << 28
+
+    @classmethod
+    def unbounded(cls) -> QueryLimits:
+        """Return limits for the platform's own reads: only the reader's memory limit holds."""
+        return cls(None, None, None)
+
+
+SIZE_GUARDS = (
+    ("repeat(s, n)", "n * len(s)", "n::INTEGER", "repeat(s, {bounded})"),
+    ("lpad(s, n, p)", "n", "n::INTEGER", "lpad(s, {bounded}, p)"),
+    ("rpad(s, n, p)", "n", "n::INTEGER", "rpad(s, {bounded}, p)"),
+    ("list_resize(s, n)", "n", "n::INTEGER", "list_resize(s, {bounded})"),
+    ("array_resize(s, n)", "n", "n::INTEGER", "array_resize(s, {bounded})"),
+    ("bar(x, low, high, n)", "n", "n::INTEGER", "bar(x, low, high, {bounded})"),
+    ("replace(s, f, t)", "(len(s) // greatest(len(f), 1)) * len(t)", "t", "replace(s, f, {bounded})"),
+    ("regexp_replace(s, p, t)", "len(s) * len(t)", "t", "regexp_replace(s, p, {bounded})"),
+    ("regexp_replace(s, p, t, o)", "len(s) * len(t)", "t", "regexp_replace(s, p, {bounded}, o)"),
+)
+"""Functions whose answer can be far larger than their input: head, size, argument to bound, call.
+
+DuckDB's memory limit does not count the strings of a vector, so a macro before each bounds one value.
+"""
+
+
+class Reader:
+    """Answers ad-hoc DuckDB SQL over named Arrow tables. Thread-safe; queries share its memory and threads.
+
+    It is a DuckDB instance of its own: no file, network, extension, setting or Python variable can be
+    reached, and nothing of one query is left for the next.
+
+    Args:
+        memory_limit_bytes: what all running queries may hold together.
+        threads: DuckDB's worker threads.
+    """
+
+    def __init__(self, memory_limit_bytes: int = MEMORY_BYTES_MAX, threads: int = THREADS) -> None:
+        self._memory_limit_bytes = memory_limit_bytes
+        self._threads = threads
+        self._con: duckdb.DuckDBPyConnection | None = None
+        self._opening = threading.Lock()
+        self._closed = False
+
+    def run(
+        self,
+        sql: str,
+        params: Params,
+        tables: Mapping[str, TableSource],
+        schemas: Mapping[str, Schema],
+        limits: QueryLimits | None = None,
+    ) -> tuple[pa.Table, Schema]:
+        """Answer one SELECT.
+
+        Args:
+            sql: DuckDB SQL; also WITH, VALUES, `FROM x`, DESCRIBE, SUMMARIZE and SHOW TABLES.
+            params: values for `?` (a sequence) or `$name` (a mapping).
+            tables: the visible relations; a callable is called only when the query mentions its name.
+            schemas: their columns; a name that stands only here is known, but its rows were not read.
+            limits: time, rows and bytes.
+
+        Returns:
+            The rows and their columns; repeated column names are told apart as `a`, `a_1`.
+
+        Raises:
+            SqlError: it does not parse or bind, is not one SELECT, or DuckDB answers an error for it.
+            UnknownName: it reads a name that is not visible.
+            VersionGone: it asks for the past.
+            QueryStopped: it ran into a limit.
+        """
+        limits = limits or QueryLimits()
+        con = self._cursor()
+        try:
+            parsed = parse(con, sql, schemas)
+            if parsed.lists_tables:
+                return _listing(schemas)
+            for number, name in enumerate(parsed.relations):
+                _register(con, number, name, _loaded(tables, name), schemas[name])
+            with _watched(con, limits, self._memory_limit_bytes) as watch:
+                return _answer(con, sql, params, limits, watch)
+        finally:
+            con.close()
+
+    def mentioned(self, sql: str, known: Sequence[str]) -> list[str]:
+        """Return the names of `known` that the statement reads; errors as for `run`."""
+        con = self._cursor()
+        try:
+            return parse(con, sql, known).relations
+        finally:
+            con.close()
+
+    def close(self) -> None:
+        """Release DuckDB. Idempotent."""
+        with self._opening:
+            self._closed = True
+            if self._con is not None:
+                self._con.close()
+                self._con = None
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        with self._opening:
+            if self._closed:
+                raise Closed("the reader is closed")
+            if self._con is None:
+                self._con = _hardened(self._memory_limit_bytes, self._threads)
+            return self._con.cursor()
+
+
+def _hardened(memory_limit_bytes: int, threads: int) -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect(
+        ":memory:",
+        config={
+            "enable_external_access": "false",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+            "allow_unsigned_extensions": "false",
+            "python_enable_replacements": "false",
+            "temp_directory": "",
+            "memory_limit": f"{memory_limit_bytes}B",
+            "threads": str(threads),
+        },
+    )
+    for macro, definitions in _macros().items():
+        con.execute(f"CREATE MACRO {macro}{', '.join(definitions)}")
+    con.execute("SET lock_configuration = true")
+    return con
+
+
+def _macros() -> dict[str, list[str]]:
+    """Return the overloads of each guarding macro."""
+    macros: dict[str, list[str]] = {}
+    for head, size, argument, call in SIZE_GUARDS:
+        name, _, params = head.partition("(")
+        problem = f"{name} would make a value of more than {VALUE_SIZE_MAX} characters"
+        kind = "INTEGER" if argument.endswith("INTEGER") else "VARCHAR"
+        bounded = f"CASE WHEN {size} > {VALUE_SIZE_MAX} THEN error('{problem}')::{kind} ELSE {argument} END"
+        macros.setdefault(name, []).append(f"({params} AS system.main.{call.format(bounded=bounded)}")
+    return macros
+
+
+def _loaded(tables: Mapping[str, TableSource], name: str) -> pa.Table:
+    source = tables.get(name)
+    if source is None:
+        source = next((tables[key] for key in tables if key.lower() == name.lower()), None)
+    if source is None:
+        raise SqlError("the rows were not read", where=name)
+    return source() if callable(source) else source
+
+
+def _register(
+    con: duckdb.DuckDBPyConnection, number: int, name: str, table: pa.Table, schema: Schema
+) -> None:
+    if not any(column.is_lossy for column in schema):
+        con.register(name, table)
+        return
+    hidden = f"__rows_{number}"
+    con.register(hidden, table)
+    columns = ", ".join(
+        f"CAST({quoted(column.name)} AS {column.sql_type}) AS {quoted(column.name)}"
+        if column.is_lossy
+        else quoted(column.name)
+        for column in schema
+    )
+    con.execute(f"CREATE TEMP VIEW {quoted(name)} AS SELECT {columns} FROM {hidden}")
+
+
+def quoted(name: str) -> str:
+    """Return a name as a quoted SQL identifier."""
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
+
+
+def _listing(schemas: Mapping[str, Schema]) -> tuple[pa.Table, Schema]:
+    names = pa.table({"name": pa.array(sorted(schemas), pa.string())})
+    return names, Schema((Column("name", "VARCHAR", pa.string()),))
+
+
+def _answer(
+    con: duckdb.DuckDBPyConnection, sql: str, params: Params, limits: QueryLimits, watch: _Watch
+) -> tuple[pa.Table, Schema]:
+    try:
+        values = dict(params) if isinstance(params, Mapping) else list(params)
+        relation = con.sql(sql, params=values) if values else con.sql(sql)
+        if relation is None:
+            raise SqlError("the statement has no answer", expected="a SELECT")
+        names = _told_apart(relation.columns)
+        types = [str(sql_type).replace('"NULL"', "NULL") for sql_type in relation.types]
+        reader = relation.to_arrow_reader(BATCH_ROWS)
+        batches = list(_bounded(reader, limits))
+        schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])
+        table = pa.table(pa.Table.from_batches(batches, schema=reader.schema).columns, schema=schema)
+    except HeadraceError:
+        raise
+    except (duckdb.Error, OSError, pa.ArrowException, MemoryError) as error:
+        raise watch.stopped() or sql_error(error) from error
+    columns = zip(names, types, table.schema.types, strict=True)
+    return table, Schema(tuple(Column(name, sql_type, arrow) for name, sql_type, arrow in columns))
+
+
+def _bounded(reader: pa.RecordBatchReader, limits: QueryLimits) -> Iterator[pa.RecordBatch]:
+    rows = size = 0
+    for batch in reader:
+        rows += batch.num_rows
+        size += batch.nbytes
+        if limits.rows_max is not None and rows > limits.rows_max:
+            raise QueryStopped(
+                "the answer has too many rows",
+                expected=f"at most {limits.rows_max:,} rows",
+                hint="add a LIMIT, a filter or an aggregate",
+            )
+        if limits.result_bytes_max is not None and size > limits.result_bytes_max:
+            raise QueryStopped(
+                "the answer is too large",
+                expected=f"at most {limits.result_bytes_max:,} bytes",
+                hint="select fewer columns or rows",
+            )
+        yield batch
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        candidate, number = name, 0
+        while candidate.lower() in taken:
+            number += 1
+            candidate = f"{name}_{number}"
+        taken.add(candidate.lower())
+        result.append(candidate)
+    return result
+
+
+def sql_error(error: BaseException) -> HeadraceError:
+    """Return DuckDB's error as ours: its first line, and the place in the text that it underlines."""
+    message = str(error).strip()
+    head, _, rest = message.partition(": ")
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError) or head == "Out of Memory Error":
+        return QueryStopped(OUT_OF_MEMORY, hint="filter or aggregate before sorting or joining")
+    text = rest if head.endswith("Error") and rest else message
+    kept = [line for line in text.splitlines() if line.strip() and not line.startswith("Did you mean")]
+    return SqlError("\n".join(kept[:8]) or "the query failed")
+
+
+class _Watch:
+    """Looks at a running query and interrupts it at a limit, again and again: DuckDB forgets an early one."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, limits: QueryLimits, memory_bytes: int) -> None:
+        self._con = con
+        self._timeout_s = limits.timeout_s
+        self._memory_bytes = memory_bytes
+        self._done = threading.Event()
+        self._reason: QueryStopped | None = None
+        self._thread = threading.Thread(target=self._loop, name="headrace-query-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def stopped(self) -> QueryStopped | None:
+        """Return why the query was interrupted, or None where it was not."""
+        return self._reason
+
+    def _loop(self) -> None:
+        began, before = time.monotonic(), resident_bytes()
+        while not self._done.wait(WATCH_S):
+            took_s = time.monotonic() - began
+            if self._timeout_s is not None and took_s > self._timeout_s:
+                self._reason = QueryStopped(
+                    "the query took too long",
+                    expected=f"at most {self._timeout_s:g} seconds",
+                    hint="filter or aggregate more, or declare it as a view",
+                )
+            elif resident_bytes() - before > 2 * self._memory_bytes:
+                self._reason = QueryStopped(OUT_OF_MEMORY)
+            if self._reason is not None:
+                self._con.interrupt()
+
+
+@contextmanager
+def _watched(con: duckdb.DuckDBPyConnection, limits: QueryLimits, memory_bytes: int) -> Iterator[_Watch]:
+    watch = _Watch(con, limits, memory_bytes)
+    watch.start()
+    try:
+        yield watch
+    finally:
+        watch.end()
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process, or 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4096
+    except (OSError, ValueError, IndexError):
+        return 0
