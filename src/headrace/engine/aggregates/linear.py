@@ -1,0 +1,165 @@
+"""COUNT, SUM, AVG: accumulators that changes are added to.
+
+acc(R + ΔR) = acc(R) + acc(ΔR)        (linear)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from typing_extensions import override
+
+from headrace.contracts.schema import Column
+from headrace.engine.aggregates.part import GroupBatch, Part, Result
+from headrace.engine.columns import I64, U64, Bools, values
+from headrace.engine.growable import Growable
+from headrace.engine.wide import F64, FloatSums, WideSums
+from headrace.sql.plan import AggCall
+
+_TEN_38 = 10**38
+_LIMIT_HIGH, _LIMIT_LOW = np.int64(_TEN_38 >> 64), np.uint64(_TEN_38 & (2**64 - 1))
+
+
+class CountPart(Part):
+    """`count(*)` and `count(x)`."""
+
+    def __init__(self, call: AggCall) -> None:
+        self._call = call
+        self._counts = Growable(np.int64)
+
+    @override
+    def update(self, batch: GroupBatch) -> None:
+        self._counts.resize(batch.size)
+        _, slots, weights = batch.chosen(self._call)
+        np.add.at(self._counts.data, slots, weights)
+
+    @override
+    def results(self, batch: GroupBatch) -> list[Result]:
+        self._counts.resize(batch.size)
+        return [Result(pa.array(self._counts.data[batch.touched]))]
+
+    @override
+    @property
+    def nbytes(self) -> int:
+        return self._counts.nbytes
+
+
+class SumPart(Part):
+    """`sum(x)`, `avg(x)` over integers, decimals and floating-point numbers, each with its count of
+    values.
+    """
+
+    def __init__(self, call: AggCall, argument: Column, output: Column) -> None:
+        self._call = call
+        self._output = output
+        self._average = call.func in ("avg", "mean")
+        self._kind = argument.arrow
+        self._counts = Growable(np.int64)
+        self._scale = argument.arrow.scale if pa.types.is_decimal(argument.arrow) else 0
+        self._floats = FloatSums() if pa.types.is_floating(argument.arrow) else None
+        wide = pa.types.is_decimal(argument.arrow) or argument.arrow == pa.uint64()
+        self._wide = WideSums(4 if wide else 2)
+
+    def _resize(self, size: int) -> None:
+        self._counts.resize(size)
+        (self._wide if self._floats is None else self._floats).resize(size)
+
+    @override
+    def update(self, batch: GroupBatch) -> None:
+        self._resize(batch.size)
+        rows, slots, weights = batch.chosen(self._call)
+        if len(slots) == 0:
+            return
+        np.add.at(self._counts.data, slots, weights)
+        column = batch.rows.column(self._call.args[0])
+        if self._floats is not None:
+            self._floats.add(slots, values(column).astype(np.float64)[rows], weights)
+            return
+        low, high = _integer_words(column)
+        self._wide.add(slots, low[rows], None if high is None else high[rows], weights)
+
+    @override
+    def results(self, batch: GroupBatch) -> list[Result]:
+        self._resize(batch.size)
+        counts = self._counts.data[batch.touched]
+        empty = counts == 0
+        if self._floats is not None:
+            sums = self._floats.totals(batch.touched)
+            return [Result(pa.array(_divided(sums, counts) if self._average else sums, mask=empty))]
+        low, high, over = self._wide.words(batch.touched)
+        if self._average:
+            return [Result(pa.array(self._averages(low, high, counts), mask=empty))]
+        return [self._exact(low, high, over, empty)]
+
+    def _averages(self, low: U64, high: I64, counts: I64) -> F64:
+        total = high.astype(np.longdouble) * np.longdouble(2.0**64) + low.astype(np.longdouble)
+        divisor = np.maximum(counts, 1).astype(np.longdouble) * np.longdouble(10**self._scale)
+        averages: F64 = (total / divisor).astype(np.float64)
+        return averages
+
+    def _exact(self, low: U64, high: I64, over: Bools, empty: Bools) -> Result:
+        if pa.types.is_decimal(self._kind) and self._output.sql_type != "HUGEINT":
+            over |= _beyond_38_digits(low, high)
+        array = decimal_array(low, high, self._output.arrow, ~empty & ~over)
+        if not over.any():
+            return Result(array)
+        return Result(
+            array,
+            over,
+            f"Out of Range Error: Overflow in SUM: the result does not fit in {self._output.sql_type}",
+        )
+
+    @override
+    @property
+    def nbytes(self) -> int:
+        sums = self._wide if self._floats is None else self._floats
+        return self._counts.nbytes + sums.nbytes
+
+
+def _divided(sums: F64, counts: I64) -> F64:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return sums / np.maximum(counts, 1)
+
+
+def _integer_words(column: pa.Array) -> tuple[I64, I64 | None]:
+    """Return integers or decimals as low words, with high words where they have more than 64 bits."""
+    kind = column.type
+    if pa.types.is_decimal(kind):
+        if kind.bit_width != 128:
+            column = column.cast(pa.decimal128(kind.precision, kind.scale))
+        data = column.buffers()[1]
+        if data is None or len(column) == 0:
+            nothing = np.zeros(len(column), dtype=np.int64)
+            return nothing, nothing
+        raw = np.frombuffer(data, dtype=np.int64)[2 * column.offset : 2 * (column.offset + len(column))]
+        return raw[0::2], raw[1::2]
+    raw_values: npt.NDArray[Any] = values(column)
+    if raw_values.dtype == np.uint64:
+        return raw_values.view(np.int64), np.zeros(len(column), dtype=np.int64)
+    return raw_values.astype(np.int64, copy=False), None
+
+
+def _beyond_38_digits(low: U64, high: I64) -> Bools:
+    negative = high < 0
+    magnitude_low = np.where(negative, ~low + np.uint64(1), low)
+    magnitude_high = np.where(negative, ~high + (low == 0), high)
+    beyond: Bools = (magnitude_high > _LIMIT_HIGH) | (
+        (magnitude_high == _LIMIT_HIGH) & (magnitude_low >= _LIMIT_LOW)
+    )
+    return beyond
+
+
+def decimal_array(low: U64, high: I64, kind: pa.DataType, valid: Bools) -> pa.Array:
+    """Return 128-bit integers as an Arrow column of a decimal or integer type."""
+    if pa.types.is_integer(kind):
+        return pa.array(low.view(np.int64), mask=~valid).cast(kind)
+    pairs = np.empty((len(low), 2), dtype=np.int64)
+    pairs[:, 0] = low.view(np.int64)
+    pairs[:, 1] = high
+    bitmap = None
+    if not valid.all():
+        bitmap = pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+    return pa.Array.from_buffers(kind, len(low), [bitmap, pa.py_buffer(pairs)])

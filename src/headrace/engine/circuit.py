@@ -1,0 +1,123 @@
+"""A view's circuit: the operators of its plan, inputs first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from headrace.change import Change
+from headrace.engine.operators.aggregate import AggregateOperator
+from headrace.engine.operators.base import Operator, OperatorInfo, StepContext
+from headrace.engine.operators.filter import FilterOperator
+from headrace.engine.operators.hop import HopOperator
+from headrace.engine.operators.project import ProjectOperator
+from headrace.engine.operators.recompute import RecomputeOperator
+from headrace.engine.operators.scan import ScanOperator
+from headrace.engine.operators.union_all import UnionAllOperator
+from headrace.errors import UnsupportedSql
+from headrace.sql.plan import Aggregate, Filter, Hop, Node, Project, Recompute, Scan, UnionAll, ViewPlan
+
+IsAppendOnly = Callable[[str], bool]
+"""Of a relation's name: whether it never takes a row back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One operator and the numbers of the stages it reads; a scan reads none."""
+
+    operator: Operator
+    inputs: tuple[int, ...]
+    relation: str | None = None
+
+
+class Circuit:
+    """The operators of one plan; shared nodes of the plan are computed once."""
+
+    def __init__(self, plan: ViewPlan, is_append_only: IsAppendOnly) -> None:
+        self.plan = plan
+        self._stages: list[Stage] = []
+        self._numbers: dict[int, int] = {}
+        self._root = self._add(plan.root, is_append_only)
+
+    def _add(self, node: Node, is_append_only: IsAppendOnly) -> int:
+        known = self._numbers.get(id(node))
+        if known is not None:
+            return known
+        inputs = tuple(self._add(child, is_append_only) for child in node.inputs)
+        kept = all(self._stages[at].operator.append_only for at in inputs)
+        if isinstance(node, Scan):
+            operator: Operator = ScanOperator(node, append_only=is_append_only(node.relation))
+            self._stages.append(Stage(operator, (), node.relation.lower()))
+        else:
+            self._stages.append(Stage(_operator(node, append_only=kept), inputs))
+        self._numbers[id(node)] = len(self._stages) - 1
+        return self._numbers[id(node)]
+
+    @property
+    def append_only(self) -> bool:
+        """Whether the view never takes a row back."""
+        return self._stages[self._root].operator.append_only
+
+    def start(self, context: StepContext) -> Change:
+        """Return the view over empty relations: the row of a global aggregate, what a recomputed query
+        says.
+        """
+        outputs: list[Change] = []
+        for stage in self._stages:
+            output = stage.operator.start(context)
+            changes = [outputs[at] for at in stage.inputs]
+            if any(len(change) for change in changes):
+                output = Change.concat([output, stage.operator.run(changes, context)])
+            outputs.append(output)
+        return outputs[self._root]
+
+    def step(self, changes: Mapping[str, Change], context: StepContext) -> Change:
+        """Return the change of the view, not consolidated; `changes` by relation in lower case."""
+        outputs: list[Change] = []
+        for stage in self._stages:
+            if stage.relation is not None:
+                change = changes.get(stage.relation)
+                inputs = [] if change is None else [change]
+            else:
+                inputs = [outputs[at] for at in stage.inputs]
+            if any(len(change) for change in inputs):
+                outputs.append(stage.operator.run(inputs, context))
+            else:
+                outputs.append(Change.empty(stage.operator.arrow))
+        return outputs[self._root]
+
+    @property
+    def error(self) -> str | None:
+        """Why the view has no answer at present, or None."""
+        return next((stage.operator.error for stage in self._stages if stage.operator.error), None)
+
+    def explain(self) -> OperatorInfo:
+        """Return the tree of operators."""
+        return self._info(self._root)
+
+    def _info(self, number: int) -> OperatorInfo:
+        stage = self._stages[number]
+        operator = stage.operator
+        return OperatorInfo(
+            operator.name, operator.rule, operator.detail, operator.state_rows, operator.state_bytes,
+            operator.last_step_us, operator.rows_in, operator.rows_out, operator.reason,
+            tuple(self._info(at) for at in stage.inputs),
+        )  # fmt: skip
+
+
+def _operator(node: Node, *, append_only: bool) -> Operator:
+    match node:
+        case Filter():
+            return FilterOperator(node.predicate, node.schema, append_only=append_only)
+        case Project():
+            return ProjectOperator(node, append_only=append_only)
+        case Hop():
+            return HopOperator(node, append_only=append_only)
+        case UnionAll():
+            return UnionAllOperator(node, append_only=append_only)
+        case Aggregate():
+            return AggregateOperator(node, append_only_input=append_only)
+        case Recompute():
+            return RecomputeOperator(node)
+        case _:
+            raise UnsupportedSql(f"the engine has no operator for {type(node).__name__}")

@@ -1,0 +1,335 @@
+"""Arrow columns as NumPy words: the one place that reads Arrow buffers.
+
+Every column type is seen as one of two shapes: *fixed*, one or two uint64 words per row, or *text*, bytes
+with a start and a length per row. Types that are neither (lists, structs, maps) are first written as
+canonical text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+_NAN = np.uint64(0x7FF8000000000000)
+_WIDTHS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+_TAIL_MASKS: U64 = np.array([(1 << (8 * n)) - 1 for n in range(8)] + [2**64 - 1], dtype=np.uint64)
+MICROS_PER_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A fixed-width column: one or more uint64 words per row; NULL rows hold zeros.
+
+    Attributes:
+        words: one array per word, equal values have equal words.
+        valid: False where NULL; None when no row is NULL.
+    """
+
+    words: tuple[U64, ...]
+    valid: Bools | None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A column of bytes: `heap[starts[i] : starts[i] + lengths[i]]`, the heap padded by eight bytes.
+
+    Attributes:
+        heap: the bytes, uint8.
+        starts: int64, first byte of each row.
+        lengths: int64, zero where NULL.
+        valid: False where NULL; None when no row is NULL.
+    """
+
+    heap: npt.NDArray[np.uint8]
+    starts: I64
+    lengths: I64
+    valid: Bools | None
+
+    def word(self, step: int, rows: I64 | slice) -> U64:
+        """Return bytes `8*step` to `8*step+7` of those rows as little-endian words, zero beyond the end."""
+        return heap_word(self.heap, self.starts[rows], self.lengths[rows], step)
+
+
+View = Fixed | Text
+
+
+def heap_word(heap: npt.NDArray[np.uint8], starts: I64, lengths: I64, step: int) -> U64:
+    """Return word `step` of each byte string in `heap`, zero beyond its length; the heap is padded by 8
+    bytes.
+    """
+    overlapping: U64 = np.ndarray((len(heap) - 7,), dtype="<u8", buffer=heap, strides=(1,))
+    rest = lengths - 8 * step
+    np.clip(rest, 0, 8, out=rest)
+    at = np.minimum(starts + 8 * step, len(heap) - 8)
+    word: U64 = overlapping[at]
+    word &= _TAIL_MASKS[rest]
+    return word
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether columns of this type are seen as `Text`."""
+    return not is_fixed(kind)
+
+
+def is_fixed(kind: pa.DataType) -> bool:
+    """Whether columns of this type are seen as `Fixed`."""
+    return bool(
+        pa.types.is_boolean(kind)
+        or pa.types.is_primitive(kind)
+        or pa.types.is_decimal(kind)
+        or kind == pa.month_day_nano_interval()
+        or pa.types.is_null(kind)
+    )
+
+
+def validity(array: pa.Array) -> Bools | None:
+    """Return which rows are not NULL, or None when all are not."""
+    if array.null_count == 0:
+        return None
+    if pa.types.is_null(array.type):
+        return np.zeros(len(array), dtype=np.bool_)
+    return unpack_bits(array.buffers()[0], array.offset, len(array))
+
+
+def unpack_bits(buffer: pa.Buffer, offset: int, length: int) -> Bools:
+    """Return `length` bits of an Arrow bitmap from bit `offset` on."""
+    first, last = offset // 8, (offset + length + 7) // 8
+    packed = np.frombuffer(buffer, dtype=np.uint8)[first:last]
+    skip = offset - 8 * first
+    bits = np.unpackbits(packed, count=skip + length, bitorder="little")[skip:]
+    return bits.view(np.bool_)
+
+
+def values(array: pa.Array) -> npt.NDArray[Any]:
+    """Return the values of a primitive column without a copy; what stands at NULL rows has no meaning."""
+    if pa.types.is_boolean(array.type):
+        return unpack_bits(array.buffers()[1], array.offset, len(array))
+    dtype = _numpy_type(array.type)
+    data = array.buffers()[1]
+    if data is None or len(array) == 0:
+        return np.zeros(len(array), dtype=dtype)
+    taken: npt.NDArray[Any] = np.frombuffer(
+        data, dtype=dtype, count=len(array), offset=array.offset * dtype.itemsize
+    )
+    return taken
+
+
+def _numpy_type(kind: pa.DataType) -> np.dtype[Any]:
+    if pa.types.is_temporal(kind):
+        return np.dtype(np.int32 if kind.bit_width == 32 else np.int64)
+    dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+    return dtype
+
+
+def view(array: pa.Array, *, exact: bool) -> View:
+    """Return a column as words or text, so that equal values have equal words or bytes.
+
+    With `exact`, rows are told apart by bits (but NaN equals NaN); without, as SQL groups them: −0.0 equals
+    0.0, and intervals equal by length.
+    """
+    kind = array.type
+    if is_fixed(kind):
+        return _fixed(array, exact)
+    return _text(_as_bytes(array, exact))
+
+
+def views(arrays: Sequence[pa.Array], *, exact: bool) -> tuple[View, ...]:
+    """Return `view` of every column."""
+    return tuple(view(array, exact=exact) for array in arrays)
+
+
+def _fixed(array: pa.Array, exact: bool) -> Fixed:
+    valid = validity(array)
+    words = _words(array, exact)
+    if valid is not None:
+        words = tuple(np.where(valid, word, np.uint64(0)) for word in words)
+    return Fixed(words, valid)
+
+
+def _words(array: pa.Array, exact: bool) -> tuple[U64, ...]:
+    kind = array.type
+    if pa.types.is_null(kind) or len(array) == 0:
+        width = 2 if pa.types.is_decimal(kind) or kind == pa.month_day_nano_interval() else 1
+        return tuple(np.zeros(len(array), dtype=np.uint64) for _ in range(width))
+    if pa.types.is_boolean(kind):
+        return (values(array).astype(np.uint64),)
+    if pa.types.is_decimal(kind):
+        return _decimal_words(array)
+    if kind == pa.month_day_nano_interval():
+        return _interval_words(array, exact)
+    if pa.types.is_floating(kind):
+        return (_float_word(values(array).astype(np.float64), exact),)
+    raw = values(array)
+    if raw.dtype == np.int64:
+        return (raw.view(np.uint64),)
+    if raw.dtype == np.uint64:
+        return (raw,)
+    return (raw.astype(np.int64).view(np.uint64),)
+
+
+def _float_word(raw: npt.NDArray[np.float64], exact: bool) -> U64:
+    nan = np.isnan(raw)
+    words: U64 = (raw if exact else raw + 0.0).view(np.uint64)
+    return np.where(nan, _NAN, words) if nan.any() else words
+
+
+def _decimal_words(array: pa.Array) -> tuple[U64, ...]:
+    width = array.type.bit_width // 64
+    if width == 0:
+        array, width = array.cast(pa.decimal128(array.type.precision, array.type.scale)), 2
+    raw = np.frombuffer(array.buffers()[1], dtype=np.uint64)
+    raw = raw[array.offset * width : (array.offset + len(array)) * width]
+    return tuple(np.ascontiguousarray(raw[at::width]) for at in range(width))
+
+
+def _interval_words(array: pa.Array, exact: bool) -> tuple[U64, ...]:
+    raw = np.frombuffer(array.buffers()[1], dtype=np.int64)[
+        2 * array.offset : 2 * (array.offset + len(array))
+    ]
+    halves = raw.reshape(-1, 2)
+    first, nanos = halves[:, 0].copy(), halves[:, 1].copy()
+    if exact:
+        return first.view(np.uint64), nanos.view(np.uint64)
+    months = first.view(np.int32).reshape(-1, 2)[:, 0].astype(np.int64)
+    days = first.view(np.int32).reshape(-1, 2)[:, 1].astype(np.int64)
+    micros = nanos // 1000
+    days += micros // MICROS_PER_DAY
+    micros %= MICROS_PER_DAY
+    months += days // 30
+    return (months * 30 + days % 30).view(np.uint64), micros.view(np.uint64)
+
+
+def _as_bytes(array: pa.Array, exact: bool) -> pa.Array:
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return _as_bytes(array.dictionary_decode(), exact)
+    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+        return array
+    if pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
+        return array
+    if pa.types.is_string_view(kind):
+        return array.cast(pa.large_string())
+    if pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
+        return array.cast(pa.large_binary())
+    return pa.array(
+        [None if item is None else canonical(item, exact) for item in array.to_pylist()], pa.string()
+    )
+
+
+def canonical(item: Any, exact: bool) -> str:
+    """Return nested Python values as text that is equal exactly when they are equal."""
+    if isinstance(item, dict):
+        return "{" + ",".join(f"{key!r}:{canonical(value, exact)}" for key, value in item.items()) + "}"
+    if isinstance(item, list | tuple):
+        return "[" + ",".join(canonical(value, exact) for value in item) + "]"
+    if isinstance(item, float):
+        return repr(item if exact else item + 0.0)
+    return repr(item)
+
+
+def _text(array: pa.Array) -> Text:
+    wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    count = len(array)
+    _, offset_buffer, data = array.buffers()
+    if count == 0 or offset_buffer is None:
+        nothing = np.zeros(count, dtype=np.int64)
+        return Text(np.zeros(8, dtype=np.uint8), nothing, nothing, validity(array))
+    dtype = np.dtype(np.int64 if wide else np.int32)
+    offsets = np.frombuffer(offset_buffer, dtype=dtype, count=count + 1, offset=array.offset * dtype.itemsize)
+    offsets = offsets.astype(np.int64)
+    first, last = int(offsets[0]), int(offsets[-1])
+    heap = np.zeros(last - first + 8, dtype=np.uint8)
+    if data is not None and last > first:
+        heap[: last - first] = np.frombuffer(data, dtype=np.uint8, count=last - first, offset=first)
+    offsets -= first
+    lengths = np.diff(offsets)
+    valid = validity(array)
+    if valid is not None:
+        lengths = np.where(valid, lengths, 0)
+    return Text(heap, offsets[:-1], lengths, valid)
+
+
+def equal(left: View, left_rows: I64, right: View, right_rows: I64) -> Bools:
+    """Return, pair by pair, whether two rows hold the same value; NULL equals NULL."""
+    same = _equal_fixed(left, left_rows, right, right_rows) if isinstance(left, Fixed) else None
+    if same is None:
+        assert isinstance(left, Text)
+        assert isinstance(right, Text)
+        same = _equal_text(left, left_rows, right, right_rows)
+    if left.valid is not None or right.valid is not None:
+        same &= _taken(left.valid, left_rows) == _taken(right.valid, right_rows)
+    return same
+
+
+def equal_rows(left: Sequence[View], left_rows: I64, right: Sequence[View], right_rows: I64) -> Bools:
+    """Return, pair by pair, whether all columns are equal."""
+    same = np.ones(len(left_rows), dtype=np.bool_)
+    for one, other in zip(left, right, strict=True):
+        same &= equal(one, left_rows, other, right_rows)
+    return same
+
+
+def _taken(valid: Bools | None, rows: I64) -> Bools:
+    return np.ones(len(rows), dtype=np.bool_) if valid is None else valid[rows]
+
+
+def _equal_fixed(left: Fixed, left_rows: I64, right: View, right_rows: I64) -> Bools:
+    assert isinstance(right, Fixed)
+    same: Bools = left.words[0][left_rows] == right.words[0][right_rows]
+    for one, other in zip(left.words[1:], right.words[1:], strict=True):
+        same &= one[left_rows] == other[right_rows]
+    return same
+
+
+def _equal_text(left: Text, left_rows: I64, right: Text, right_rows: I64) -> Bools:
+    starts, other_starts = left.starts[left_rows], right.starts[right_rows]
+    lengths = left.lengths[left_rows]
+    return equal_bytes(left.heap, starts, lengths, right.heap, other_starts, right.lengths[right_rows])
+
+
+def equal_bytes(
+    heap: npt.NDArray[np.uint8],
+    starts: I64,
+    lengths: I64,
+    other: npt.NDArray[np.uint8],
+    others: I64,
+    sizes: I64,
+) -> Bools:
+    """Return, pair by pair, whether two byte strings are equal; both heaps are padded by eight bytes."""
+    same: Bools = lengths == sizes
+    rows = np.flatnonzero(same & (lengths > 0))
+    step = 0
+    while len(rows):
+        one = heap_word(heap, starts[rows], lengths[rows], step)
+        differ = one != heap_word(other, others[rows], sizes[rows], step)
+        if differ.any():
+            same[rows[differ]] = False
+            rows = rows[~differ]
+        step += 1
+        rows = rows[lengths[rows] > 8 * step]
+    return same
+
+
+def group_keys(arrays: Sequence[pa.Array]) -> list[pa.Array]:
+    """Return key columns with −0.0 written as 0.0, so that a group's key does not depend on who came
+    first.
+    """
+    return [
+        pc.add(array, pa.scalar(0.0, array.type)) if pa.types.is_floating(array.type) else array
+        for array in arrays
+    ]
+
+
+def take(batch: pa.RecordBatch, rows: I64) -> pa.RecordBatch:
+    """Return those rows of a batch."""
+    return batch.take(pa.array(rows))

@@ -1,0 +1,97 @@
+"""DuckDB as the kernel of last resort: a connection that sees nothing but the Arrow rows handed to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import duckdb
+import pyarrow as pa
+
+from headrace.change import as_batch
+from headrace.contracts.schema import Schema
+from headrace.errors import ViewInError
+
+_SETTINGS = (
+    "SET TimeZone = 'UTC'",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET enable_external_access = false",
+    "SET preserve_insertion_order = true",
+    "SET lock_configuration = true",
+)
+
+
+def quote(name: str) -> str:
+    """Return a name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Duck:
+    """One in-memory DuckDB connection; not thread-safe."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._connection = duckdb.connect(":memory:", config={"threads": threads})
+        for setting in _SETTINGS:
+            self._connection.execute(setting)
+
+    def select(
+        self, rows: pa.RecordBatch, schema: Schema, items: Sequence[str], output: Schema
+    ) -> pa.RecordBatch:
+        """Return `items`, expressions over the columns of `rows`, row by row in order.
+
+        Raises:
+            ViewInError: DuckDB answers with an error.
+        """
+        sql = f"SELECT {', '.join(items)} FROM {_source('_rows', schema)}"
+        return self.query(sql, {"_rows": pa.Table.from_batches([rows])}, output)
+
+    def query(self, sql: str, tables: Mapping[str, pa.Table], output: Schema) -> pa.RecordBatch:
+        """Return the answer to `sql` over those tables with the types of `output`, columns by position.
+
+        Raises:
+            ViewInError: DuckDB answers with an error.
+        """
+        for name, table in tables.items():
+            self._connection.register(name, table)
+        try:
+            answer = self._connection.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise ViewInError(
+                str(error).strip(), hint="remove the row that causes it, or replace the view"
+            ) from error
+        finally:
+            for name in tables:
+                self._connection.unregister(name)
+        return fit(answer, output)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def _source(name: str, schema: Schema) -> str:
+    """Return a FROM item that gives the rows registered under `name` their SQL types back."""
+    if not any(column.is_lossy for column in schema):
+        return name
+    items = (
+        f"CAST({quote(column.name)} AS {column.sql_type}) AS {quote(column.name)}"
+        if column.is_lossy
+        else quote(column.name)
+        for column in schema
+    )
+    return f"(SELECT {', '.join(items)} FROM {name}) AS _typed"
+
+
+def typed_source(name: str, schema: Schema) -> str:
+    """Return a FROM item for a registered table whose lossy columns have their SQL types again."""
+    return _source(name, schema)
+
+
+def fit(answer: pa.Table, output: Schema) -> pa.RecordBatch:
+    """Return the columns of an answer under the names and Arrow types of `output`, by position."""
+    wanted = output.arrow
+    columns = [
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(answer.columns, wanted, strict=True)
+    ]
+    return as_batch(pa.Table.from_arrays(columns, schema=wanted))

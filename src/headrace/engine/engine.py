@@ -1,0 +1,293 @@
+"""The engine: all views of an app, moved together one step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from graphlib import TopologicalSorter
+
+import pyarrow as pa
+
+from headrace.change import Change
+from headrace.contracts.schema import Schema
+from headrace.engine.circuit import Circuit
+from headrace.engine.duck import Duck
+from headrace.engine.operators.base import OperatorInfo, StepContext
+from headrace.engine.store import ViewStore
+from headrace.engine.zset import consolidate
+from headrace.errors import DeclarationError, HeadraceError, UnknownName
+from headrace.sql.plan import ViewPlan
+
+History = Callable[[str], Iterator[Change]]
+"""Of a base relation's name: everything that `step` was given for it so far, in order, in changes of any
+size.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What a step did.
+
+    Attributes:
+        changes: per view that changed, its consolidated change.
+        errors: per view that has no answer at present, why.
+    """
+
+    changes: dict[str, Change] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+class View:
+    """One view: circuit, content, and what is held back while it is in error."""
+
+    def __init__(self, plan: ViewPlan, circuit: Circuit) -> None:
+        self.plan = plan
+        self.circuit = circuit
+        self.store = ViewStore(plan.schema, plan.unique_key)
+        self.pending: list[Change] = []
+        self.broken: str | None = None
+        self.error: str | None = None
+
+    def publish(self, change: Change, error: str | None) -> Change:
+        """Take the view's change; return what readers may see: nothing while it is in error."""
+        self.error = error
+        if error is not None:
+            if len(change):
+                self.pending = [consolidate(Change.concat([*self.pending, change]))]
+            return Change.empty(change.schema)
+        seen = consolidate(Change.concat([*self.pending, change])) if self.pending else consolidate(change)
+        self.pending = []
+        self.store.apply(seen)
+        return seen
+
+
+class Engine:
+    """Base relations and views. Not thread-safe: the runtime serialises; snapshots are immutable."""
+
+    def __init__(self, *, duck_threads: int = 1) -> None:
+        self._relations: dict[str, Schema] = {}
+        self._append_only: set[str] = set()
+        self._views: dict[str, View] = {}
+        self._order: list[str] = []
+        self._duck = Duck(duck_threads)
+        self._history: History | None = None
+
+    # --- declarations
+    # ------------------------------------------------------------------------------------------
+    def add_relation(self, name: str, schema: Schema, *, append_only: bool = False) -> None:
+        """Declare a base relation; `append_only` promises that no change ever takes a row back."""
+        self._refuse_known(name)
+        self._relations[name.lower()] = schema
+        if append_only:
+            self._append_only.add(name.lower())
+
+    def add_view(self, plan: ViewPlan, history: History) -> None:
+        """Add a view, computed over all that its relations hold.
+
+        Raises:
+            DeclarationError: the name is taken.
+            UnknownName: it reads a relation that does not exist.
+            UnsupportedSql: the plan has no circuit.
+        """
+        self._refuse_known(plan.name)
+        view = self._build(plan, history)
+        self._views[plan.name.lower()] = view
+        self._history = history
+        self._sort()
+
+    def drop_view(self, name: str) -> None:
+        """Remove a view.
+
+        Raises:
+            DeclarationError: other views read it.
+        """
+        key = self._key(name)
+        readers = [view.plan.name for view in self._views.values() if key in _reads(view.plan)]
+        if readers:
+            raise DeclarationError(
+                f"{name} is read by {', '.join(readers)}",
+                where=name,
+                hint=f"drop or change {readers[0]} first",
+            )
+        del self._views[key]
+        self._sort()
+
+    def replace_view(self, plan: ViewPlan, history: History) -> dict[str, Change]:
+        """Give a view another definition; return the change of it and of every view that reads it.
+
+        A reader is recomputed over the new content; where it no longer fits, DeclarationError says so and
+        nothing has changed.
+        """
+        key = self._key(plan.name)
+        replaced = {key: self._build(plan, history)}
+        for name in self._order:
+            if name not in replaced and _reads(self._views[name].plan) & replaced.keys():
+                replaced[name] = self._build(self._views[name].plan, history, replaced)
+        changes = {view.plan.name: _difference(self._views[name], view) for name, view in replaced.items()}
+        self._views.update(replaced)
+        self._history = history
+        self._sort()
+        return {name: change for name, change in changes.items() if len(change)}
+
+    def _refuse_known(self, name: str) -> None:
+        if name.lower() in self._relations or name.lower() in self._views:
+            raise DeclarationError(f"there is already a relation named {name!r}", where=name)
+
+    def _key(self, name: str) -> str:
+        if name.lower() not in self._views:
+            raise UnknownName.of("view", name, [view.plan.name for view in self._views.values()])
+        return name.lower()
+
+    def _sort(self) -> None:
+        graph = {name: _reads(view.plan) & self._views.keys() for name, view in self._views.items()}
+        self._order = [name for name in TopologicalSorter(graph).static_order() if name in self._views]
+
+    # --- building
+    # ----------------------------------------------------------------------------------------------
+    def _build(self, plan: ViewPlan, history: History, newer: Mapping[str, View] | None = None) -> View:
+        """Return the view computed over the present content of its relations."""
+        views = {**self._views, **(newer or {})}
+        for name in _reads(plan):
+            if name not in self._relations and name not in views:
+                raise UnknownName.of("relation", name, [*self._relations, *views])
+        circuit = Circuit(plan, lambda name: self._is_append_only(name, views))
+        context = StepContext(self._duck)
+        view = View(plan, circuit)
+        _feed(view, circuit.start(context))
+        for name in sorted(_reads(plan)):
+            for change in self._content(name, history, views):
+                _feed(view, circuit.step({name: change}, context))
+        upstream = next(
+            (views[name].error for name in _reads(plan) if name in views and views[name].error), None
+        )
+        _settle(view, circuit.error or upstream)
+        return view
+
+    def _is_append_only(self, name: str, views: Mapping[str, View]) -> bool:
+        if name.lower() in views:
+            return views[name.lower()].circuit.append_only
+        return name.lower() in self._append_only
+
+    def _content(self, name: str, history: History, views: Mapping[str, View]) -> Iterator[Change]:
+        if name not in views:
+            yield from history(name)
+            return
+        view = views[name]
+        for batch in view.store.snapshot().to_batches():
+            yield Change.inserts(batch)
+        yield from view.pending
+
+    # --- steps
+    # -------------------------------------------------------------------------------------------------
+    def step(
+        self, changes: Mapping[str, Change], clock: datetime, watermarks: Mapping[str, datetime]
+    ) -> StepOutput:
+        """Move all views by the changes of base relations; a view that fails is in error, the others go
+        on.
+        """
+        context = StepContext(self._duck, clock, watermarks)
+        moved = {name.lower(): change for name, change in changes.items() if len(change)}
+        output = StepOutput()
+        for name in self._order:
+            view = self._views[name]
+            reads = _reads(view.plan)
+            if reads & moved.keys():
+                moved[name] = self._step_view(view, moved, context)
+            upstream = next(
+                (self._views[at].error for at in reads if at in self._views and self._views[at].error), None
+            )
+            error = view.broken or view.circuit.error or upstream
+            if name in moved or error != view.error:
+                seen = view.publish(moved.get(name, Change.empty(view.plan.schema.arrow)), error)
+                if len(seen):
+                    output.changes[view.plan.name] = seen
+            if error is not None:
+                output.errors[view.plan.name] = error
+        return output
+
+    def _step_view(self, view: View, moved: Mapping[str, Change], context: StepContext) -> Change:
+        """Return the view's change; whatever goes wrong puts the view in error, and it is built anew next
+        time.
+        """
+        try:
+            if view.broken is not None:
+                return self._rebuilt(view, moved, context)
+            return consolidate(view.circuit.step(moved, context))
+        except Exception as error:  # noqa: BLE001 - one view must never stop the others
+            view.broken = (
+                error.problem if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
+            )
+            return Change.empty(view.plan.schema.arrow)
+
+    def _rebuilt(self, view: View, moved: Mapping[str, Change], context: StepContext) -> Change:
+        """Compute a broken view anew from history and this step's changes; return the change to what
+        readers have.
+        """
+        assert self._history is not None
+        fresh = self._build(view.plan, self._history)
+        base = {name: change for name, change in moved.items() if name in self._relations}
+        last = fresh.circuit.step(base, context) if _reads(view.plan) & base.keys() else None
+        parts = [Change.inserts(batch) for batch in fresh.store.snapshot().to_batches()]
+        parts += [Change.inserts(batch).negated() for batch in view.store.snapshot().to_batches()]
+        view.circuit, view.broken, view.pending = fresh.circuit, None, []
+        return consolidate(
+            Change.concat(
+                [Change.empty(view.plan.schema.arrow), *parts, *fresh.pending, *([last] if last else [])]
+            )
+        )
+
+    # --- reading
+    # -----------------------------------------------------------------------------------------------
+    def snapshot(self, view: str) -> pa.Table:
+        """Return the rows of a view at the last step; the last right ones while it is in error."""
+        return self.store(view).snapshot()
+
+    def store(self, view: str) -> ViewStore:
+        """Return the content of a view."""
+        return self._views[self._key(view)].store
+
+    def view_error(self, view: str) -> str | None:
+        """Return why a view has no answer at present, or None."""
+        return self._views[self._key(view)].error
+
+    def explain(self, view: str) -> OperatorInfo:
+        """Return the view's operators as a tree."""
+        return self._views[self._key(view)].circuit.explain()
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The names of all views, inputs first."""
+        return tuple(self._views[name].plan.name for name in self._order)
+
+    def close(self) -> None:
+        """Free what DuckDB holds."""
+        self._duck.close()
+
+
+def _reads(plan: ViewPlan) -> set[str]:
+    return {name.lower() for name in plan.relations}
+
+
+def _feed(view: View, change: Change) -> None:
+    """Add a change while the view is being built."""
+    if len(change):
+        view.pending.append(consolidate(change))
+    if sum(len(part) for part in view.pending) > 100_000:
+        view.store.apply(consolidate(Change.concat(view.pending)))
+        view.pending = []
+
+
+def _settle(view: View, error: str | None) -> None:
+    view.publish(Change.empty(view.plan.schema.arrow), error)
+
+
+def _difference(old: View, new: View) -> Change:
+    """Return what readers of the old definition must apply to have the new one's rows."""
+    if old.plan.schema.arrow != new.plan.schema.arrow:
+        return Change.inserts(
+            pa.concat_batches(new.store.snapshot().to_batches() or [Change.empty(new.plan.schema.arrow).rows])
+        )
+    parts = [Change.inserts(batch) for batch in new.store.snapshot().to_batches()]
+    parts += [Change.inserts(batch).negated() for batch in old.store.snapshot().to_batches()]
+    return consolidate(Change.concat(parts)) if parts else Change.empty(new.plan.schema.arrow)

@@ -1,0 +1,87 @@
+"""Scalar expressions over a batch: kernels where they are proven equal to DuckDB, one DuckDB statement for
+the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.contracts.schema import Column, Schema
+from headrace.engine.columns import Bools
+from headrace.engine.duck import Duck, quote
+from headrace.errors import ViewInError
+from headrace.sql.plan import Expr
+
+
+class Expressions:
+    """A list of expressions over one input schema, compiled once.
+
+    Args:
+        exprs: the expressions.
+        source: the columns that they read.
+        output: one column per expression, with its name and Arrow type.
+    """
+
+    def __init__(self, exprs: Sequence[Expr], source: Schema, output: Schema) -> None:
+        self._exprs = tuple(exprs)
+        self._source = source
+        self._output = output
+        self._plain = [_column_name(expr, source) for expr in exprs]
+        self._rest = [at for at, name in enumerate(self._plain) if name is None]
+        self._rest_output = Schema.of(output.columns[at] for at in self._rest)
+
+    def evaluate(self, rows: pa.RecordBatch, duck: Duck) -> list[pa.Array]:
+        """Return one array per expression.
+
+        Raises:
+            ViewInError: DuckDB would answer with an error.
+        """
+        found: list[pa.Array | None] = [None if name is None else rows.column(name) for name in self._plain]
+        if self._rest:
+            answers = self._by_duck(rows, duck)
+            for at, answer in zip(self._rest, answers, strict=True):
+                found[at] = answer
+        return [array for array in found if array is not None]
+
+    def _by_duck(self, rows: pa.RecordBatch, duck: Duck) -> list[pa.Array]:
+        if rows.num_rows == 0:
+            return [pa.nulls(0, column.arrow) for column in self._rest_output]
+        source, narrowed = self._narrow(rows)
+        items = [f"({self._exprs[at].sql}) AS c{at}" for at in self._rest]
+        return list(duck.select(narrowed, source, items, self._rest_output).columns)
+
+    def _narrow(self, rows: pa.RecordBatch) -> tuple[Schema, pa.RecordBatch]:
+        """Return only the columns that are read, or the first where none is."""
+        names = {name for at in self._rest for name in self._exprs[at].columns}
+        kept = [column.name for column in self._source if column.name in names]
+        if not kept:
+            counter = pa.record_batch({"_n": pa.array(np.arange(rows.num_rows))})
+            return Schema((Column("_n", "BIGINT", pa.int64()),)), counter
+        return self._source.select(kept), rows.select(kept)
+
+    def failing(self, rows: pa.RecordBatch, duck: Duck) -> Bools:
+        """Return for which rows some expression fails."""
+        source, narrowed = self._narrow(rows)
+        tests = [f"(TRY(({self._exprs[at].sql}) IS NULL) IS NULL)" for at in self._rest] or ["false"]
+        output = Schema((Column("bad", "BOOLEAN", pa.bool_()),))
+        bad = duck.select(narrowed, source, [" OR ".join(tests)], output).column(0)
+        return np.asarray(bad.to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+    def first_error(self, rows: pa.RecordBatch, duck: Duck) -> str:
+        """Return DuckDB's message for rows of which some fail."""
+        try:
+            self._by_duck(rows, duck)
+        except ViewInError as error:
+            return error.problem
+        return "an expression fails"
+
+
+def _column_name(expr: Expr, source: Schema) -> str | None:
+    """Return the column that an expression is, or None if it computes something."""
+    for name in expr.columns:
+        if expr.sql.strip() == quote(name):
+            return source[name].name
+    return None

@@ -1,0 +1,83 @@
+"""A stable 64-bit hash of rows, computed column-wise.
+
+The finaliser is that of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). Hashes only ever choose where to
+look; equality is decided on real values. They are the same in every process, so that runs can be kept on
+disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.engine.columns import U64, Fixed, Text, View, views
+
+_ONE = np.uint64(0xBF58476D1CE4E5B9)
+_TWO = np.uint64(0x94D049BB133111EB)
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_NULL = np.uint64(0xA0761D6478BD642F)
+_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+_mask: list[np.uint64] = [np.uint64(2**64 - 1)]
+
+
+@contextmanager
+def truncated_hashes(bits: int) -> Iterator[None]:
+    """Keep only the lowest bits of every hash inside the block: forces collisions, for tests."""
+    before = _mask[0]
+    _mask[0] = np.uint64((1 << bits) - 1)
+    try:
+        yield
+    finally:
+        _mask[0] = before
+
+
+def mix(words: U64) -> U64:
+    """Return the words scattered over 64 bits, one to one; the argument is left alone."""
+    mixed = words ^ (words >> _SHIFTS[0])
+    mixed *= _ONE
+    mixed ^= mixed >> _SHIFTS[1]
+    mixed *= _TWO
+    mixed ^= mixed >> _SHIFTS[2]
+    return mixed
+
+
+def hash_views(columns: Sequence[View], count: int) -> U64:
+    """Return one hash per row over all columns; equal rows have equal hashes."""
+    hashes = np.zeros(count, dtype=np.uint64)
+    for number, column in enumerate(columns):
+        hashes = _fold(hashes, column, first=number == 0)
+    if _mask[0] != np.uint64(2**64 - 1):
+        hashes = hashes & _mask[0]
+    return hashes
+
+
+def hash_columns(arrays: Sequence[pa.Array], count: int) -> U64:
+    """Return one hash per row as SQL groups: NULL equals NULL, −0.0 equals 0.0, NaN equals NaN."""
+    return hash_views(views(arrays, exact=False), count)
+
+
+def _fold(hashes: U64, column: View, *, first: bool) -> U64:
+    if isinstance(column, Fixed):
+        for word in column.words:
+            hashes = mix(word + _STEP) if first else mix(hashes * _STEP + word)
+            first = False
+    else:
+        hashes = _fold_text(hashes, column)
+    if column.valid is not None:
+        hashes = np.where(column.valid, hashes, mix(hashes + _NULL))
+    return hashes
+
+
+def _fold_text(hashes: U64, column: Text) -> U64:
+    lengths = column.lengths
+    hashes = mix(hashes * _STEP + lengths.view(np.uint64) + column.word(0, slice(None)) * _TWO)
+    rows = np.flatnonzero(lengths > 8)
+    step = 1
+    while len(rows):
+        hashes[rows] = mix(hashes[rows] * _STEP + column.word(step, rows))
+        step += 1
+        rows = rows[lengths[rows] > 8 * step]
+    return hashes

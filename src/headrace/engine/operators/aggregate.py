@@ -1,0 +1,173 @@
+"""Aggregate: GROUP BY with any mixture of calls.
+
+    Δγ(R) = + γ(groups touched by ΔR, after) − γ(groups touched by ΔR, before)
+
+Every group has a slot. The rows of a change are assigned to slots, each part of the aggregate takes in the
+change by slot, and the values of the touched groups before and after give the change of the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from headrace.change import Change
+from headrace.engine.aggregates.choose import choose_parts
+from headrace.engine.aggregates.part import GroupBatch, Result
+from headrace.engine.columns import I64, Bools, equal, group_keys, view, views
+from headrace.engine.growable import Growable
+from headrace.engine.hashing import hash_views
+from headrace.engine.key_table import KeyTable
+from headrace.engine.operators.base import Operator, StepContext
+from headrace.sql.plan import Aggregate
+
+
+class AggregateOperator(Operator):
+    """Groups and their parts."""
+
+    name = "aggregate"
+
+    def __init__(self, node: Aggregate, *, append_only_input: bool) -> None:
+        super().__init__(node.schema)
+        self._node = node
+        self._global = not node.keys
+        self._keys = KeyTable([node.input.schema[key].arrow for key in node.keys])
+        self._rows: Growable[np.int64] = Growable(np.int64)
+        self._failed: Growable[np.bool_] = Growable(np.bool_)
+        self._failures = 0
+        self._message: str | None = None
+        self._parts, self._places = choose_parts(node, append_only=append_only_input)
+        self.rule = _weakest([part.rule for part in self._parts])
+        self.reason = next((part.reason for part in self._parts if part.rule == self.rule), None)
+
+    def start(self, context: StepContext) -> Change:
+        """Return the one row of a global aggregate over no input."""
+        if not self._global:
+            return super().start(context)
+        self._rows.resize(1)
+        self._failed.resize(1)
+        rows = pa.RecordBatch.from_pylist([], schema=self._node.input.schema.arrow)
+        nothing = np.empty(0, dtype=np.int64)
+        batch = GroupBatch(rows, nothing, nothing, np.zeros(1, dtype=np.int64), 1, context.duck)
+        columns, _, _ = self._results(batch)
+        return Change.inserts(pa.RecordBatch.from_arrays(columns, schema=self.arrow))
+
+    @override
+    def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
+        change = inputs[0]
+        keys, slots = self._assign(change)
+        self._rows.resize(self._size)
+        self._failed.resize(self._size)
+        touched, firsts = _distinct_slots(slots, self._size)
+        batch = GroupBatch(change.rows, change.weights, slots, touched, self._size, context.duck)
+        before_rows, before_failed = self._rows.data[touched], self._failed.data[touched]
+        before, _, _ = self._results(batch)
+        np.add.at(self._rows.data, slots, change.weights)
+        for part in self._parts:
+            part.update(batch)
+        after, failed, message = self._results(batch)
+        self._note_failures(touched, failed, message)
+        had = ~before_failed & (self._global | (before_rows > 0))
+        has = ~failed & (self._global | (self._rows.data[touched] > 0))
+        return self._difference([key.take(pa.array(firsts)) for key in keys], before, after, had, has)
+
+    @property
+    def _size(self) -> int:
+        return 1 if self._global else self._keys.size
+
+    def _assign(self, change: Change) -> tuple[list[pa.Array], I64]:
+        """Return the key columns and the slot of each row."""
+        if self._global:
+            return [], np.zeros(len(change), dtype=np.int64)
+        keys = group_keys([change.rows.column(name) for name in self._node.keys])
+        columns = views(keys, exact=False)
+        slots, _ = self._keys.find_or_add(columns, hash_views(columns, len(change)))
+        return keys, slots
+
+    def _results(self, batch: GroupBatch) -> tuple[list[pa.Array], Bools, str | None]:
+        """Return the values of all calls for the touched groups, which of them fail, and why."""
+        by_part: list[list[Result]] = [part.results(batch) for part in self._parts]
+        results = [by_part[part][at] for part, at in self._places]
+        failed = np.zeros(len(batch.touched), dtype=np.bool_)
+        message = None
+        for result in results:
+            if result.failed is not None:
+                failed |= result.failed
+                message = message or result.message
+        fields = list(self.arrow)[len(self._node.keys) :]
+        columns = [
+            result.values if result.values.type == field.type else result.values.cast(field.type)
+            for result, field in zip(results, fields, strict=True)
+        ]
+        return columns, failed, message
+
+    def _note_failures(self, touched: I64, failed: Bools, message: str | None) -> None:
+        self._failures += int(failed.sum()) - int(self._failed.data[touched].sum())
+        self._failed.data[touched] = failed
+        self._message = message or self._message
+
+    def _difference(
+        self, keys: list[pa.Array], before: list[pa.Array], after: list[pa.Array], had: Bools, has: Bools
+    ) -> Change:
+        """Return old rows with −1 and new rows with +1 where the two differ."""
+        same = had & has
+        candidates = np.flatnonzero(same)
+        for old, new in zip(before, after, strict=True):
+            if len(candidates) == 0:
+                break
+            alike = equal(view(old, exact=True), candidates, view(new, exact=True), candidates)
+            candidates = candidates[alike]
+        moved = np.ones(len(had), dtype=np.bool_)
+        moved[candidates] = False
+        gone, come = np.flatnonzero(had & moved), np.flatnonzero(has & moved)
+        weights = np.ones(len(gone) + len(come), dtype=np.int64)
+        weights[: len(gone)] = -1
+        old_rows = pa.RecordBatch.from_arrays([*keys, *before], schema=self.arrow).take(pa.array(gone))
+        new_rows = pa.RecordBatch.from_arrays([*keys, *after], schema=self.arrow).take(pa.array(come))
+        return Change(pa.concat_batches([old_rows, new_rows]), weights)
+
+    @property
+    def error(self) -> str | None:
+        """Set while a group has no answer, such as a sum that overflows."""
+        return self._message if self._failures else None
+
+    @property
+    def detail(self) -> str:
+        """The keys and calls."""
+        calls = ", ".join(call.sql for call in self._node.calls)
+        return f"{calls} by {', '.join(self._node.keys)}" if self._node.keys else calls
+
+    @property
+    def state_rows(self) -> int:
+        """Groups, and what parts keep beside them."""
+        return self._size + sum(part.state_rows for part in self._parts)
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of keys and parts."""
+        return self._keys.nbytes + self._rows.nbytes + sum(part.nbytes for part in self._parts)
+
+
+def _distinct_slots(slots: I64, size: int) -> tuple[I64, I64]:
+    """Return every slot once, and the first row of each."""
+    if size == 1:
+        return np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    if size > 8 * len(slots):
+        touched, firsts = np.unique(slots, return_index=True)
+        return touched, firsts
+    place = np.empty(size, dtype=np.int64)
+    backwards = np.arange(len(slots) - 1, -1, -1)
+    place[slots[::-1]] = backwards
+    firsts = np.flatnonzero(place[slots] == np.arange(len(slots)))
+    return slots[firsts], firsts
+
+
+_ORDER = ("accumulators", "distinct set", "ordered range", "touched groups")
+
+
+def _weakest(rules: Sequence[str]) -> str:
+    """Return the costliest of some rules."""
+    return max(rules, key=_ORDER.index, default="accumulators")

@@ -1,0 +1,74 @@
+"""Hop: each row once per window that contains it.
+
+Δhop(R) = hop(ΔR)        (linear: a row goes to size / slide windows, whatever the others are)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from headrace.change import Change
+from headrace.engine.columns import I64, validity, values
+from headrace.engine.operators.base import Operator, StepContext
+from headrace.sql.plan import Hop
+
+_US_PER = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
+class HopOperator(Operator):
+    """Adds `window_start` and `window_end`; windows are half open and aligned to the epoch."""
+
+    name = "hop"
+
+    def __init__(self, node: Hop, *, append_only: bool) -> None:
+        super().__init__(node.schema, append_only=append_only)
+        self._node = node
+
+    @override
+    def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
+        change = inputs[0]
+        times = change.rows.column(self._node.time)
+        known = validity(times)
+        if known is not None:
+            change = change.filter(known)
+            times = change.rows.column(self._node.time)
+        rows, starts = self._windows(_micros(times))
+        if len(rows) == len(change) and self._node.slide_us == self._node.size_us:
+            taken, weights = change.rows, change.weights
+        else:
+            taken, weights = change.rows.take(pa.array(rows)), change.weights[rows]
+        bounds = [
+            pa.array(bound, pa.int64()).cast(pa.timestamp("us")).cast(field.type)
+            for bound, field in zip((starts, starts + self._node.size_us), list(self.arrow)[-2:], strict=True)
+        ]
+        return Change(pa.RecordBatch.from_arrays([*taken.columns, *bounds], schema=self.arrow), weights)
+
+    def _windows(self, micros: I64) -> tuple[I64, I64]:
+        """Return the rows and the starts of their windows, row by row."""
+        slide, size = self._node.slide_us, self._node.size_us
+        last = micros - micros % slide
+        if slide == size:
+            return np.arange(len(micros), dtype=np.int64), last
+        most = -(-size // slide)
+        starts = (last[:, None] - slide * np.arange(most, dtype=np.int64)).ravel()
+        rows = np.repeat(np.arange(len(micros), dtype=np.int64), most)
+        inside = starts + size > micros[rows]
+        return rows[inside], starts[inside]
+
+    @property
+    def detail(self) -> str:
+        """The time column and the window."""
+        return f"{self._node.time}: {self._node.size_us / 1e6:g} s every {self._node.slide_us / 1e6:g} s"
+
+
+def _micros(times: pa.Array) -> I64:
+    """Return times as microseconds since the epoch."""
+    if times.type == pa.date32():
+        return values(times).astype(np.int64) * 86_400_000_000
+    raw: I64 = values(times).astype(np.int64, copy=False)
+    unit = times.type.unit
+    return raw // 1000 if unit == "ns" else raw * _US_PER[unit]
