@@ -29,7 +29,7 @@ class Project:
     Attributes:
         folder: where `app.py` stands.
         app: what it declares.
-        dashboards: the pages of `dashboards/`.
+        dashboards: the pages that it declares, and those of `dashboards/`.
     """
 
     folder: Path
@@ -54,8 +54,6 @@ def load_project(folder: Path) -> Project:
         ProjectError: there is no `app.py`, it raises, or it holds no app.
         DeclarationError, SqlError: a declaration is wrong.
     """
-    from headrace.dashboards import load_dashboards
-
     path = folder / APP_FILE
     if not path.is_file():
         raise not_found(
@@ -64,8 +62,23 @@ def load_project(folder: Path) -> Project:
             hint="go to a project folder, name it with --project, or make one: headrace init shop",
         )
     module = _run_module(path)
-    pages = folder / DASHBOARDS_FOLDER
-    return Project(folder, _app_of(module, path), tuple(load_dashboards(pages)) if pages.is_dir() else ())
+    app = _app_of(module, path)
+    return Project(folder, app, tuple(_pages(app, folder / DASHBOARDS_FOLDER)))
+
+
+def _pages(app: App, folder: Path) -> list[Dashboard]:
+    """Return the pages that the app declares, and those of `dashboards/`, each name once."""
+    from headrace.dashboards import load_dashboard, load_dashboards
+
+    found: list[Dashboard] = []
+    for what in app.dashboards:
+        if isinstance(what, Path):
+            found += load_dashboards(what) if what.is_dir() else [load_dashboard(what)]
+        else:
+            found.append(what)
+    names = {page.name for page in found}
+    beside = load_dashboards(folder) if folder.is_dir() else []
+    return found + [page for page in beside if page.name not in names]
 
 
 def _run_module(path: Path) -> ModuleType:

@@ -1,0 +1,188 @@
+"""What exists is documented, and what is documented exists: names, verbs, settings, codes, links, examples."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+import headrace
+from headrace.app import App
+from headrace.cli.main import app as command_line
+from headrace.errors import HeadraceError
+from headrace.runtime import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+RUNNABLE = "python run"
+
+
+def page(name: str) -> str:
+    return (REFERENCE / name).read_text(encoding="utf-8")
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+# --- names ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", headrace.__all__)
+def test_every_public_name_is_documented(name: str) -> None:
+    text = page("errors.md") + page("python.md")
+    assert f"`{name}`" in text or f"hr.{name}" in text
+
+
+def methods(cls: type) -> list[str]:
+    return [name for name, value in vars(cls).items() if not name.startswith("_") and is_offered(value)]
+
+
+def is_offered(value: Any) -> bool:
+    return inspect.isfunction(value) or isinstance(value, property)
+
+
+@pytest.mark.parametrize("name", methods(App))
+def test_every_method_of_an_app_is_documented(name: str) -> None:
+    assert re.search(rf"`app\.{name}\b", page("python.md")), f"app.{name}"
+
+
+@pytest.mark.parametrize("name", methods(Run))
+def test_every_method_of_a_run_is_documented(name: str) -> None:
+    assert re.search(rf"`run\.{name}\b", page("python.md")), f"run.{name}"
+
+
+def error_classes() -> list[type[HeadraceError]]:
+    found = [HeadraceError]
+    for cls in found:
+        found.extend(cls.__subclasses__())
+    return found
+
+
+@pytest.mark.parametrize("error", error_classes(), ids=lambda cls: cls.__name__)
+def test_every_error_is_documented_with_code_and_status(error: type[HeadraceError]) -> None:
+    rows = [line for line in page("errors.md").splitlines() if f"| `{error.__name__}` |" in line]
+    assert len(rows) == 1, error.__name__
+    assert f"| `{error.code}` |" in rows[0]
+    assert f"| {error.http_status} |" in rows[0]
+
+
+# --- the command line and settings --------------------------------------------------------------------
+
+
+def commands() -> dict[str, Any]:
+    group: Any = typer.main.get_command(command_line)
+    return dict(group.commands)
+
+
+@pytest.mark.parametrize("verb", commands())
+def test_every_verb_and_option_is_documented(verb: str) -> None:
+    sections = re.split(r"^## ", page("cli.md"), flags=re.MULTILINE)
+    section = next((text for text in sections if text.startswith(f"`headrace {verb}")), None)
+    assert section is not None, f"cli.md has no section for {verb}"
+    options = [option for parameter in commands()[verb].params for option in parameter.opts]
+    missing = [option for option in options if option.startswith("--") and option not in section]
+    assert [option for option in missing if option != "--help"] == []
+
+
+def environment_variables() -> set[str]:
+    names: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        names |= set(re.findall(r"\bHEADRACE_[A-Z0-9_]+\b", path.read_text(encoding="utf-8")))
+    return names
+
+
+@pytest.mark.parametrize("name", sorted(environment_variables()))
+def test_every_setting_is_documented(name: str) -> None:
+    assert f"`{name}`" in page("settings.md")
+
+
+def test_no_setting_is_documented_that_does_not_exist() -> None:
+    told = set(re.findall(r"`(HEADRACE_[A-Z0-9_]+)`", page("settings.md")))
+    assert told - environment_variables() == set()
+
+
+# --- pages --------------------------------------------------------------------------------------------
+
+
+def slug(heading: str) -> str:
+    text = re.sub(r"[`*]", "", heading.strip().lower())
+    return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+
+
+def anchors(path: Path) -> set[str]:
+    bare = FENCE.sub("", path.read_text(encoding="utf-8"))
+    return {slug(heading) for heading in re.findall(r"^#+ (.+)$", bare, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=label)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    bare = FENCE.sub("", path.read_text(encoding="utf-8"))
+    broken = []
+    for target in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", bare):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        aim = (path.parent / file).resolve() if file else path
+        if not aim.exists() or (anchor and aim.suffix == ".md" and anchor not in anchors(aim)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_page_of_the_docs_is_reached_from_their_index() -> None:
+    reached: set[Path] = set()
+    waiting = [DOCS / "README.md"]
+    while waiting:
+        path = waiting.pop()
+        if path in reached or path.suffix != ".md" or not path.exists():
+            continue
+        reached.add(path)
+        for target in re.findall(r"\]\(([^)\s#]+)", path.read_text(encoding="utf-8")):
+            if not re.match(r"[a-z]+:", target):
+                waiting.append((path.parent / target).resolve())
+    assert {label(path) for path in DOCS.rglob("*.md")} - {label(p) for p in reached} == set()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=label)
+def test_every_make_target_and_verb_that_is_named_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    code = "\n".join([*(match["body"] for match in FENCE.finditer(text)), *re.findall(r"`([^`\n]+)`", text)])
+    named = set(re.findall(r"(?:^|\$ )make ([a-z]+)", code, re.MULTILINE))
+    assert named - targets == set()
+    verbs = set(re.findall(r"(?:^|\$ )headrace ([a-z]+)", code, re.MULTILINE))
+    assert verbs - set(commands()) == set()
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    numbers = sorted(int(path.name[:4]) for path in (DOCS / "decisions").glob("[0-9]*.md"))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+# --- examples -----------------------------------------------------------------------------------------
+
+
+def examples() -> list[Any]:
+    found = []
+    for path in PAGES:
+        fences = [m for m in FENCE.finditer(path.read_text(encoding="utf-8")) if m["info"].strip() == RUNNABLE]
+        found += [pytest.param(m["body"], id=f"{label(path)}-{n}") for n, m in enumerate(fences, start=1)]
+    return found
+
+
+@pytest.mark.parametrize("source", examples())
+def test_every_example_runs(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(source, "example", "exec"), {"__name__": "__main__"})
+
+
+def test_there_are_examples_that_run() -> None:
+    assert len(examples()) >= 3
