@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from headrace.contracts.schema import Column, Schema
 from headrace.errors import Closed, HeadraceError, QueryStopped, SqlError
-from headrace.query_guard import parse
+from headrace.query.guard import parse
 
 MEMORY_BYTES_MAX = 1 << 30
 THREADS = 2
