@@ -1,12 +1,13 @@
 """From a panel to a Vega-Lite chart: the one place that decides what a chart looks like.
 
-A specification holds no data, no size and no colours of a theme: data stand in the named set `rows`, colours as
-`$accent`, `$bad`, … (`colour` fills them in). So the same specification moves on a page and is printed to PNG.
+A specification holds no data, no size and no colours of a theme: data stand in the named set `rows`, colours
+as `$accent`, `$bad`, … (`colour` fills them in). So one specification moves on a page and is printed to PNG.
 
-The rows of a chart have fixed column names whatever the view calls its own; times are milliseconds since 1970 in
-UTC, numbers are numbers, `label` is the exact value as text:
+The rows of a chart have fixed column names whatever the view calls its own; times are milliseconds since 1970
+in UTC, numbers are numbers, `label` is the exact value as text, `at` the exact x as text:
 
-    line, area, bar   x, y, s (series, or the name of the value column), label
+    line, area, bar   x, y, s (series, or the name of the value column), label; with `partial` also
+                      last (x is the newest) and tail (x is the newest or the one before)
     heat              x, y (strip), v, label
     funnel            stage, v, label, share (text)
     curve of a tile   x, y
@@ -49,7 +50,7 @@ STEP_OF_X: list[Spec] = [
     {"joinaggregate": [{"op": "min", "field": "gap", "as": "step"}]},
     {"calculate": "datum.x + (isValid(datum.step) ? datum.step : 60000)", "as": "x2"},
 ]
-"""Give every row the end of its time bucket: buckets are as wide as the smallest gap between two of one lane."""
+"""Give every row the end of its time bucket, as wide as the smallest gap between two rows of one lane."""
 
 
 def spec_of(panel: Panel, schema: Schema) -> Spec | None:
@@ -118,7 +119,7 @@ def _frame(**parts: Any) -> Spec:
     return {
         "$schema": SCHEMA,
         "data": {"name": "rows", "values": []},
-        "autosize": {"type": "fit", "contains": "padding"},
+        "autosize": {"type": "fit", "contains": "padding", "resize": True},
     } | parts
 
 
@@ -130,9 +131,18 @@ def _plot(panel: Line | Area, schema: Schema) -> Spec:
     encoding["tooltip"] = _tooltip(several)
     if several:
         encoding["color"] = _series(panel)
-    layers: list[Spec] = [{"mark": _plot_mark(panel, stacked=stacked), "encoding": encoding}]
+    layers = _plot_layers(panel, encoding, stacked=stacked)
     layers += [_rule(rule.level, rule.value) for rule in parse_thresholds(panel.thresholds)]
     return _frame(layer=layers)
+
+
+def _plot_layers(panel: Line | Area, encoding: Spec, *, stacked: bool) -> list[Spec]:
+    mark = _plot_mark(panel, stacked=stacked)
+    if not panel.partial:
+        return [{"mark": mark, "encoding": encoding}]
+    whole = {"transform": [{"filter": "!datum.last"}], "mark": mark, "encoding": encoding}
+    faint = mark | ({"strokeDash": [2, 3]} if isinstance(panel, Line) else {"opacity": 0.1})
+    return [whole, {"transform": [{"filter": "datum.tail"}], "mark": faint, "encoding": encoding}]
 
 
 def _plot_mark(panel: Line | Area, *, stacked: bool) -> Spec:

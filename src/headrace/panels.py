@@ -267,6 +267,7 @@ class _Plot(ViewPanel):
         labels: what columns are called in the legend.
         zero: whether the value axis starts at zero.
         legend: whether the series are named.
+        partial: the newest x is still filling, as the current minute is; its piece of the line is dashed.
     """
 
     default_size: ClassVar[tuple[int, int]] = (4, 3)
@@ -276,6 +277,7 @@ class _Plot(ViewPanel):
     labels: dict[str, str] = {}
     zero: bool = True
     legend: bool = True
+    partial: bool = False
 
     @property
     def ys(self) -> tuple[str, ...]:
@@ -484,8 +486,10 @@ def _unknown_field(field: str, model: type[BaseModel], where: str) -> Declaratio
 
 def _is_branch(step: Any) -> bool:
     """Tell whether a step of pydantic's path is the name of a union's branch, not of a field."""
-    return (
-        isinstance(step, str) and not re.fullmatch(r"[a-z][a-z_]*", step) or step in ("str", "float", "int")
+    return (isinstance(step, str) and not re.fullmatch(r"[a-z][a-z_]*", step)) or step in (
+        "str",
+        "float",
+        "int",
     )
 
 

@@ -1,7 +1,7 @@
-"""The colours of pages and charts, light and dark, in one place: the style sheet and the charts both come from here.
+"""The colours of pages and charts, light and dark, in one place: style sheet and charts both come from here.
 
-Text on its ground reaches a contrast of 4.5 or more in both themes (a test computes it). The categorical colours
-keep apart for the common kinds of colour blindness; the ramp of a heat strip is one hue, paler is less.
+Text on its ground reaches a contrast of 4.5 or more in both themes (a test computes it). The categorical
+colours keep apart for the common kinds of colour blindness; the ramp of a heat strip is one hue.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", Arial, sans-serif'
+FONT = '-apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", system-ui, sans-serif'
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,38 @@
+"""The one way in: add the pages to a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.console.assets import Assets, cache_folder
+from headrace.console.pages import Console
+from headrace.dashboards import Dashboard, check
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from headrace.runtime import Run
+
+
+def attach(
+    server_app: FastAPI, run: Run, dashboards: Iterable[Dashboard] = (), *, cache: Path | None = None
+) -> None:
+    """Add the pages to a server.
+
+    Args:
+        server_app: what `headrace.serve.create_server` returned.
+        run: the run that it serves.
+        dashboards: the declared pages; each is checked against the views first.
+        cache: folder for generated files; None: the user's cache folder.
+
+    Raises:
+        DeclarationError: a dashboard names a view or column that does not exist.
+    """
+    declared = list(dashboards)
+    schemas = {info.name: info.schema for info in run.relations()}
+    for dashboard in declared:
+        check(dashboard, schemas)
+    console = Console(run, declared, Assets(cache or cache_folder()))
+    server_app.include_router(console.router())

@@ -1,0 +1,44 @@
+"""What the first page tells: every dashboard, view, stream and table, with counts and freshness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from headrace.console.panel_json import Json
+from headrace.dashboards import Dashboard
+
+if TYPE_CHECKING:
+    from headrace.runtime import RelationInfo, Run
+
+
+def overview_json(run: Run, dashboards: Sequence[Dashboard]) -> Json:
+    """Return names, counts and states; small enough to be asked for every other second."""
+    infos = run.relations()
+    by_name = {info.name: info for info in infos}
+    freshness = run.freshness
+    return {
+        "app": run.app.name,
+        "version": run.version.number,
+        "freshness_ms": freshness.freshness_ms,
+        "pending_commits": freshness.pending_commits,
+        "watermarks": {name: at.isoformat() for name, at in run.version.watermarks.items()},
+        "dashboards": [
+            {"name": one.name, "title": one.title or one.name, "description": one.description}
+            for one in dashboards
+        ],
+        "views": [_view(info) for info in infos if info.kind == "view"],
+        "inputs": [_input(info, by_name) for info in infos if info.kind in ("stream", "table")],
+    }
+
+
+def _view(info: RelationInfo) -> Json:
+    return {"name": info.name, "rows": info.rows, "columns": len(info.schema), "error": info.error}
+
+
+def _input(info: RelationInfo, by_name: dict[str, RelationInfo]) -> Json:
+    told: Json = {"name": info.name, "kind": info.kind, "rows": info.rows, "columns": len(info.schema)}
+    for side in ("late", "rejected"):
+        found = by_name.get(f"{info.name}__{side}")
+        told[side] = found.rows if found else None
+    return told

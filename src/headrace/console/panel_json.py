@@ -1,0 +1,176 @@
+"""What the browser is told of a panel: its words parsed, its chart drawn up, nothing left to interpret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.charts import Spec, curve_spec, is_time, spec_of
+from headrace.contracts.schema import Column, Schema
+from headrace.dashboards import Dashboard, is_numeric
+from headrace.panel_words import (
+    Format,
+    parse_duration_ms,
+    parse_format,
+    parse_order,
+    parse_thresholds,
+    parse_where,
+)
+from headrace.panels import Bar, Cell, Fact, Funnel, Line, Panel, Table, Text, Tile, ViewPanel
+
+Json = dict[str, Any]
+PLOT_FIELDS = ("x", "y", "series", "value", "labels", "partial")
+
+
+def dashboard_json(dashboard: Dashboard, schemas: Mapping[str, Schema]) -> Json:
+    """Return a dashboard as its page needs it.
+
+    Args:
+        dashboard: what is declared.
+        schemas: the columns of every readable name; a panel whose view is missing says so on the page.
+    """
+    known = {name.lower(): schema for name, schema in schemas.items()}
+    return {
+        "kind": "dashboard",
+        "name": dashboard.name,
+        "title": dashboard.title or dashboard.name,
+        "description": dashboard.description,
+        "columns": dashboard.columns,
+        "fit": dashboard.fit,
+        "panels": [panel_json(panel, known) for panel in dashboard.panels],
+        "schemas": schemas_json(dashboard.views, known),
+    }
+
+
+def schemas_json(views: tuple[str, ...], known: Mapping[str, Schema]) -> Json:
+    """Return the columns of views: name, SQL type and how the browser treats the values."""
+    return {view: columns_json(known[view.lower()]) for view in views if view.lower() in known}
+
+
+def columns_json(schema: Schema) -> list[Json]:
+    """Return the columns of one schema."""
+    return [{"name": one.name, "type": one.sql_type, "kind": kind_of(one)} for one in schema]
+
+
+def kind_of(column: Column) -> str:
+    """Return how the browser treats a column: number, time, date, bool, text or json (nested)."""
+    kind = column.arrow
+    if is_numeric(kind):
+        return "number"
+    if pa.types.is_date(kind):
+        return "date"
+    if is_time(kind):
+        return "time"
+    if pa.types.is_boolean(kind):
+        return "bool"
+    return "json" if pa.types.is_nested(kind) else "text"
+
+
+def panel_json(panel: Panel, known: Mapping[str, Schema]) -> Json:
+    """Return one panel; `problem` tells why it cannot be shown, where it cannot."""
+    width, height = panel.size
+    told: Json = {"type": panel.type, "title": panel.title, "help": panel.help, "w": width, "h": height}
+    if isinstance(panel, Text):
+        return told | {"text": panel.text}
+    assert isinstance(panel, ViewPanel)
+    told |= {"view": panel.view, "views": list(panel.views), "problem": _problem(panel, known)}
+    told["title"] = panel.title or panel.view
+    if told["problem"] is None:
+        told |= _words(panel) | _own(panel, known[panel.view.lower()])
+    return told
+
+
+def _problem(panel: ViewPanel, known: Mapping[str, Schema]) -> str | None:
+    for use in panel.uses():
+        schema = known.get(use.view.lower())
+        if schema is None:
+            return f"there is no view named {use.view!r}"
+        if use.column not in schema:
+            return f"the view {use.view!r} has no column {use.column!r}"
+    return None if panel.view.lower() in known else f"there is no view named {panel.view!r}"
+
+
+def _words(panel: ViewPanel) -> Json:
+    return {
+        "where": where_json(panel.where),
+        "order": [asdict(one) for one in parse_order(panel.order)] if panel.order else [],
+        "limit": panel.limit,
+        "window_ms": parse_duration_ms(panel.window) if panel.window else None,
+        "format": format_json(panel.format),
+        "thresholds": [asdict(one) for one in parse_thresholds(panel.thresholds)],
+    }
+
+
+def where_json(text: str | None) -> list[Json]:
+    """Return a filter as comparisons."""
+    return [asdict(one) for one in parse_where(text)] if text else []
+
+
+def format_json(text: str | None) -> Json | None:
+    """Return a format without what it leaves open."""
+    return _told(parse_format(text)) if text else None
+
+
+def _told(shown: Format) -> Json:
+    return {name: value for name, value in asdict(shown).items() if value not in (None, False)}
+
+
+def _own(panel: ViewPanel, schema: Schema) -> Json:
+    spec: Spec | None = spec_of(panel, schema)
+    if isinstance(panel, Tile):
+        return _tile(panel)
+    if isinstance(panel, Table):
+        return {"cells": [_cell(cell, schema) for cell in panel.cells or _all_cells(schema)]}
+    if isinstance(panel, Funnel):
+        steps = [{"column": part.column, "label": part.label or part.column} for part in panel.parts]
+        return {"spec": spec, "steps": steps, "stage": panel.stage, "value": panel.value}
+    fields = {name: getattr(panel, name) for name in PLOT_FIELDS if hasattr(panel, name)}
+    if isinstance(fields["y"], str) and panel.type != "heat":
+        fields["y"] = [fields["y"]]
+    lone = isinstance(panel, Line) and panel.series is None and len(panel.ys) == 1
+    ranked = isinstance(panel, Bar) and spec is not None and "layer" in spec
+    return fields | {"spec": spec, "newest": lone, "ranked": ranked}
+
+
+def _tile(panel: Tile) -> Json:
+    told: Json = {name: getattr(panel, name) for name in ("value", "rate", "compare", "good")}
+    told["facts"] = [_fact(fact, panel.view) for fact in panel.facts]
+    if panel.curve:
+        told["curve"] = {
+            "view": panel.curve.view,
+            "x": panel.curve.x,
+            "y": panel.curve.y,
+            "window_ms": parse_duration_ms(panel.curve.window) if panel.curve.window else None,
+            "where": where_json(panel.curve.where),
+            "spec": curve_spec(panel),
+        }
+    return told
+
+
+def _fact(fact: Fact, view: str) -> Json:
+    return {
+        "view": fact.view or view,
+        "value": fact.value,
+        "label": fact.label or fact.value,
+        "format": format_json(fact.format),
+    }
+
+
+def _all_cells(schema: Schema) -> tuple[Cell, ...]:
+    return tuple(Cell(column=name) for name in schema.names)
+
+
+def _cell(cell: Cell, schema: Schema) -> Json:
+    return {
+        "column": cell.column,
+        "title": cell.title or cell.column,
+        "format": format_json(cell.format),
+        "bar": cell.bar,
+        "grow": cell.grow,
+        "levels": cell.levels,
+        "thresholds": [asdict(one) for one in parse_thresholds(cell.thresholds)],
+        "right": is_numeric(schema[cell.column].arrow),
+    }

@@ -1,0 +1,173 @@
+// Vega-Lite charts that move: rows are prepared as headrace/charts.py describes, specifications come from there.
+
+import { EMPTY, dateText, clockText, plain, show, toNumber, toTime } from "./format.js";
+
+let loading = null;
+
+// The Vega bundle is large; it is fetched once, when the first chart of a page needs it.
+export function vega() {
+  loading ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = "/console/vega.js";
+    script.onload = () => resolve(window.vegaEmbed);
+    script.onerror = () => { loading = null; script.remove(); reject(new Error("the charts could not be loaded")); };
+    document.head.append(script);
+  });
+  return loading;
+}
+
+const CELLS_MAX = 6000;
+
+// Rows of a view, selected by the panel, in the shape that the panel's chart reads.
+export function chartRows(panel, rows) {
+  if (panel.type === "funnel") return funnelRows(panel, rows);
+  if (panel.type === "heat") return heatRows(panel, rows);
+  return plotRows(panel, rows);
+}
+
+function axisValue(rows, name) {
+  const at = rows.position(name);
+  const kind = rows.columns[at].kind;
+  if (kind === "time" || kind === "date") return (row) => toTime(row[at]);
+  if (kind === "number") return (row) => toNumber(row[at]);
+  return (row) => (row[at] === null ? EMPTY : plain(row[at]));
+}
+
+function atText(rows, name) {
+  const at = rows.position(name);
+  const kind = rows.columns[at].kind;
+  if (kind === "time") return (row) => `${dateText(toTime(row[at]))} ${clockText(toTime(row[at]))} UTC`;
+  return (row) => show(row[at], null, kind);
+}
+
+const reader = (rows, row) => (column) => row[rows.position(column)];
+
+function plotRows(panel, rows) {
+  const x = axisValue(rows, panel.x);
+  const at = atText(rows, panel.x);
+  const series = panel.series ? rows.position(panel.series) : null;
+  const found = [];
+  for (const row of rows.select({ ...panel, order: panel.ranked ? panel.order : byTime(panel) })) {
+    for (const name of panel.y) {
+      const value = row[rows.position(name)];
+      if (value === null && panel.type !== "line") continue;
+      const s = series === null ? panel.labels?.[name] ?? name : row[series] === null ? EMPTY : plain(row[series]);
+      const label = show(value, panel.format, "number", reader(rows, row));
+      const y = value === null ? null : toNumber(value);
+      found.push({ x: x(row), y: Number.isFinite(y) ? y : null, s, label, at: at(row) });
+    }
+    if (found.length > CELLS_MAX) break;
+  }
+  return panel.partial ? markNewest(found) : found;
+}
+
+// The newest x is still filling: `last` for it, `tail` for it and the x before, between which the dashes run.
+function markNewest(found) {
+  const xs = [...new Set(found.map((one) => one.x))].sort((a, b) => a - b).slice(-2);
+  for (const one of found) {
+    one.last = one.x === xs.at(-1);
+    one.tail = xs.includes(one.x);
+  }
+  return found;
+}
+
+const byTime = (panel) => (panel.order?.length ? panel.order : [{ column: panel.x, descending: false }]);
+
+function heatRows(panel, rows) {
+  const x = axisValue(rows, panel.x);
+  const at = atText(rows, panel.x);
+  const y = rows.position(panel.y);
+  const v = rows.position(panel.value);
+  const chosen = rows.select({ ...panel, order: panel.order?.length ? panel.order : [{ column: panel.y }, { column: panel.x }] });
+  const found = [];
+  for (const row of chosen.slice(0, CELLS_MAX)) {
+    const number = toNumber(row[v]);
+    if (!Number.isFinite(number)) continue;
+    const label = show(row[v], panel.format, "number", reader(rows, row));
+    found.push({ x: x(row), y: row[y] === null ? EMPTY : plain(row[y]), v: number, label, at: at(row) });
+  }
+  const middle = Math.max(...found.map((one) => one.v), 0) * 0.55;
+  for (const one of found) one.strong = one.v > middle;
+  return found;
+}
+
+function funnelRows(panel, rows) {
+  const chosen = rows.select(panel);
+  const cells = panel.steps.length
+    ? panel.steps.map((step) => [step.label, chosen[0]?.[rows.position(step.column)] ?? null, chosen[0]])
+    : chosen.map((row) => [plain(row[rows.position(panel.stage)]), row[rows.position(panel.value)], row]);
+  const first = toNumber(cells[0]?.[1]);
+  return cells.map(([stage, value, row]) => ({
+    stage,
+    v: Number.isFinite(toNumber(value)) ? toNumber(value) : 0,
+    label: show(value, panel.format ?? { kind: "integer" }, "number", row ? reader(rows, row) : null),
+    share: first > 0 && value !== null ? shareText(toNumber(value) / first) : EMPTY,
+  }));
+}
+
+const shareText = (share) => show(share, { kind: "percent", digits: share >= 0.0995 || share === 0 ? 0 : 1 });
+
+export function curveRows(curve, rows) {
+  const x = rows.position(curve.x);
+  const y = rows.position(curve.y);
+  return rows
+    .select({ where: curve.where, window_ms: curve.window_ms, x: curve.x, order: [{ column: curve.x }] })
+    .map((row) => ({ x: toTime(row[x]), y: toNumber(row[y]) }))
+    .filter((one) => Number.isFinite(one.x) && Number.isFinite(one.y));
+}
+
+export class Chart {
+  constructor(box, spec) {
+    this.box = box;
+    this.spec = spec;
+    this.view = null;
+    this.shown = null;
+    this.observer = new ResizeObserver(() => this.resize());
+    this.observer.observe(box);
+  }
+
+  size() {
+    return { width: Math.max(20, this.box.clientWidth), height: Math.max(12, this.box.clientHeight) };
+  }
+
+  // Draw anew, as after a change of theme.
+  async embed(theme) {
+    const embed = await vega();
+    const target = document.createElement("div");
+    const spec = { ...fill(this.spec, theme.tokens), ...this.size(), config: theme.config };
+    const made = await embed(target, spec, {
+      ast: true, // expressions are interpreted: no eval, so the page needs no 'unsafe-eval'
+      actions: false,
+      renderer: "canvas",
+      defaultStyle: false,
+      tooltip: { disableDefaultStyle: true, theme: "custom" },
+      logLevel: 1,
+    });
+    this.view?.finalize();
+    this.view = made.view;
+    this.box.replaceChildren(target);
+    if (this.shown) await this.draw(this.shown);
+    this.resize();
+  }
+
+  async draw(values) {
+    this.shown = values;
+    if (!this.view) return;
+    await this.view.data("rows", values.map((one) => ({ ...one }))).runAsync();
+  }
+
+  resize() {
+    if (!this.view) return;
+    const { width, height } = this.size();
+    if (this.view.width() === width && this.view.height() === height) return;
+    this.view.width(width).height(height).runAsync();
+  }
+}
+
+function fill(node, tokens) {
+  if (Array.isArray(node)) return node.map((one) => fill(one, tokens));
+  if (node && typeof node === "object") {
+    return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, fill(value, tokens)]));
+  }
+  return typeof node === "string" && node.startsWith("$") ? tokens[node.slice(1)] ?? node : node;
+}

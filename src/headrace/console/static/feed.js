@@ -1,0 +1,150 @@
+// One socket per view: a snapshot, then numbered changes. Reconnects by itself; all panels of a page share it.
+
+import { Rows } from "./rows.js";
+
+const SILENCE_MS = 12000; // no message at all for so long: the connection is dead, whatever the socket says
+const BEHIND_MS = 2000; // answers older than this are behind
+const STALE_MS = 15000; // and older than this, stale
+const QUIET_MS = 5000; // no change for so long, with nothing waiting: quiet
+const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 8000];
+
+export class Feed {
+  // columns may be null: they are then taken from the snapshot.
+  constructor(view, columns, { max = 20000 } = {}) {
+    this.view = view;
+    this.rows = columns ? new Rows(columns, max) : null;
+    this.max = max;
+    this.version = null;
+    this.freshness_ms = null;
+    this.watermark = null;
+    this.error = null;
+    this.loaded = false;
+    this.connected = false;
+    this.heard = 0;
+    this.changed = 0;
+    this.revision = 0;
+    this.attempts = 0;
+    this.listeners = new Set();
+  }
+
+  listen(listener) {
+    this.listeners.add(listener);
+    return this;
+  }
+
+  start() {
+    this.connect();
+    this.watch = setInterval(() => this.check(), 1000);
+    return this;
+  }
+
+  stop() {
+    this.stopped = true;
+    clearInterval(this.watch);
+    clearTimeout(this.retry);
+    this.socket?.close();
+  }
+
+  connect() {
+    if (this.stopped) return;
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(`${scheme}//${location.host}/v1/views/${encodeURIComponent(this.view)}/changes`);
+    this.socket = socket;
+    this.opened = performance.now();
+    socket.onmessage = (event) => this.socket === socket && this.take(event.data);
+    socket.onclose = () => this.socket === socket && this.lost();
+    socket.onerror = () => {};
+  }
+
+  lost() {
+    this.socket = null;
+    this.connected = false;
+    const wait = BACKOFF_MS[Math.min(this.attempts, BACKOFF_MS.length - 1)];
+    this.attempts += 1;
+    clearTimeout(this.retry);
+    this.retry = setTimeout(() => this.connect(), wait * (0.75 + Math.random() / 2));
+    this.tell();
+  }
+
+  // Close a socket that has gone silent; the wall must not show an old number as a new one.
+  check() {
+    const since = performance.now() - Math.max(this.heard, this.opened ?? 0);
+    if (this.socket && since > SILENCE_MS) {
+      const socket = this.socket;
+      this.lost();
+      socket.close();
+    }
+    this.tell(false);
+  }
+
+  take(text) {
+    let message;
+    try { message = JSON.parse(text); } catch { return; }
+    this.heard = performance.now();
+    this.connected = true;
+    this.attempts = 0;
+    if (message.version !== undefined) this.version = Number(message.version);
+    if (message.freshness_ms !== undefined) this.freshness_ms = Number(message.freshness_ms);
+    if (message.watermark !== undefined) this.watermark = message.watermark;
+    const kind = message.type;
+    if (kind === "snapshot" || kind === "snapshot_part") this.snapshot(message);
+    else if (kind === "change" || kind === "changes") this.change(message);
+    else if (kind === "error") this.error = message.problem ?? message.error?.problem ?? "the view has no answer";
+    this.tell(kind !== "heartbeat");
+  }
+
+  snapshot(message) {
+    this.error = null;
+    const columns = message.columns?.map((one) => (typeof one === "string" ? { name: one, kind: "text" } : one));
+    if (!this.rows) this.rows = new Rows(columns ?? [], this.max);
+    this.rows.clear();
+    for (const row of message.rows ?? []) this.rows.add(this.asArray(row, message.columns), 1);
+    this.truncated = Boolean(message.truncated);
+    this.loaded = true;
+    this.moved();
+  }
+
+  change(message) {
+    this.error = null;
+    const rows = message.rows ?? [];
+    // Rows that go, first: a replaced row must not push the count over the bound in between.
+    const weights = message.weights ?? rows.map((row) => Number(row._weight ?? 1));
+    rows.forEach((row, at) => weights[at] < 0 && this.rows.add(this.asArray(row), weights[at]));
+    rows.forEach((row, at) => weights[at] > 0 && this.rows.add(this.asArray(row), weights[at]));
+    if (rows.length) this.moved();
+  }
+
+  asArray(row) {
+    return Array.isArray(row) ? row : this.rows.columns.map((column) => row[column.name] ?? null);
+  }
+
+  moved() {
+    this.changed = performance.now();
+    this.changedAt = Date.now();
+    this.revision += 1;
+  }
+
+  // What a reader must know before he believes the number: loading, error, stale, behind, quiet or live.
+  get state() {
+    if (!this.loaded && !this.error) return this.attempts > 1 ? "stale" : "loading";
+    if (!this.connected) return "stale";
+    if (this.error) return "error";
+    const since = performance.now() - this.heard;
+    const waiting = this.freshness_ms > 0 ? this.freshness_ms + since : 0;
+    if (waiting > STALE_MS) return "stale";
+    if (waiting > BEHIND_MS) return "behind";
+    return performance.now() - this.changed > QUIET_MS ? "quiet" : "live";
+  }
+
+  get age_ms() {
+    return performance.now() - this.changed;
+  }
+
+  get silence_ms() {
+    return performance.now() - this.heard;
+  }
+
+  tell(data = true) {
+    for (const listener of this.listeners) listener(this, data);
+  }
+}

@@ -1,0 +1,384 @@
+// The panels of a page: a frame that tells version and freshness, and what is drawn inside.
+
+import { Chart, chartRows, curveRows, vega } from "./chart.js";
+import { EMPTY, LEVEL_SIGN, clockText, levelOf, plain, show, spanText, toNumber } from "./format.js";
+import { words } from "./words.js";
+
+export function make(tag, className = "", text = null) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== null) element.textContent = text;
+  return element;
+}
+
+const NAMES = { live: "live", quiet: "quiet", behind: "behind", stale: "stale", loading: "loading", error: "error" };
+
+// The small line that says how far a number can be believed.
+export function stateText(feed) {
+  const state = feed.state;
+  if (state === "live") return feed.freshness_ms >= 1 ? spanText(feed.freshness_ms) : "now";
+  if (state === "quiet") return `quiet ${spanText(Math.round(feed.age_ms / 1000) * 1000)}`;
+  if (state === "behind") return `behind ${spanText(feed.freshness_ms)}`;
+  if (state === "stale") return feed.loaded ? `stale ${spanText(Math.round(feed.silence_ms / 1000) * 1000)}` : "no connection";
+  return NAMES[state];
+}
+
+export class Panel {
+  constructor(told, feeds, page) {
+    this.told = told;
+    this.page = page;
+    this.feeds = (told.views ?? []).map((view) => feeds.get(view)).filter(Boolean);
+    this.feed = told.view ? feeds.get(told.view) : null;
+    this.feedOf = (view) => feeds.get(view);
+    this.dirty = true;
+    this.cost_ms = 4;
+    this.drawn = 0;
+    this.frame();
+    for (const feed of new Set(this.feeds)) {
+      feed.listen((_, data) => {
+        this.showState();
+        if (data) this.page.mark(this);
+      });
+    }
+    this.showState();
+  }
+
+  frame() {
+    const told = this.told;
+    const root = make("section", `panel ${told.type}`);
+    root.tabIndex = 0;
+    root.style.setProperty("--w", told.w);
+    root.style.setProperty("--h", told.h);
+    root.dataset.wide = told.w > 3 ? "yes" : "no";
+    const head = make("header");
+    const title = make("h2", "", told.title);
+    title.id = `p${this.page.nextId()}`;
+    root.setAttribute("aria-labelledby", title.id);
+    this.newest = make("span", "newest");
+    head.append(title, this.newest);
+    if (told.help) head.append(this.infoButton());
+    if (this.feed) {
+      this.state = make("span", "state");
+      this.stateWord = make("span", "word");
+      this.stateVersion = make("span", "version");
+      this.state.append(make("i"), this.stateWord, this.stateVersion);
+      head.append(this.state);
+    }
+    this.body = make("div", "body");
+    if (told.title || this.feed) root.append(head);
+    root.append(this.body);
+    this.root = root;
+    if (told.problem) this.fail(told.problem);
+  }
+
+  infoButton() {
+    const button = make("button", "info", "i");
+    button.type = "button";
+    button.setAttribute("aria-label", `Definition of ${this.told.title}`);
+    button.addEventListener("click", () => this.page.explain(this.told));
+    return button;
+  }
+
+  fail(problem) {
+    this.failed = problem;
+    this.body.replaceChildren(make("p", "problem", problem));
+  }
+
+  showState() {
+    if (!this.state) return;
+    const feed = this.worst();
+    const word = stateText(feed);
+    const state = feed.state;
+    if (this.root.dataset.state !== state) {
+      this.root.dataset.state = state;
+      this.state.className = `state ${state}`;
+    }
+    if (this.stateWord.textContent !== word) this.stateWord.textContent = word;
+    const version = feed.version === null ? "" : `v${feed.version}`;
+    if (this.stateVersion.textContent !== version) this.stateVersion.textContent = version;
+    const since = feed.changedAt ? `; last change ${clockText(feed.changedAt)} UTC` : "";
+    this.state.title = `${NAMES[state]}: version ${feed.version ?? "none"}, freshness ${Math.round(feed.freshness_ms ?? 0)} ms${since}`;
+  }
+
+  // A panel over several views is as fresh as the least fresh of them.
+  worst() {
+    const rank = { error: 5, stale: 4, behind: 3, loading: 2, quiet: 1, live: 0 };
+    const bad = this.feeds.filter((feed) => rank[feed.state] > 1).sort((a, b) => rank[b.state] - rank[a.state]);
+    return bad[0] ?? this.feed;
+  }
+
+  get ready() {
+    return !this.failed && this.feeds.length > 0 && this.feeds.every((feed) => feed.loaded);
+  }
+
+  async update() {
+    const broken = this.feeds.find((feed) => feed.error);
+    if (broken) {
+      this.errorBox ??= make("p", "problem");
+      this.errorBox.textContent = `${broken.view}: ${broken.error}`;
+      if (!this.errorBox.isConnected) this.body.prepend(this.errorBox);
+      return;
+    }
+    this.errorBox?.remove();
+    if (this.ready) await this.draw();
+  }
+
+  empty(nothing) {
+    this.root.classList.toggle("empty", nothing);
+  }
+
+  async draw() {}
+
+  async retheme() {}
+}
+
+class TilePanel extends Panel {
+  frame() {
+    super.frame();
+    if (this.told.problem) return;
+    this.number = make("div", "number");
+    this.number.setAttribute("aria-hidden", "true");
+    this.spoken = make("div", "spoken");
+    this.spoken.setAttribute("aria-live", "polite");
+    this.beneath = make("div", "beneath");
+    this.body.append(this.number, this.beneath, this.spoken);
+    if (this.told.curve) {
+      this.root.classList.add("curved");
+      this.curveBox = make("div", "curve");
+      this.curveBox.setAttribute("aria-hidden", "true");
+      this.body.append(this.curveBox);
+      this.chart = new Chart(this.curveBox, this.told.curve.spec);
+    }
+    this.seen = [];
+    new ResizeObserver(() => this.fit()).observe(this.body);
+  }
+
+  // As large as the box allows: a wall is read from across the room.
+  fit() {
+    const width = this.body.clientWidth - 20;
+    const height = this.body.clientHeight - 8 - (this.beneath.childElementCount ? 20 : 0);
+    if (width <= 0 || height <= 0) return;
+    this.number.style.fontSize = "40px";
+    const natural = this.number.offsetWidth || 1;
+    const size = Math.min((40 * width) / natural, height * (this.told.curve ? 0.56 : 0.8), 96);
+    this.number.style.fontSize = `${Math.max(16, Math.floor(size))}px`;
+  }
+
+  async draw() {
+    const { told, feed } = this;
+    const rows = feed.rows;
+    const row = rows.select(told)[0];
+    const kind = rows.columns[rows.position(told.value)].kind;
+    const cell = row ? (column) => row[rows.position(column)] : () => null;
+    const value = cell(told.value);
+    const text = show(value, told.format, kind, cell);
+    const level = levelOf(value, told.thresholds);
+    const length = this.number.textContent.length;
+    const lines = this.beneath.childElementCount;
+    if (this.number.textContent !== text) this.number.textContent = text;
+    this.number.title = value === null || value === undefined ? "no value" : plain(value);
+    this.number.className = `number ${level ?? ""}`;
+    this.drawBeneath(value, cell, level);
+    if (length !== text.length || lines !== this.beneath.childElementCount) this.fit();
+    this.speak(text, level);
+    if (this.chart) await this.chart.draw(curveRows(told.curve, this.feedOf(told.curve.view).rows));
+  }
+
+  drawBeneath(value, cell, level) {
+    const parts = [];
+    if (level) parts.push(make("span", level, `${LEVEL_SIGN[level]} ${level}`));
+    if (this.told.rate) parts.push(this.rateText(value, cell));
+    if (this.told.compare) parts.push(this.changeText(value, cell));
+    for (const fact of this.told.facts) parts.push(this.factText(fact, cell));
+    this.beneath.replaceChildren(...parts.filter((part) => part.textContent));
+  }
+
+  factText(fact, cell) {
+    const rows = this.feedOf(fact.view).rows;
+    const first = fact.view === this.told.view ? null : rows.select({ limit: 1 })[0];
+    const read = fact.view === this.told.view ? cell : (column) => (first ? first[rows.position(column)] : null);
+    const kind = rows.columns[rows.position(fact.value)].kind;
+    const pair = make("span", "fact");
+    pair.append(make("b", "", show(read(fact.value), fact.format, kind, read)), ` ${fact.label}`);
+    return pair;
+  }
+
+  // Growth as seen on this page over the last minute at most.
+  rateText(value, cell) {
+    const now = performance.now();
+    const number = toNumber(value);
+    if (!Number.isFinite(number)) return make("span");
+    const last = this.seen.at(-1);
+    if (!last || now - last.at > 250) this.seen.push({ at: now, number });
+    while (this.seen.length > 2 && now - this.seen[0].at > 60000) this.seen.shift();
+    const first = this.seen[0];
+    if (now - first.at < 2000) return make("span", "muted", `… per ${this.told.rate}`);
+    const per = { second: 1000, minute: 60000, hour: 3600000 }[this.told.rate];
+    const rate = ((number - first.number) / (now - first.at)) * per;
+    const format = rateFormat(this.told.format, rate);
+    const sign = rate > 0 ? "+" : "";
+    return make("span", "rate", `${sign}${show(rate, format, "number", cell)} per ${this.told.rate}`);
+  }
+
+  changeText(value, cell) {
+    const now = toNumber(value);
+    const then = toNumber(cell(this.told.compare));
+    if (!Number.isFinite(now) || !Number.isFinite(then) || then === 0) return make("span");
+    const share = (now - then) / Math.abs(then);
+    const better = this.told.good && share !== 0 ? (share > 0) === (this.told.good === "more") : null;
+    const sign = share > 0 ? "▲ +" : share < 0 ? "▼ " : "";
+    const text = `${sign}${show(share, { kind: "percent", digits: 1 }, "number")}`;
+    return make("span", better === null ? "delta" : better ? "delta good" : "delta bad", text);
+  }
+
+  // Read aloud at most every 20 seconds: a number that moves ten times a second would only be noise.
+  speak(text, level) {
+    const now = performance.now();
+    if (this.spokenAt && now - this.spokenAt < 20000) return;
+    this.spokenAt = now;
+    this.spoken.textContent = `${this.told.title}: ${text}${level ? `, ${level}` : ""}`;
+  }
+
+  async retheme(theme) {
+    await this.chart?.embed(theme);
+  }
+}
+
+function rateFormat(format, rate) {
+  const digits = Math.abs(rate) >= 100 ? 0 : 1;
+  if (!format) return { kind: "number", digits };
+  return ["money", "number", "integer"].includes(format.kind)
+    ? { ...format, kind: format.kind === "integer" ? "number" : format.kind, digits }
+    : format;
+}
+
+class ChartPanel extends Panel {
+  frame() {
+    super.frame();
+    if (this.told.problem) return;
+    this.box = make("div", "chart");
+    this.box.setAttribute("role", "img");
+    this.box.setAttribute("aria-label", this.told.title);
+    this.nothing = make("p", "nothing", "no rows");
+    this.body.append(this.box, this.nothing);
+    this.chart = new Chart(this.box, this.told.spec);
+  }
+
+  async draw() {
+    const values = chartRows(this.told, this.feed.rows);
+    this.empty(values.length === 0);
+    const last = values.at(-1);
+    const whole = this.told.partial ? values.findLast((one) => !one.last) ?? last : last;
+    if (this.told.newest) this.newest.textContent = whole?.label ?? "";
+    this.box.setAttribute("aria-label", this.spoken(values));
+    await this.chart.draw(values);
+  }
+
+  spoken(values) {
+    const kind = { heat: "heat strips", funnel: "funnel" }[this.told.type] ?? `${this.told.type} chart`;
+    if (!values.length) return `${this.told.title}, ${kind}, no rows`;
+    if (this.told.type === "funnel") return `${this.told.title}: ${values.map((one) => `${one.stage} ${one.label}`).join(", ")}`;
+    if (this.told.ranked) return `${this.told.title}: ${values.slice(0, 10).map((one) => `${one.x} ${one.label}`).join(", ")}`;
+    return `${this.told.title}, ${kind}, newest ${values.at(-1).label} at ${values.at(-1).at}`;
+  }
+
+  async retheme(theme) {
+    await this.chart?.embed(theme);
+  }
+}
+
+export class TablePanel extends Panel {
+  frame() {
+    super.frame();
+    if (this.told.problem) return;
+    this.scroll = make("div", "scroll");
+    this.scroll.tabIndex = -1;
+    const table = make("table");
+    this.headRow = make("tr");
+    this.cells = this.told.cells;
+    for (const cell of this.cells) this.headRow.append(this.heading(cell));
+    const head = make("thead");
+    head.append(this.headRow);
+    this.tbody = make("tbody");
+    table.append(head, this.tbody);
+    this.scroll.append(table);
+    this.nothing = make("p", "nothing", "no rows");
+    this.body.append(this.scroll, this.nothing);
+    this.known = null;
+  }
+
+  heading(cell) {
+    const th = make("th", `${cell.right ? "right" : ""} ${cell.grow ? "grow" : ""}`, cell.title);
+    th.scope = "col";
+    return th;
+  }
+
+  chosen() {
+    return this.feed.rows.select({ ...this.told, limit: this.told.limit ?? 200 });
+  }
+
+  async draw() {
+    const rows = this.feed.rows;
+    const chosen = this.chosen();
+    this.empty(chosen.length === 0);
+    const at = this.cells.map((cell) => rows.position(cell.column));
+    const largest = this.cells.map((cell, n) =>
+      cell.bar ? Math.max(...chosen.map((row) => Math.abs(toNumber(row[at[n]])) || 0), 0) : 0);
+    while (this.tbody.rows.length > chosen.length) this.tbody.deleteRow(-1);
+    const seen = new Set();
+    chosen.forEach((row, number) => {
+      const key = JSON.stringify(row);
+      seen.add(key);
+      this.fillRow(this.rowAt(number), row, { rows, at, largest, fresh: this.known && !this.known.has(key) });
+    });
+    this.known = seen;
+  }
+
+  rowAt(number) {
+    const found = this.tbody.rows[number];
+    if (found) return found;
+    const row = this.tbody.insertRow();
+    for (const cell of this.cells) {
+      const td = row.insertCell();
+      if (cell.right) td.className = "right";
+    }
+    return row;
+  }
+
+  fillRow(line, row, { rows, at, largest, fresh }) {
+    const read = (column) => row[rows.position(column)];
+    this.cells.forEach((cell, n) => {
+      const td = line.cells[n];
+      const value = row[at[n]];
+      const text = show(value, cell.format, rows.columns[at[n]].kind, read);
+      if (td.textContent !== text) {
+        td.textContent = text;
+        td.title = text.length > 24 ? text : "";
+        if (fresh && this.page.motion) flash(td);
+      }
+      const level = cell.levels[plain(value)] ?? levelOf(value, cell.thresholds);
+      const wanted = `${cell.right ? "right" : ""} ${cell.grow ? "grow" : ""} ${level ?? ""} ${cell.bar ? "share" : ""} ${value === null ? "null" : ""}`;
+      if (td.dataset.look !== wanted) { td.className = wanted; td.dataset.look = wanted; }
+      if (cell.bar && largest[n] > 0) td.style.setProperty("--share", `${(Math.abs(toNumber(value)) / largest[n]) * 100}%`);
+    });
+  }
+}
+
+function flash(td) {
+  td.animate?.([{ backgroundColor: "var(--flash)" }, { backgroundColor: "transparent" }], { duration: 900, easing: "ease-out" });
+}
+
+class TextPanel extends Panel {
+  frame() {
+    super.frame();
+    this.body.append(words(this.told.text));
+  }
+}
+
+const KINDS = { tile: TilePanel, table: TablePanel, text: TextPanel };
+
+export function buildPanel(told, feeds, page) {
+  return new (KINDS[told.type] ?? ChartPanel)(told, feeds, page);
+}
+
+export { EMPTY, vega };
