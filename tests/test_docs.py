@@ -1,4 +1,4 @@
-"""What exists is documented, and what is documented exists: names, verbs, settings, codes, links, examples."""
+"""What exists is documented, and what is documented exists: names, verbs, settings, links, examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ import headrace
 from headrace.app import App
 from headrace.cli.main import app as command_line
 from headrace.errors import HeadraceError
+from headrace.panels import PANELS
 from headrace.runtime import Run
+from headrace.serve.settings import ServerSettings
+from headrace.sources.registry import formats
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -95,8 +98,8 @@ def test_every_verb_and_option_is_documented(verb: str) -> None:
 def environment_variables() -> set[str]:
     names: set[str] = set()
     for path in (ROOT / "src").rglob("*.py"):
-        names |= set(re.findall(r"\bHEADRACE_[A-Z0-9_]+\b", path.read_text(encoding="utf-8")))
-    return names
+        names |= set(re.findall(r"\bHEADRACE_[A-Z0-9_]*[A-Z0-9]\b", path.read_text(encoding="utf-8")))
+    return names | {f"HEADRACE_{field.upper()}" for field in ServerSettings.model_fields}
 
 
 @pytest.mark.parametrize("name", sorted(environment_variables()))
@@ -107,6 +110,20 @@ def test_every_setting_is_documented(name: str) -> None:
 def test_no_setting_is_documented_that_does_not_exist() -> None:
     told = set(re.findall(r"`(HEADRACE_[A-Z0-9_]+)`", page("settings.md")))
     assert told - environment_variables() == set()
+
+
+@pytest.mark.parametrize("name", sorted(formats()))
+def test_every_file_format_is_documented_with_its_endings(name: str) -> None:
+    rows = [line for line in page("formats.md").splitlines() if line.startswith(f"| `{name}` |")]
+    assert len(rows) == 1
+    assert [ending for ending in formats()[name].suffixes if f"`{ending}`" not in rows[0]] == []
+
+
+@pytest.mark.parametrize("kind", PANELS)
+def test_every_panel_and_field_is_documented(kind: str) -> None:
+    text = page("dashboards.md")
+    assert f"`{kind}`" in text
+    assert [field for field in PANELS[kind].model_fields if f"`{field}`" not in text] == []
 
 
 # --- pages --------------------------------------------------------------------------------------------
@@ -144,9 +161,8 @@ def test_every_page_of_the_docs_is_reached_from_their_index() -> None:
         if path in reached or path.suffix != ".md" or not path.exists():
             continue
         reached.add(path)
-        for target in re.findall(r"\]\(([^)\s#]+)", path.read_text(encoding="utf-8")):
-            if not re.match(r"[a-z]+:", target):
-                waiting.append((path.parent / target).resolve())
+        targets = re.findall(r"\]\(([^)\s#]+)", path.read_text(encoding="utf-8"))
+        waiting += [(path.parent / aim).resolve() for aim in targets if not re.match(r"[a-z]+:", aim)]
     assert {label(path) for path in DOCS.rglob("*.md")} - {label(p) for p in reached} == set()
 
 
@@ -173,8 +189,9 @@ def test_decisions_are_numbered_without_gaps() -> None:
 def examples() -> list[Any]:
     found = []
     for path in PAGES:
-        fences = [m for m in FENCE.finditer(path.read_text(encoding="utf-8")) if m["info"].strip() == RUNNABLE]
-        found += [pytest.param(m["body"], id=f"{label(path)}-{n}") for n, m in enumerate(fences, start=1)]
+        fences = FENCE.finditer(path.read_text(encoding="utf-8"))
+        bodies = [fence["body"] for fence in fences if fence["info"].strip() == RUNNABLE]
+        found += [pytest.param(body, id=f"{label(path)}-{n}") for n, body in enumerate(bodies, start=1)]
     return found
 
 

@@ -1,15 +1,20 @@
-"""`headrace explain`: how a view is kept: per operator the rule, the rows of state, the class of cost."""
+"""`headrace explain`: how a view is kept: per operator the rule, the rows of state, the time of a step."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, is_dataclass
 from typing import Annotated, Any
 
 import typer
 
 from headrace.cli.exits import calmly
 from headrace.cli.options import HERE, DataOption, JsonOption, ProjectOption, TokenOption, UrlOption
-from headrace.cli.output import say, say_json
+from headrace.cli.output import fitted, note, printable, say, say_json
 from headrace.cli.session import session
+
+DETAIL_WIDTH_MAX = 80
+RECOMPUTED = "recomputed"
 
 
 @calmly
@@ -21,15 +26,50 @@ def explain(
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how a view is kept: its operators, the rule of each, rows of state, class of cost."""
+    """Show how a view is kept: its operators, the rule of each, rows of state, time of the last step."""
     with session(project, data=data, url=url, token=token) as asked:
         found = asked.explain(view)
     if as_json:
-        say_json(found.as_dict() if hasattr(found, "as_dict") else found)
+        say_json(as_facts(found))
     else:
         show_explain(found)
 
 
+def as_facts(found: Any) -> Any:
+    """Return an explanation as plain values: a tree of operators, each with its `inputs`."""
+    return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
+
+
 def show_explain(found: Any) -> None:
-    """Write an explanation as text."""
-    say(str(found))
+    """Write an explanation as a tree, outputs above inputs."""
+    facts = as_facts(found)
+    if not isinstance(facts, Mapping) or "rule" not in facts:
+        say(str(found))
+        return
+    for line in tree_lines(facts):
+        say(line)
+    if any(operator["rule"] == RECOMPUTED for operator in walk(facts)):
+        note("what is recomputed costs the size of its input at every step; all else costs what changed")
+
+
+def walk(facts: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield an operator and all below it."""
+    yield facts
+    for below in facts.get("inputs") or ():
+        yield from walk(below)
+
+
+def tree_lines(facts: Mapping[str, Any], first: str = "", rest: str = "") -> Iterator[str]:
+    """Yield the lines of the tree: operator, rule and counters, then what it does, then why."""
+    rows, kept = facts.get("state_rows", 0), facts.get("state_bytes", 0)
+    state = f" · {rows:,} rows kept, {kept / 1e6:,.1f} MB" if rows else ""
+    yield f"{first}{facts['name']} · {facts['rule']}{state} · last step {facts.get('last_step_us', 0):,} µs"
+    below = list(facts.get("inputs") or ())
+    bar = rest + ("│  " if below else "   ")
+    if facts.get("detail"):
+        yield f"{bar}{fitted(printable(str(facts['detail'])), DETAIL_WIDTH_MAX)}"
+    if facts.get("reason"):
+        yield f"{bar}because {facts['reason']}"
+    for number, entry in enumerate(below, start=1):
+        last = number == len(below)
+        yield from tree_lines(entry, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
