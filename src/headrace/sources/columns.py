@@ -16,6 +16,10 @@ EPOCH_UNITS_US = {"epoch": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 """Time formats that are numbers: microseconds in one unit."""
 
 
+LATEST_US = 253_402_300_800_000_000
+"""The end of the year 9999."""
+
+
 def parse_mapping(pairs: Sequence[str]) -> dict[str, str]:
     """Read `--map`: each entry is `column=source`, or several with commas between them.
 
@@ -114,7 +118,7 @@ class Columns:
             self._con.execute("SET enable_external_access = false; SET lock_configuration = true")
         self._con.register("file_rows", pa.Table.from_batches([batch]))
         try:
-            table = cast(pa.Table, self._con.execute(self._plans[names]).to_arrow_table())
+            table = cast(pa.Table, self._con.sql(self._plans[names]).to_arrow_table())
         except duckdb.Error as error:
             raise SqlError(str(error).splitlines()[0], where="--map", expected=_expectation(names)) from None
         finally:
@@ -171,8 +175,10 @@ def _quoted(name: str) -> str:
 def time_sql(expression: str, time_format: str) -> str:
     """Return SQL that writes a time as ISO 8601 in UTC; what does not fit the format stays as it is."""
     if time_format in EPOCH_UNITS_US:
-        number = f"TRY_CAST(({expression}) AS DECIMAL(38,6)) * {EPOCH_UNITS_US[time_format]}"
-        moment = f"make_timestamp(TRY_CAST(round({number}) AS BIGINT))"
+        unit_us = EPOCH_UNITS_US[time_format]
+        number = f"CAST(round(TRY_CAST(({expression}) AS DECIMAL(28,6)) * {unit_us}) AS BIGINT)"
+        fits = f"abs(TRY_CAST(({expression}) AS DOUBLE)) * {unit_us} < {LATEST_US}"
+        moment = f"CASE WHEN {fits} THEN make_timestamp({number}) END"
     else:
         literal = "'" + time_format.replace("'", "''") + "'"
         moment = f"make_timestamp(epoch_us(try_strptime(CAST({expression} AS VARCHAR), {literal})))"

@@ -22,7 +22,7 @@ class BadLine:
     """A line that is no row in its format.
 
     Attributes:
-        line: its number in the file, from 1.
+        line: its number in the file, from 1; a line break inside a quoted CSV value does not count.
         problem: what is wrong with it.
         text: the line, cut after 2,000 characters.
     """

@@ -25,6 +25,10 @@ PACED_SLICE_S = 0.1
 """With a pace, rows that are due within so much real time travel together."""
 
 
+NO_TIME_US = -(2**62)
+"""Stands for the time of rows before the first one that has any."""
+
+
 class Relation(Protocol):
     """What is asked of a stream's description."""
 
@@ -206,13 +210,13 @@ def _cut(rows: Any) -> Iterator[Any]:
 
 
 def _times_us(chunk: pa.RecordBatch | list[dict[str, Any]], column: str) -> npt.NDArray[np.int64]:
-    """Event times as microseconds; where there is none, that of the row before (0 at the start)."""
+    """Event times as microseconds; where there is none, that of the row before."""
     values = [row.get(column) for row in chunk] if isinstance(chunk, list) else chunk.column(column)
-    texts = pa.table({"at": pa.array([_text(v) for v in values]) if isinstance(values, list) else values})
+    texts = pa.table({"text": pa.array([_text(v) for v in values]) if isinstance(values, list) else values})
     con = duckdb.connect()
     con.register("texts", texts)
-    sql = "SELECT coalesce(epoch_us(TRY_CAST(at AS TIMESTAMP)), 0) AS us FROM texts"
-    times = cast(pa.Table, con.execute(sql).to_arrow_table()).column("us").to_numpy()
+    sql = f"SELECT coalesce(epoch_us(TRY_CAST(text AS TIMESTAMP)), {NO_TIME_US}) AS us FROM texts"
+    times = cast(pa.Table, con.sql(sql).to_arrow_table()).column("us").to_numpy()
     con.close()
     answer: npt.NDArray[np.int64] = np.maximum.accumulate(times)
     return answer
@@ -234,7 +238,7 @@ class Pace:
         self._sleep = sleep
         self._origin_us: int | None = None
         self._started_s = 0.0
-        self._newest_us = 0
+        self._newest_us = NO_TIME_US
 
     def slices(self, times_us: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         """Yield ranges of rows, each when it is due; times must not go back."""
@@ -250,7 +254,7 @@ class Pace:
 
     def _wait_until(self, at_us: int) -> None:
         if self._origin_us is None:
-            if at_us == 0:
+            if at_us == NO_TIME_US:
                 return
             self._origin_us, self._started_s = at_us, self._now_s()
         due_s = self._started_s + timedelta(microseconds=at_us - self._origin_us).total_seconds() / self.speed

@@ -27,7 +27,7 @@ def read_csv(path: Path, options: ReadOptions) -> Iterator[Chunk]:
     try:
         con.execute("SET threads = 1")
         with _told(path):
-            scan = con.execute(_csv_sql(options), _csv_parameters(path, options))
+            scan = con.sql(_csv_sql(options), params=_csv_parameters(path, options))
             for batch in cast(Any, scan.to_arrow_reader(options.batch_rows)):
                 if batch.num_rows:
                     yield batch
