@@ -11,7 +11,8 @@ import typer
 
 from headrace.cli.exits import USAGE, calmly
 from headrace.cli.options import HERE, DataOption, JsonOption, ProjectOption
-from headrace.cli.output import note, say, say_json
+from headrace.cli.output import complain, note, say, say_json
+from headrace.errors import AccessDenied, DeclarationError
 
 
 @calmly
@@ -35,13 +36,15 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run the project: take in events, keep the views, serve API and pages. Ctrl-C ends it."""
-    from headrace.cli.serving import Serving, is_loopback, listen
+    from headrace.cli.assemble import read_settings
+    from headrace.cli.serving import Serving, listen
 
-    if not is_loopback(host) and not token:
-        note(f"{host} can be reached from other machines, so a token is needed")
-        note("  try: --token, or better HEADRACE_TOKEN, which other users of this machine cannot see")
-        raise typer.Exit(USAGE)
-    serving = Serving(project, data, token=token, dev=dev, announce=lambda url: announce(url, as_json))
+    try:
+        settings = read_settings(host, port, token)
+    except (AccessDenied, DeclarationError) as error:
+        complain(error)
+        raise typer.Exit(USAGE) from None
+    serving = Serving(project, data, settings=settings, dev=dev, announce=lambda url: announce(url, as_json))
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         serving.load()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -17,20 +16,13 @@ from headrace.cli.project import Project, data_folder, load_project
 from headrace.cli.server_file import ServerAddress, announced, find_server
 from headrace.errors import ConnectError, FolderLocked, HeadraceError
 
+if TYPE_CHECKING:
+    from headrace.serve.settings import ServerSettings
+
 GRACE_S = 1
 """How long open requests may take to end after Ctrl-C."""
 BACKLOG = 2_048
 WATCHED = (".py", ".sql", ".yaml", ".yml")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach a server that listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -83,7 +75,7 @@ class Serving:
     Args:
         folder: the project folder.
         data: the data folder; None: `data` in the project.
-        token: what requests must bring; None: nothing.
+        settings: of the server.
         dev: watch the project and start anew after a good edit.
         announce: called with the URL, once.
     """
@@ -93,13 +85,13 @@ class Serving:
         folder: Path,
         data: Path | None,
         *,
-        token: str | None = None,
+        settings: ServerSettings,
         dev: bool = False,
         announce: Callable[[str], None],
     ) -> None:
         self._folder = folder
         self._data = data_folder(folder, data)
-        self._token = token
+        self._settings = settings
         self._dev = dev
         self._announce: Callable[[str], None] | None = announce
         self._project: Project | None = None
@@ -128,7 +120,7 @@ class Serving:
     def _serve_once(self, project: Project, door: socket.socket) -> None:
         url = url_of(door)
         with self._opened(project) as run:
-            address = ServerAddress(url, os.getpid(), self._token)
+            address = ServerAddress(url, os.getpid(), next(iter(self._settings.secrets), None))
             server = uvicorn.Server(self._config(project, run, door))
             with announced(self._data, address):
                 self._tell(url)
@@ -158,8 +150,9 @@ class Serving:
     def _config(self, project: Project, run: Any, door: socket.socket) -> uvicorn.Config:
         from headrace.cli.assemble import assemble
 
+        settings = self._settings.model_copy(update={"port": door.getsockname()[1]})
         return uvicorn.Config(
-            assemble(project, run, host=door.getsockname()[0], port=door.getsockname()[1], token=self._token),
+            assemble(project, run, settings),
             log_config=None,
             access_log=False,
             server_header=False,

@@ -30,10 +30,18 @@ class Asked(Protocol):
     def append(self, stream: str, rows: Any) -> Any:
         """Append rows to a stream."""
 
+    def wait_for(self, commit: int) -> Any:
+        """Wait until a commit is in a version."""
+
 
 @contextlib.contextmanager
 def session(
-    project: Path, *, data: Path | None = None, url: str | None = None, token: str | None = None
+    project: Path,
+    *,
+    data: Path | None = None,
+    url: str | None = None,
+    token: str | None = None,
+    auto: bool = False,
 ) -> Iterator[Asked]:
     """Yield whom to ask.
 
@@ -42,6 +50,7 @@ def session(
         data: the data folder; None: `data` in the project.
         url: a server; None: the one that holds the data folder, else the folder itself.
         token: what the server wants; None: what the server has written beside its address.
+        auto: step in the background, where the folder is opened.
 
     Raises:
         ConnectError: the server does not answer.
@@ -64,6 +73,6 @@ def session(
             where=str(project.resolve()),
             hint="go to a project folder, name it with --project, or name a server with --url",
         )
-    with load_project(project).app.open(folder) as run:
+    with load_project(project).app.open(folder, auto=auto) as run:
         run.advance()
         yield run
