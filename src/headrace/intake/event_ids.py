@@ -1,0 +1,70 @@
+"""The event ids of one stream that are remembered, each with its row's content and the append clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from headrace.intake.digest import Digests
+from headrace.intake.index import DigestIndex, Entries
+
+Undo = list[Callable[[], None]]
+"""What takes a commit's decisions back, to be called in reverse."""
+
+
+class EventIds:
+    """A set of ids within a window of append-clock time; 40 bytes an id, no objects.
+
+    Args:
+        window_us: an id counts as unknown once it is older than this.
+    """
+
+    def __init__(self, window_us: int) -> None:
+        self._window_us = window_us
+        self._index = DigestIndex(("content", "clock"))
+
+    def __len__(self) -> int:
+        return self._index.count
+
+    def find(self, hi: Digests, lo: Digests, clock_us: int) -> tuple[npt.NDArray[np.bool_], Digests]:
+        """Return which ids are remembered at that clock, and the content digest of those."""
+        entries = self._index.find(hi, lo)
+        known = entries >= 0
+        known[known] = self._index.get("clock", entries[known]) > clock_us - self._window_us
+        contents = np.zeros(len(hi), dtype=np.uint64)
+        contents[known] = self._index.get("content", entries[known]).view(np.uint64)
+        return known, contents
+
+    def add(
+        self, hi: Digests, lo: Digests, contents: Digests, clocks_us: Entries, undo: Undo | None = None
+    ) -> None:
+        """Remember distinct ids, those that `find` does not know at these clocks."""
+        entries = self._index.find(hi, lo)
+        old = entries >= 0
+        if old.any():
+            self._renew(entries[old], undo)
+        new = ~old
+        before = self._index.count
+        entries[new] = self._index.add(hi[new], lo[new])
+        if undo is not None:
+            undo.append(lambda: self._index.cut(before))
+        self._index.put("content", entries, contents.view(np.int64))
+        self._index.put("clock", entries, clocks_us)
+
+    def _renew(self, entries: Entries, undo: Undo | None) -> None:
+        """An id that had run out of its window is used again in place."""
+        if undo is None:
+            return
+        contents, clocks = self._index.get("content", entries), self._index.get("clock", entries)
+
+        def restore() -> None:
+            self._index.put("content", entries, contents)
+            self._index.put("clock", entries, clocks)
+
+        undo.append(restore)
+
+    def forget_old(self, clock_us: int) -> None:
+        """Free ids that ran out of the window, in bulk; only when nothing may have to be taken back."""
+        self._index.drop_blocks("clock", clock_us - self._window_us + 1)

@@ -1,0 +1,412 @@
+"""The intake: decides about every row once, writes the decision to the log, and answers when it is durable.
+
+Decisions are made one commit at a time under a lock and applied to memory at once, so that the next call is
+decided against them; waiting for the disk happens outside the lock, so that many calls share one fsync.
+Should the disk fail, everything that is not durable is taken back, newest first, before the next decision.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.change import Change
+from headrace.declarations import StreamDecl, TableDecl
+from headrace.errors import (
+    DeclarationError,
+    HeadraceError,
+    IdempotencyConflict,
+    RowsRejected,
+    StorageError,
+    UnknownName,
+)
+from headrace.intake.answers import Answers, answer_json, content_digest, results_again
+from headrace.intake.bags import BagTable
+from headrace.intake.calls import Call
+from headrace.intake.digest import Hasher
+from headrace.intake.event_ids import Undo
+from headrace.intake.recovery import Recovery
+from headrace.intake.side import rejected_change
+from headrace.intake.streams import Outcome, StreamState
+from headrace.intake.tables import KeyedTable
+from headrace.log.codec import from_us, to_us
+from headrace.log.log import Log, Ticket
+from headrace.log.records import Commit, Record
+from headrace.results import AppendResult, Rejection, RowStatus
+
+REASONS_SHOWN_MAX = 5
+Table = KeyedTable | BagTable
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A commit in the making."""
+
+    clock_us: int
+    undo: Undo = field(default_factory=list)
+    changes: dict[str, list[Change]] = field(default_factory=dict)
+    watermarks: dict[str, datetime] = field(default_factory=dict)
+    largest_us: dict[str, int | None] = field(default_factory=dict)
+    results: list[tuple[str, AppendResult]] = field(default_factory=list)
+
+    def add(self, relation: str, change: Change) -> None:
+        self.changes.setdefault(relation, []).append(change)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a commit carries beside its rows."""
+
+    key: str | None
+    content: str
+    source: str | None
+    position: Any
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A commit that has been decided and is on its way to the disk."""
+
+    number: int
+    ticket: Ticket
+    undo: Undo
+
+
+class Intake:
+    """The door of a run. Thread-safe.
+
+    Args:
+        streams: the declared streams by name.
+        tables: the declared tables by name.
+        log: where commits go.
+        clock: the time of day, UTC; it may jump, the append clock made from it never goes back.
+    """
+
+    def __init__(
+        self,
+        streams: Mapping[str, StreamDecl],
+        tables: Mapping[str, TableDecl],
+        log: Log,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._log = log
+        self._clock = clock
+        self._lock = Lock()
+        hasher = Hasher()
+        self._streams = {decl.name: StreamState(decl, hasher) for decl in streams.values()}
+        self._tables: dict[str, Table] = {
+            decl.name: BagTable(decl, hasher) if decl.key is None else KeyedTable(decl, hasher)
+            for decl in tables.values()
+        }
+        self._names = {name.lower(): name for name in [*self._streams, *self._tables]}
+        self._answers = Answers()
+        self._positions: dict[str, Any] = {}
+        self._clock_us = 0
+        self._last_commit = log.last_commit
+        self._pending: deque[_Pending] = deque()
+        self._recovery = Recovery(self._streams, self._tables)
+
+    # --- ways in ------------------------------------------------------------------------------------
+    def submit(
+        self,
+        calls: Sequence[Call],
+        *,
+        idempotency_key: str | None = None,
+        source: str | None = None,
+        position: Any = None,
+        on_reject: str = "keep",
+    ) -> tuple[AppendResult, ...]:
+        """Decide about calls as one commit and return one result each, once they are durable.
+
+        Args:
+            calls: in order; a later one sees what an earlier one did.
+            idempotency_key: a repeat with the same content gets the first answer again and does nothing.
+            source: a source whose `position` is stored with the commit.
+            position: any JSON value.
+            on_reject: `keep` puts bad rows into the side table, `raise` refuses the whole commit.
+
+        Raises:
+            UnknownName: a relation that is not declared, or of the wrong kind.
+            RowsRejected: a row is bad and `on_reject` is `raise`; nothing was kept.
+            IdempotencyConflict: the key was used with other content.
+            StorageError: the commit could not be made durable; nothing was kept.
+        """
+        if on_reject not in ("keep", "raise"):
+            raise DeclarationError(f"on_reject is {on_reject!r}", expected="'keep' or 'raise'")
+        calls = [self._resolved(call) for call in calls]
+        content = content_digest(calls, source, position) if idempotency_key is not None else ""
+        with self._lock:
+            self._settle()
+            draft = _Draft(self._read_clock())
+            first = self._answers.find(idempotency_key, draft.clock_us)
+            if first is None:
+                request = _Request(idempotency_key, content, source, position)
+                ticket = self._decide(draft, calls, request, on_reject)
+            else:
+                ticket = self._ticket_of(first)
+        if ticket is not None:
+            ticket.wait()
+        if first is not None:
+            return self._again(idempotency_key or "", first, content)
+        return tuple(result for _, result in draft.results)
+
+    def _resolved(self, call: Call) -> Call:
+        name = self._names.get(call.relation.lower())
+        wanted = self._streams if call.kind == "append" else self._tables
+        if name is None or name not in wanted:
+            raise UnknownName.of("stream" if call.kind == "append" else "table", call.relation, wanted)
+        return call if name == call.relation else Call(call.kind, name, call.rows)
+
+    def _read_clock(self) -> int:
+        self._clock_us = max(self._clock_us, to_us(self._clock()))
+        return self._clock_us
+
+    def _decide(
+        self, draft: _Draft, calls: Sequence[Call], request: _Request, on_reject: str
+    ) -> Ticket | None:
+        """Decide, apply and queue one commit; return the ticket that its answer has to wait for."""
+        try:
+            for call in calls:
+                self._decide_call(call, draft, on_reject)
+            self._hear(draft)
+            if not draft.changes and request.key is None and request.source is None:
+                return self._pending[-1].ticket if self._pending else None
+            number = self._last_commit + 1
+            for at, (name, result) in enumerate(draft.results):
+                draft.results[at] = (name, AppendResult(number, result.statuses, result.rejections))
+            self._remember(draft, number, request)
+            commit = Commit(
+                number,
+                from_us(draft.clock_us),
+                {name: Change.concat(changes) for name, changes in draft.changes.items()},
+                draft.watermarks,
+                request.key,
+                answer_json(request.content, draft.results) if request.key is not None else None,
+                request.source,
+                request.position if request.source is not None else None,
+            )
+            ticket = self._log.append(commit)
+        except BaseException:
+            _take_back(draft.undo)
+            raise
+        self._last_commit = number
+        self._pending.append(_Pending(number, ticket, draft.undo))
+        return ticket
+
+    def _remember(self, draft: _Draft, number: int, request: _Request) -> None:
+        if request.key is not None:
+            self._answers.add(request.key, number, draft.clock_us, draft.undo)
+        source = request.source
+        if source is not None:
+            before = self._positions.get(source)
+            self._positions[source] = request.position
+            draft.undo.append(lambda: self._positions.update({source: before}))
+
+    def _decide_call(self, call: Call, draft: _Draft, on_reject: str) -> None:
+        stream = self._streams.get(call.relation)
+        if stream is not None:
+            watermark_us = stream.watermark.at(draft.clock_us) if stream.watermark is not None else None
+            outcome = stream.decide(call.rows, draft.clock_us, watermark_us, draft.undo)
+            self._note_heard(call.relation, outcome, draft)
+        else:
+            table = self._tables[call.relation]
+            decide = table.delete if call.kind == "delete" else table.upsert
+            outcome = decide(call.rows, draft.undo)
+        result = self._answer(call, outcome, draft)
+        if on_reject == "raise" and result.rejections:
+            raise _rows_rejected(call.relation, result.rejections)
+
+    def _note_heard(self, name: str, outcome: Outcome, draft: _Draft) -> None:
+        if outcome.is_heard:
+            known = draft.largest_us.get(name)
+            given = outcome.largest_us
+            draft.largest_us[name] = given if known is None else known if given is None else max(known, given)
+
+    def _answer(self, call: Call, outcome: Outcome, draft: _Draft) -> AppendResult:
+        rows = call.rows
+        statuses = outcome.statuses
+        if len(statuses) != rows.total:
+            statuses = np.full(rows.total, RowStatus.REJECTED, dtype=np.uint8)
+            statuses[rows.positions] = outcome.statuses
+        for relation, change in outcome.changes:
+            draft.add(relation, change)
+        rejections = [*rows.rejections, *outcome.rejections]
+        texts = [*rows.rejected_rows, *outcome.texts]
+        if rejections:
+            order = sorted(range(len(rejections)), key=lambda at: rejections[at].index)
+            rejections = [rejections[at] for at in order]
+            texts = [texts[at] for at in order]
+            decl = (self._streams.get(call.relation) or self._tables[call.relation]).decl
+            draft.add(decl.rejected_name, rejected_change(texts, rejections, draft.clock_us))
+        result = AppendResult(None, statuses, tuple(rejections))
+        draft.results.append((call.relation, result))
+        return result
+
+    def _hear(self, draft: _Draft) -> None:
+        """Move the watermarks of the streams that brought accepted or late rows."""
+        for name, largest_us in draft.largest_us.items():
+            watermark = self._streams[name].watermark
+            if watermark is None:
+                continue
+            state = watermark.state
+            draft.undo.append(lambda watermark=watermark, state=state: watermark.reset(state))  # type: ignore[misc]
+            moved_us = watermark.hear(draft.clock_us, largest_us)
+            if moved_us is not None:
+                draft.watermarks[name] = from_us(moved_us)
+
+    # --- durability ---------------------------------------------------------------------------------
+    def _settle(self) -> None:
+        """Forget how to take back what is durable; take back what failed and make the log go on.
+
+        Raises:
+            StorageError: the log still cannot be written.
+        """
+        self._recovery.flush()
+        if self._log.failure is not None:
+            durable = self._log.last_commit
+            while self._pending and self._pending[-1].number > durable:
+                _take_back(self._pending.pop().undo)
+            self._last_commit = durable
+            self._log.repair()
+        while self._pending and self._pending[0].ticket.is_done and self._pending[0].ticket.error is None:
+            self._pending.popleft()
+        if not self._pending:
+            for table in self._tables.values():
+                table.tidy()
+
+    def heal(self) -> None:
+        """After a failed write: take back what is not durable, and make the log go on.
+
+        Every `submit` does this first; a caller that only writes steps calls it before trying again.
+
+        Raises:
+            StorageError: the cause is still there.
+        """
+        with self._lock:
+            self._settle()
+
+    def _ticket_of(self, commit: int) -> Ticket | None:
+        return next((pending.ticket for pending in self._pending if pending.number == commit), None)
+
+    def _again(self, key: str, number: int, content: str) -> tuple[AppendResult, ...]:
+        commit = self._log.commit(number)
+        if commit is None or commit.answer is None:
+            raise StorageError(f"the answer to idempotency key {key!r} in commit {number} is not in the log")
+        if commit.answer["content"] != content:
+            raise IdempotencyConflict(
+                f"the idempotency key {key!r} was used before with other content",
+                expected="the same rows again, or a new key",
+                hint="use one key per request, and send a retry unchanged",
+                commit=number,
+            )
+        return results_again(commit.answer, number)
+
+    # --- time ---------------------------------------------------------------------------------------
+    def tick(self, now: datetime | None = None) -> dict[str, datetime]:
+        """Let time pass: return the watermarks that silence has moved since the last time, and free old ids.
+
+        Call it before collecting the commits of a step: every commit that such a watermark follows is
+        durable.
+        """
+        with self._lock:
+            self._settle()
+            if now is not None:
+                self._clock_us = max(self._clock_us, to_us(now))
+            clock_us = self._read_clock() if now is None else self._clock_us
+            if self._pending:
+                return {}
+            moved: dict[str, datetime] = {}
+            for name, stream in self._streams.items():
+                if stream.ids is not None:
+                    stream.ids.forget_old(clock_us)
+                moved_us = stream.watermark.tell(clock_us) if stream.watermark is not None else None
+                if moved_us is not None:
+                    moved[name] = from_us(moved_us)
+            self._answers.forget_old(clock_us)
+            return moved
+
+    @property
+    def watermarks(self) -> dict[str, datetime]:
+        """The watermark of each stream that has one, also of commits that are not durable yet."""
+        with self._lock:
+            self._recovery.flush()
+            at_us = {
+                name: stream.watermark.at(self._clock_us)
+                for name, stream in self._streams.items()
+                if stream.watermark is not None
+            }
+        return {name: from_us(moment_us) for name, moment_us in at_us.items() if moment_us is not None}
+
+    @property
+    def clock(self) -> datetime:
+        """The append clock's last reading, UTC."""
+        return from_us(self._clock_us)
+
+    # --- reading and recovery -----------------------------------------------------------------------
+    def position(self, source: str) -> Any:
+        """Return the position that the source's last commit carried, or None."""
+        with self._lock:
+            return self._positions.get(source)
+
+    def contents(self, table: str) -> pa.Table:
+        """Return the durable rows of a table, in no particular order.
+
+        Raises:
+            UnknownName: there is no such table.
+            StorageError: what was read could not be made durable.
+        """
+        name = self._names.get(table.lower())
+        if name is None or name not in self._tables:
+            raise UnknownName.of("table", table, self._tables)
+        with self._lock:
+            self._settle()
+            rows = self._tables[name].contents()
+            ticket = self._pending[-1].ticket if self._pending else None
+        if ticket is not None:
+            ticket.wait()
+        return rows
+
+    def recover(self, record: Record) -> None:
+        """Take in a record of the log, in order, before the first `submit`; nothing is decided again."""
+        with self._lock:
+            clock_us = self._recovery.take(record)
+            if isinstance(record, Commit):
+                if record.idempotency_key is not None:
+                    self._answers.add(record.idempotency_key, record.number, clock_us)
+                if record.source is not None:
+                    self._positions[record.source] = record.position
+                self._last_commit = record.number
+            self._clock_us = max(self._clock_us, clock_us)
+
+
+def _take_back(undo: Undo) -> None:
+    while undo:
+        undo.pop()()
+
+
+def _rows_rejected(relation: str, rejections: Sequence[Rejection]) -> HeadraceError:
+    shown = [_shown(given) for given in rejections[:REASONS_SHOWN_MAX]]
+    more = len(rejections) - len(shown)
+    listed = "; ".join(shown) + (f"; and {more} more" if more else "")
+    count = "1 row was" if len(rejections) == 1 else f"{len(rejections)} rows were"
+    return RowsRejected(
+        f"{count} refused, nothing was kept: {listed}",
+        where=relation,
+        hint="mend the rows, or leave out on_reject='raise' to keep the good ones",
+        rejections=[
+            {"index": given.index, "field": given.field, "value": given.value, "reason": given.reason}
+            for given in rejections[:100]
+        ],
+    )
+
+
+def _shown(given: Rejection) -> str:
+    about = f", {given.field} = {given.value}" if given.field else ""
+    return f"row {given.index}{about}: {given.reason}"
