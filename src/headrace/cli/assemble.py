@@ -1,4 +1,4 @@
-"""The server of a project: HTTP interface and pages on one run, under the settings of line and environment."""
+"""The server of a project: HTTP interface and pages on one run, under one set of settings."""
 
 from __future__ import annotations
 

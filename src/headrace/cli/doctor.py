@@ -73,7 +73,7 @@ def doctor(
     place = Place(project, data_folder(project, data), port)
     found = []
     for check in CHECKS:
-        for finding in check(place):
+        for finding in guarded(check, place):
             found.append(finding)
             if not as_json:
                 tell(finding)
@@ -81,6 +81,15 @@ def doctor(
         say_json([asdict(finding) for finding in found])
     if any(finding.status == "fail" for finding in found):
         raise typer.Exit(FAILED)
+
+
+def guarded(check: Callable[[Place], Iterator[Finding]], place: Place) -> Iterator[Finding]:
+    """Yield what a check finds; a check that breaks is a finding too."""
+    try:
+        yield from check(place)
+    except Exception as error:  # noqa: BLE001 - whatever is broken on this machine is what is looked for
+        name = check.__name__.removeprefix("check_").replace("_", " ")
+        yield Finding(name, "fail", f"the check broke: {type(error).__name__}: {error}")
 
 
 def tell(finding: Finding) -> None:
