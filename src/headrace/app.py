@@ -246,7 +246,7 @@ class App:
         Args:
             path: the data folder; None: everything in memory.
             auto: step in the background as soon as something is committed, as `headrace run` does.
-            on_change: what to do when the folder was written under other declarations; see `runtime.open_run`.
+            on_change: what to do when the folder was written under other declarations; see the runtime.
 
         Raises:
             SqlError: a view's SQL does not parse or bind.
@@ -288,9 +288,11 @@ def _read_columns(where: str, columns: Columns) -> tuple[Schema, type[BaseModel]
         schema = columns
     else:
         raise DeclarationError(
-            f"{columns!r} declares no columns", where=where, expected="a class derived from hr.Event or hr.Table, "
+            f"{columns!r} declares no columns",
+            where=where,
+            expected="a class derived from hr.Event or hr.Table, "
             'or a SQL column list such as "url TEXT NOT NULL, price DECIMAL(18,2)"',
-        )  # fmt: skip
+        )
     check_columns(where, schema)
     return schema, model
 

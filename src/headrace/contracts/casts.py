@@ -1,7 +1,7 @@
 """Whole Arrow columns at once: the casts that mean exactly what the readers of `values` mean, or nothing.
 
-Every function returns None where the column is not clean, or where Arrow's cast would mean something else; the column
-is then read value by value.
+Every function returns None where the column is not clean, or where Arrow's cast would mean something else;
+the column is then read value by value.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def cast_column(array: pa.Array, kind: SqlType) -> pa.Array | None:
 
 
 def simple(array: pa.Array) -> pa.Array:
-    """Return the column without encodings: dictionaries, run ends, extension types, views and large offsets."""
+    """Return the column without encodings: dictionaries, run ends, extensions, views, large offsets."""
     if isinstance(array.type, pa.BaseExtensionType):
         return array if array.type == pa.uuid() else simple(array.storage)
     if pt.is_dictionary(array.type):

@@ -25,7 +25,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def read_column(source: Values, shape: Shape, bytes_max: int) -> tuple[pa.Array, Faults]:
-    """Return the column as `shape.type.arrow` and what is wrong, type and constraints; NULLs are not judged here."""
+    """Return the column as `shape.type.arrow` and what breaks type or constraints; NULLs are not judged."""
     match shape.type.kind:
         case "struct":
             array, faults = _read_struct(source, shape, bytes_max)
@@ -68,7 +68,7 @@ def _mask(valid: Mask) -> pa.Array | None:
     return None if bool(valid.all()) else pa.array(~valid)
 
 
-# --- structs ---------------------------------------------------------------------------------------------------
+# --- structs ----------------------------------------------------------------------
 
 
 def _read_struct(source: Values, shape: Shape, bytes_max: int) -> tuple[pa.Array, Faults]:
@@ -105,7 +105,7 @@ def _wrong(value: Any, wanted: str) -> Fault:
     return Fault(f"expected {wanted}, got {noun(value)}", value)
 
 
-# --- lists -----------------------------------------------------------------------------------------------------
+# --- lists ----------------------------------------------------------------------
 
 
 def _read_list(source: Values, shape: Shape, bytes_max: int) -> tuple[pa.Array, Faults]:
@@ -179,7 +179,7 @@ def _fixed(items: pa.Array, valid: Mask, shape: Shape) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(items.take(indices), type=shape.type.arrow, mask=_mask(valid))
 
 
-# --- maps ------------------------------------------------------------------------------------------------------
+# --- maps ----------------------------------------------------------------------
 
 
 def _read_map(source: Values, shape: Shape, bytes_max: int) -> tuple[pa.Array, Faults]:

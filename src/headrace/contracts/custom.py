@@ -23,10 +23,10 @@ _TEMPORAL = {"timestamp", "date", "time", "interval"}
 def run_before(
     model: type[BaseModel], shape: RowShape, rows: Sequence[Row], originals: Sequence[Any], faults: Faults
 ) -> list[Row]:
-    """Return the rows as the model's validators made them from raw values; failures go into `faults`.
+    """Return the rows as the model's validators made them from raw values; faults are added.
 
-    Instances of the model itself have been validated when they were made. A number in a field of time is refused
-    first, because pydantic would guess its unit, unless a validator of the user reads the raw field.
+    Instances of the model itself have been validated when they were made. A number in a field of time is
+    refused first, because pydantic would guess its unit, unless a validator of the user reads the raw field.
     """
     names = Names(shape.members)
     found: list[Row] = []

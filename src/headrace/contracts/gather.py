@@ -28,7 +28,7 @@ class Gathered:
 
     Attributes:
         columns: one per member.
-        present: the rows that are rows: int64-free boolean mask, or None for all of them.
+        present: mask of the positions that are rows; None: all.
         missing: per member, positions that had no such field and no default.
         faults: rows with unknown or repeated fields.
     """
@@ -92,9 +92,8 @@ def _gather_uniform(rows: Sequence[Row], members: Sequence[Member]) -> list[Valu
     try:
         if len(members) == 1:
             return [[row[members[0].name] for row in rows]]  # type: ignore[index]
-        return [
-            list(column) for column in zip(*map(itemgetter(*(m.name for m in members)), rows), strict=True)
-        ]
+        take: Any = itemgetter(*(member.name for member in members))
+        return [list(column) for column in zip(*map(take, rows), strict=True)]
     except KeyError:
         return None
 

@@ -120,7 +120,7 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _broken_rows(array: pa.Array) -> dict[int, str]:
-    """Return the positions whose bytes break Arrow's own rules, such as text that is not UTF-8, by halving."""
+    """Return the positions whose bytes break Arrow's rules, such as text that is not UTF-8, by halving."""
     found: dict[int, str] = {}
     parts = [(0, len(array))]
     while parts:

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 _MOMENT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
-    r"(?:[Tt ]([0-9]{2})(?::?([0-9]{2})(?::?([0-9]{2})(?:[.,]([0-9]+))?)?)? ?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+    r"(?:[Tt ]([0-9]{2})(?::?([0-9]{2})(?::?([0-9]{2})(?:[.,]([0-9]+))?)?)?"
+    r" ?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
 )
 _CLOCK = re.compile(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?")
 _NUMBER = r"([+-]?[0-9]{1,18})"
@@ -24,7 +25,7 @@ _INT64 = 2**63
 
 
 def moment_ns(text: str) -> int | None:
-    """Return nanoseconds since 1970 UTC of an ISO-8601 date or time; no zone is UTC; None where it is not one.
+    """Return nanoseconds since 1970 UTC of an ISO-8601 date or time, no zone is UTC; else None.
 
     Digits beyond the ninth after the point are cut.
     """
@@ -69,7 +70,7 @@ def _zone_ns(zone: str | None) -> int:
 
 
 def interval(text: str) -> pa.MonthDayNano | None:
-    """Return the interval of an ISO-8601 duration such as `P1Y2M3DT4H5M6.5S` or `PT-5S`; None where it is none.
+    """Return the interval of an ISO-8601 duration such as `P1Y2M3DT4H5M6.5S` or `PT-5S`, else None.
 
     Raises:
         OverflowError: more months or days than 32 bits, or more hours than 64 bits of nanoseconds hold.
@@ -96,7 +97,7 @@ def month_day_nano(months: int, days: int, nanos: int) -> pa.MonthDayNano:
 
 
 def interval_text(value: pa.MonthDayNano) -> str:
-    """Return an interval as an ISO-8601 duration that `interval` reads back; each part carries its own sign."""
+    """Return an interval as the ISO-8601 duration that `interval` reads back; each part has its own sign."""
     months, days, nanos = value
     years, months = int(months / 12), months - int(months / 12) * 12
     date_part = "".join(

@@ -31,7 +31,7 @@ _UNREADABLE = "(cannot be shown)"
 def json_text(value: Any) -> str:
     """Return a value as JSON text.
 
-    Decimals and integers beyond 64 bits become strings, times ISO-8601, bytes base64, NaN and infinities strings.
+    Decimals, integers beyond 64 bits, NaN and infinities become strings, times ISO-8601, bytes base64.
 
     Raises:
         TypeError: something in it has no JSON.

@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from headrace.contracts.faults import Fault, Faults
 from headrace.contracts.types import SqlType, scratch_query
 from headrace.contracts.values import Refused, plain, reader
 
-Values = list[Any] | pa.Array
+Values: TypeAlias = list[Any] | pa.Array
 """A column as it came: Python values, None for NULL, or an Arrow array."""
 
 _FAILURES = (pa.ArrowException, OverflowError, ValueError, TypeError, ArithmeticError)

@@ -113,9 +113,10 @@ def event_time_of(model: type[BaseModel]) -> tuple[str, EventTime] | None:
         )
     if found and row_shape(model).schema()[found[0][0]].sql_type != "TIMESTAMP":
         raise DeclarationError(
-            "hr.event_time(…) stands on a field that is no time", where=f"{where}, field {found[0][0]}",
+            "hr.event_time(…) stands on a field that is no time",
+            where=f"{where}, field {found[0][0]}",
             expected="a datetime",
-        )  # fmt: skip
+        )
     return found[0] if found else None
 
 
@@ -211,7 +212,7 @@ def _aliases(info: FieldInfo) -> tuple[str, ...]:
 
 
 def _peel(annotation: Any, notes: Notes) -> tuple[Any, bool]:
-    """Take Annotated, Optional, NewType and type aliases off; returns what is left and whether None may stand."""
+    """Take Annotated, Optional, NewType and aliases off; returns what is left and whether None may be."""
     nullable = False
     while True:
         origin = get_origin(annotation)
@@ -332,7 +333,7 @@ def _no_type(annotation: Any, where: str) -> DeclarationError:
     return DeclarationError(
         f"{_shown(annotation)} has no SQL type",
         where=where,
-        expected="bool, int, float, Decimal with hr.decimal, str, bytes, date, time, datetime, timedelta, UUID, "
-        "an Enum or Literal, list[…], dict[str, …], another model, Any for JSON, or one of these | None",
+        expected="bool, int, float, Decimal with hr.decimal, str, bytes, date, time, datetime, timedelta, "
+        "UUID, an Enum or Literal, list[…], dict[str, …], another model, Any for JSON, or these | None",
         hint=hint,
     )

@@ -64,9 +64,11 @@ def _check_reserved(where: str, lowered: str) -> None:
             )
     if lowered in _sql_words():
         raise DeclarationError(
-            "the name is a reserved word of SQL", where=where, expected="a name that SQL can read without quotes",
+            "the name is a reserved word of SQL",
+            where=where,
+            expected="a name that SQL can read without quotes",
             hint=f"{lowered}s, or all_{lowered}",
-        )  # fmt: skip
+        )
 
 
 @lru_cache(maxsize=1)

@@ -64,7 +64,7 @@ class Member:
         name: the column or member.
         shape: what its values may look like.
         aliases: other names under which a row may carry it.
-        default: called for the value of a row that lacks it; None: NULL, or a rejection where NULL may not stand.
+        default: called for the value of a row that lacks it; None: NULL, or a rejection without it.
         privacy: the tag of `hr.pii(...)`, or None.
         is_raw: a validator of the user reads the raw value.
     """

@@ -56,8 +56,8 @@ class SqlType:
 
     Attributes:
         sql: DuckDB's canonical spelling.
-        kind: bool, int, huge, float, decimal, text, blob, date, time, timestamp, interval, uuid, json, enum,
-            struct, list, array, map, or `other`: a type that only DuckDB can read and write (BIT, UNION, TIMETZ, …).
+        kind: bool, int, huge, float, decimal, text, blob, date, time, timestamp, interval, uuid, json,
+            enum, struct, list, array, map, or `other`: what only DuckDB can read and write (BIT, TIMETZ, …).
         arrow: the Arrow type that carries it.
         names: member names of a struct.
         children: member types of a struct; the element of a list or array; key and value of a map.
@@ -140,7 +140,7 @@ def sql_type(text: str) -> SqlType:
 
 
 def _refuse_foreign_text(text: str) -> None:
-    """Refuse text that could leave the CAST: unbalanced parentheses, a semicolon or a comment outside of quotes."""
+    """Refuse text that could leave the CAST: unbalanced parentheses, a semicolon, a comment."""
     depth, quote = 0, ""
     for position, char in enumerate(text):
         if quote:

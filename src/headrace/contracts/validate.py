@@ -2,15 +2,15 @@
 
 The rules, the same for dicts, models and Arrow:
 
-- Integers: whole numbers in range, also as text of digits (JSON sends those beyond 2^53 so) or as whole floats
-  up to 2^53; never true or false. DOUBLE: any number, also "NaN", "Infinity", "-Infinity" and other numeric text.
+- Integers: whole numbers in range, also as text of digits (JSON sends those beyond 2^53 so) or as whole
+  floats up to 2^53; never true or false. DOUBLE: any number, also as text, "NaN", "Infinity", "-Infinity".
 - DECIMAL: digits beyond the scale are rejected, never rounded; a float only where 15 digits hold it; no NaN.
-- TIMESTAMP: ISO-8601 text or `datetime`; a zone is converted to UTC, none is UTC; digits finer than the column are
-  cut; an epoch number is rejected, because its unit is open. Years 0001 to 9999.
+- TIMESTAMP: ISO-8601 text or `datetime`; a zone is converted to UTC, none is UTC; digits finer than the
+  column are cut; an epoch number is rejected, because its unit is open. Years 0001 to 9999.
 - BLOB: bytes or base64 text. UUID: with or without hyphens. INTERVAL: `timedelta` or ISO-8601. BOOLEAN: also
   "true" and "false". JSON: text must be JSON; any other value is written as JSON.
-- Field names match exactly, by alias, or without regard to case. A missing field is the model's default, else NULL
-  where allowed. An unknown field rejects the row, unless the model says `extra="ignore"`.
+- Field names match exactly, by alias, or without regard to case. A missing field is the model's default, else
+  NULL where allowed. An unknown field rejects the row, unless the model says `extra="ignore"`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def validate(
         schema: the columns of the answer; with a model, all or some of its fields.
         rows: dicts, models, or anything with `__arrow_c_stream__`.
         model: its defaults, constraints, validators and treatment of unknown fields apply.
-        extra: `ignore` drops unknown fields, `forbid` rejects their rows; None: as the model says, else forbid.
+        extra: `ignore` drops unknown fields, `forbid` rejects their rows; None: as the model says.
         value_bytes_max: limit of one text, blob or JSON value.
 
     Raises:

@@ -53,7 +53,7 @@ _RANGES = {
 }
 
 
-class Refused(ValueError):
+class Refused(ValueError):  # noqa: N818 - it is no error of the program
     """A value that its column cannot take; the text is the reason, without the value."""
 
 
@@ -62,7 +62,7 @@ Reader = Callable[[Any], Any]
 
 
 def plain(value: Any) -> Any:
-    """Return a value without what libraries wrap around it: NumPy scalars, enum members, pandas' NA and NaT."""
+    """Return a value without what libraries wrap around it: NumPy scalars, enum members, pandas' NA."""
     kind = type(value)
     if kind.__name__ in ("NaTType", "NAType"):
         return None
@@ -184,7 +184,7 @@ def _number(value: Any) -> tuple[float, bool]:
 
 
 def decimal_reader(kind: SqlType) -> Reader:
-    """DECIMAL: exact; more digits than declared are refused, never rounded; floats only where they are exact."""
+    """DECIMAL: exact; more digits than declared are refused, never rounded; floats only where exact."""
     limit = 10**kind.precision
 
     def read(value: Any) -> Decimal:
@@ -210,9 +210,7 @@ def _exact(value: Any, scale: int) -> Decimal:
         number = Decimal(value)
     elif isinstance(value, float):
         if math.isfinite(value) and abs(value) * 10.0**scale >= 10.0**FLOAT_DIGITS:
-            raise Refused(
-                f"is a floating-point number of more than {FLOAT_DIGITS} digits, which is not exact; send text"
-            )
+            raise Refused(f"is a float of more than {FLOAT_DIGITS} digits, which is not exact; send text")
         number = Decimal(repr(value))
     elif isinstance(value, str):
         if not _DECIMAL.fullmatch(value):
@@ -233,7 +231,11 @@ def _unscaled(number: Decimal, kind: SqlType) -> int:
     shift = int(exponent) + kind.scale
     if shift > 60:
         raise Refused(f"has more than {kind.precision - kind.scale} digits before the point of {kind.sql}")
-    whole, left = (whole * 10**shift, 0) if shift >= 0 else divmod(whole, 10 ** min(-shift, 10_000))
+    left = 0
+    if shift >= 0:
+        whole *= int(10**shift)
+    else:
+        whole, left = divmod(whole, int(10 ** min(-shift, 10_000)))
     if left:
         raise Refused(f"has more than {kind.scale} digits after the point of {kind.sql}")
     return -whole if sign else whole
