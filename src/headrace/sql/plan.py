@@ -148,6 +148,7 @@ class AggCall:
         sql: the whole call as DuckDB SQL over the input's columns: the meaning, and what runs when no rule fits.
         sql_type: DuckDB's type of the result.
         params: constant arguments after the columns, such as the fraction of a quantile, as DuckDB SQL literals.
+        order: ORDER BY inside the call; the call reads `args`, `filter` and the columns of `order`.
     """
 
     name: str
@@ -158,6 +159,13 @@ class AggCall:
     sql: str
     sql_type: str
     params: tuple[str, ...] = ()
+    order: tuple[OrderKey, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every input column that the call reads."""
+        kept = (self.filter,) if self.filter is not None else ()
+        return tuple(dict.fromkeys((*self.args, *(key.column for key in self.order), *kept)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,125 @@
+"""FROM: relations, subqueries, windows, joins."""
+
+from __future__ import annotations
+
+from headrace.contracts.schema import Schema
+from headrace.sql.bind.env import Bound, Cte, Env
+from headrace.sql.bind.expressions import resolve
+from headrace.sql.bind.recompute import outer_join, recompute
+from headrace.sql.bind.scope import Col, Scope, same
+from headrace.sql.bind.work import NotPlanned, Work
+from headrace.sql.duck import column
+from headrace.sql.plan import Hop, Join, Node, Scan
+from headrace.sql.tree import STAR, Tree, bound, comparison, conjunction, select_of, table
+from headrace.sql.windows import HOP_KEY
+
+
+def bind_from(work: Work, env: Env, tree: Tree) -> tuple[Node, Scope]:
+    """Return the rows of a FROM clause, not yet filtered, and what its names mean."""
+    kind = tree["type"]
+    if kind == "EMPTY":
+        raise NotPlanned("SELECT without FROM")
+    if kind == "JOIN":
+        return _join(work, env, tree)
+    answer = leaf(work, env, tree)
+    return answer.node, Scope.single(
+        _alias(tree), _renamed(answer.columns, tree.get("column_name_alias") or [])
+    )
+
+
+def leaf(work: Work, env: Env, tree: Tree) -> Bound:
+    """Return one item of FROM, under its own labels."""
+    if HOP_KEY in tree:
+        return _hop(work, env, tree[HOP_KEY])
+    if tree["type"] == "BASE_TABLE":
+        return relation(work, env, str(tree["table_name"]))
+    if tree["type"] == "SUBQUERY":
+        return work.bind(tree["subquery"]["node"], env)
+    return recompute(work, env, select_of([STAR], tree), _leaf_reason(tree))
+
+
+def _leaf_reason(tree: Tree) -> str:
+    if tree["type"] == "TABLE_FUNCTION":
+        return f"the table function {tree['function']['function_name']}"
+    return {"EXPRESSION_LIST": "VALUES", "PIVOT": "PIVOT"}.get(tree["type"], str(tree["type"]))
+
+
+def _alias(tree: Tree) -> str:
+    if tree.get("alias"):
+        return str(tree["alias"])
+    if tree["type"] == "BASE_TABLE":
+        return str(tree["table_name"])
+    if tree["type"] == "TABLE_FUNCTION":
+        return str(tree["function"]["function_name"])
+    return "unnamed_subquery"
+
+
+def _renamed(columns: tuple[Col, ...], labels: list[str]) -> tuple[Col, ...]:
+    renamed = [Col(label, col.name, col.sql_type) for label, col in zip(labels, columns, strict=False)]
+    return (*renamed, *columns[len(renamed) :])
+
+
+def relation(work: Work, env: Env, name: str) -> Bound:
+    """Return a common table expression or a relation of the catalog under its name."""
+    cte = env.ctes.get(name.lower())
+    if cte is not None:
+        return _cte(work, cte)
+    schema = work.catalog[name.lower()]
+    columns = tuple(Col(c.name, work.names.fresh(c.name), c.sql_type) for c in schema)
+    plan_schema = Schema.of(column(col.name, col.sql_type) for col in columns)
+    return Bound(Scan(plan_schema, name.lower(), schema.names), columns)
+
+
+def _cte(work: Work, cte: Cte) -> Bound:
+    if cte.is_recursive:
+        whole = select_of([STAR], table(str(cte.entry["key"])))
+        whole["cte_map"] = {"map": [cte.entry]}
+        return recompute(work, cte.env, whole, "a recursive WITH")
+    answer = work.bind(cte.query, cte.env)
+    return Bound(answer.node, _renamed(answer.columns, cte.entry["value"].get("aliases") or []))
+
+
+def _hop(work: Work, env: Env, spec: Tree) -> Bound:
+    source = relation(work, env, spec["relation"])
+    time = next(col for col in source.columns if same(col.label, spec["time"]))
+    bounds = [Col(label, work.names.fresh(label), spec["type"]) for label in ("window_start", "window_end")]
+    extra = [column(col.name, col.sql_type) for col in bounds]
+    schema = Schema.of([*source.node.schema, *extra])
+    node = Hop(schema, source.node, time.name, spec["slide_us"], spec["size_us"])
+    return Bound(node, (*source.columns, *bounds))
+
+
+def _join(work: Work, env: Env, tree: Tree) -> tuple[Node, Scope]:
+    ref_type, join_type = tree["ref_type"], tree["join_type"]
+    left, left_scope = bind_from(work, env, tree["left"])
+    right, right_scope = bind_from(work, env, tree["right"])
+    shared = _shared_labels(tree, left_scope, right_scope)
+    both = Scope(left_scope.sources + right_scope.sources, left_scope.star + right_scope.star)
+    conditions = [_equality(left_scope, right_scope, label) for label in shared]
+    if tree.get("condition"):
+        conditions.append(resolve(work, tree["condition"], both.resolve))
+    if ref_type in ("REGULAR", "NATURAL", "CROSS") and join_type == "INNER":
+        schema = Schema.of([*left.schema, *right.schema])
+        residual = work.expr(schema, conjunction(conditions)) if conditions else None
+        return Join(schema, (left, right), (), residual), _merged(left_scope, right_scope, shared)
+    return outer_join(work, tree, (left, left_scope), (right, right_scope), shared, conditions)
+
+
+def _shared_labels(tree: Tree, left: Scope, right: Scope) -> list[str]:
+    if tree["ref_type"] == "NATURAL":
+        there = {col.label.lower() for col in right.star}
+        return [col.label for col in left.star if col.label.lower() in there]
+    return [str(label) for label in tree["using_columns"]]
+
+
+def _equality(left: Scope, right: Scope, label: str) -> Tree:
+    one, other = left.find(label), right.find(label)
+    if one is None or other is None:
+        raise NotPlanned(f"USING ({label})")
+    return comparison("COMPARE_EQUAL", bound(one.name), bound(other.name))
+
+
+def _merged(left: Scope, right: Scope, shared: list[str]) -> Scope:
+    hidden = {label.lower() for label in shared}
+    rest = tuple(col for col in right.star if col.label.lower() not in hidden)
+    return Scope(left.sources + right.sources, left.star + rest)

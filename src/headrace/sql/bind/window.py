@@ -1,0 +1,98 @@
+"""Window functions: each becomes a column of a `Window` node over plain columns."""
+
+from __future__ import annotations
+
+from headrace.contracts.schema import Schema
+from headrace.sql.bind.work import Window, WindowCall, Work
+from headrace.sql.duck import column
+from headrace.sql.plan import Node
+from headrace.sql.render import columns_of
+from headrace.sql.ties import TIE_KEYS
+from headrace.sql.tree import Tree, arguments, bound, function_name, is_descending, is_nulls_first
+
+RANKS = ("row_number", "rank", "dense_rank")
+
+
+class Windows:
+    """Collects the window functions of one SELECT.
+
+    Args:
+        work: the planning.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self._calls: dict[str, tuple[str, Tree]] = {}
+        self._below: dict[str, tuple[str, Tree]] = {}
+
+    def replace(self, tree: Tree) -> Tree:
+        """Return an expression with its window functions replaced by columns."""
+        if tree.get("class") == "WINDOW":
+            text = self.work.render(tree)
+            if text not in self._calls:
+                name = self.work.names.fresh(str(tree.get("alias") or function_name(tree)))
+                self._calls[text] = (name, tree)
+            return bound(self._calls[text][0])
+        return {key: self._inside(value) for key, value in tree.items()}
+
+    def _inside(self, value: object) -> object:
+        if isinstance(value, dict):
+            return self.replace(value)
+        if isinstance(value, list):
+            return [self._inside(item) for item in value]
+        return value
+
+    def apply(self, node: Node) -> Node:
+        """Return the node's rows with a column for each window function."""
+        if not self._calls:
+            return node
+        prepared = [(name, self._prepared(tree)) for name, tree in self._calls.values()]
+        source = self.work.extended(
+            node, [item for item in self._below.values() if item[1]["class"] != "BOUND"]
+        )
+        types = {c.name: c.sql_type for c in source.schema}
+        texts = [self.work.render(tree) for _, tree in prepared]
+        needed = {n: types[n] for _, tree in prepared for n in columns_of(tree)}
+        sql_types = self.work.duck.types(needed, texts)
+        calls = tuple(
+            _call(name, tree, text, sql_type)
+            for (name, tree), text, sql_type in zip(prepared, texts, sql_types, strict=True)
+        )
+        extra = [column(call.name, call.sql_type) for call in calls]
+        return Window(Schema.of([*source.schema, *extra]), source, calls)
+
+    def _prepared(self, tree: Tree) -> Tree:
+        items = [
+            item | {"expression": self._column(item["expression"], "window_arg")}
+            for item in tree["arguments"]
+        ]
+        partitions = [self._column(part, "partition_key") for part in tree["partitions"]]
+        orders = [self._order(item) for item in tree["orders"]]
+        inner = [self._order(item) for item in tree["arg_orders"]]
+        kept = self._column(tree["filter_expr"], "window_filter") if tree["filter_expr"] else None
+        changed = {"arguments": items, "partitions": partitions, "orders": orders, "arg_orders": inner}
+        return tree | changed | {"filter_expr": kept, "alias": ""}
+
+    def _order(self, item: Tree) -> Tree:
+        return item | {"expression": self._column(item["expression"], "order_key")}
+
+    def _column(self, tree: Tree, wanted: str) -> Tree:
+        if tree["class"] == "CONSTANT" or not columns_of(tree):
+            return tree
+        text = self.work.render(tree)
+        if text not in self._below:
+            name = str(tree["name"]) if tree["class"] == "BOUND" else self.work.names.fresh(wanted)
+            self._below[text] = (name, tree)
+        return bound(self._below[text][0])
+
+
+def _call(name: str, tree: Tree, text: str, sql_type: str) -> WindowCall:
+    partition = tuple(str(part["name"]) for part in tree["partitions"] if part["class"] == "BOUND")
+    orders = [item for item in tree["orders"] if item["expression"]["class"] == "BOUND"]
+    order = tuple((str(i["expression"]["name"]), is_descending(i), is_nulls_first(i)) for i in orders)
+    func = function_name(tree)
+    plain = func in RANKS and not tree["filter_expr"] and not tree["arg_orders"] and not arguments(tree)
+    is_plain = plain and tree["exclude_clause"] == "NO_OTHER"
+    declared = len(tree["orders"]) - int(tree.get(TIE_KEYS, 0))
+    keys = sum(1 for i in tree["orders"][:declared] if i["expression"]["class"] == "BOUND")
+    return WindowCall(name, func, text, sql_type, partition, order, columns_of(tree), is_plain, keys)

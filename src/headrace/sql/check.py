@@ -1,0 +1,215 @@
+"""What is checked before planning: known relations, nothing from outside, and DuckDB's own binder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+
+from headrace.contracts.schema import Schema
+from headrace.sql.duck import Duck, quote
+from headrace.sql.errors import Text, raise_from_duckdb
+from headrace.sql.functions import unstable_functions
+from headrace.sql.tree import NOWHERE, Tree, is_query, members, walk
+from headrace.sql.windows import WindowCallText, is_window
+
+TABLE_FUNCTIONS = frozenset(
+    {
+        "unnest",
+        "range",
+        "generate_series",
+        "json_each",
+        "json_tree",
+        "repeat",
+        "repeat_row",
+        "tumble",
+        "hop",
+        "session",
+    }
+)
+"""Table functions that read nothing but their arguments."""
+
+
+def check_relations(text: Text, tree: Tree, catalog: Mapping[str, Schema]) -> tuple[str, ...]:
+    """Return the lower-case names of all relations that a query reads.
+
+    Raises:
+        SqlError: one of them is not in the catalog; the error suggests the nearest name.
+    """
+    found: dict[str, None] = {}
+    for name, place in relations_in(tree, frozenset()):
+        if name.lower() not in catalog:
+            close = get_close_matches(name.lower(), list(catalog), n=1, cutoff=0.6)
+            known = ", ".join(sorted(catalog)[:20])
+            raise text.at(
+                place,
+                f"there is no stream, table or view named {name!r}",
+                expected=f"one of: {known}" if known else "a declared stream, table or view (there is none)",
+                hint=f"did you mean {close[0]!r}?" if close else None,
+            )
+        found[name.lower()] = None
+    return tuple(found)
+
+
+def relations_in(tree: Tree, shadowed: frozenset[str]) -> Iterator[tuple[str, Tree]]:
+    """Yield the name and place of every relation that is read and is not a common table expression."""
+    if is_query(tree):
+        if tree["type"] == "RECURSIVE_CTE_NODE":
+            shadowed = shadowed | {str(tree["cte_name"]).lower()}
+        for entry in (tree.get("cte_map") or {}).get("map") or []:
+            yield from relations_in(entry["value"]["query_node"], shadowed)
+            shadowed = shadowed | {str(entry["key"]).lower()}
+        tree = {key: value for key, value in tree.items() if key != "cte_map"}
+    if tree.get("type") == "BASE_TABLE":
+        name = str(tree["table_name"])
+        is_plain = str(tree["schema_name"]).lower() in ("", "main") and not tree["catalog_name"]
+        if not is_plain or name.lower() not in shadowed:
+            yield (name if is_plain else ".".join(tree["qualified_name"]["path"])), tree
+    if is_window(tree):
+        given = [item for item in tree["function"]["arguments"] if item.get("name") in ("", None, "stream")]
+        if given and given[0]["expression"].get("class") == "COLUMN_REF":
+            name = str(given[0]["expression"]["column_names"][-1])
+            if name.lower() not in shadowed:
+                yield name, given[0]["expression"]
+        return
+    for member in members(tree):
+        yield from relations_in(member, shadowed)
+
+
+def refuse_outside(text: Text, tree: Tree) -> None:
+    """Refuse what reads files, settings, samples or the past.
+
+    Raises:
+        UnsupportedSql: naming the function, line and column.
+    """
+    for part in walk(tree):
+        kind = part.get("type")
+        if part.get("sample"):
+            raise text.unsupported(
+                _placed(part, tree), "a sample differs from run to run", "a WHERE that chooses rows"
+            )
+        if kind == "TABLE_FUNCTION":
+            name = str(part["function"]["function_name"]).lower()
+            if name not in TABLE_FUNCTIONS:
+                hint = "read files with `headrace replay` into a stream"
+                raise text.unsupported(part, f"{name}() reads what is outside the streams and tables", hint)
+        if kind == "BASE_TABLE" and part.get("at_clause"):
+            raise text.unsupported(part, "AT (…) reads the past; it stands in queries, not in views")
+        if kind in ("SHOW_REF", "DELIM_GET", "BOUND_TABLE_REF"):
+            raise text.unsupported(
+                _placed(part, tree), "DESCRIBE and SUMMARIZE are for queries, not for views"
+            )
+        if part.get("class") == "PARAMETER":
+            raise text.unsupported(part, "a view has no parameters", "write the value, or keep it in a table")
+        if kind == "JOIN" and part.get("ref_type") == "POSITIONAL":
+            raise text.unsupported(
+                part, "POSITIONAL JOIN depends on an order that rows do not have", "a JOIN on a key"
+            )
+    _refuse_open_order(text, tree)
+
+
+def _placed(part: Tree, tree: Tree) -> Tree:
+    """Return the part, or the first place inside it where it has none of its own."""
+    for inner in walk(part):
+        if isinstance(inner.get("query_location"), int) and inner["query_location"] < NOWHERE:
+            return inner
+    return tree
+
+
+_OPEN_ORDER = ("first", "last", "any_value", "arbitrary")
+
+
+def _refuse_open_order(text: Text, tree: Tree) -> None:
+    for part in walk(tree):
+        if part.get("class") != "FUNCTION" or part.get("is_operator"):
+            continue
+        name = str(part["function_name"]).lower()
+        if name in _OPEN_ORDER and not part["order_bys"]["orders"]:
+            better = "arg_max(x, time)" if name == "last" else "arg_min(x, time)"
+            raise text.unsupported(
+                part,
+                f"{name}() without ORDER BY may answer any row's value",
+                f"{better}, or {name}(x ORDER BY time)",
+            )
+        if name == "reservoir_quantile":
+            raise text.unsupported(
+                part, "reservoir_quantile() samples its input", "quantile_cont(x, fraction)"
+            )
+
+
+def bind_in_duckdb(duck: Duck, text: Text, tree: Tree, catalog: Mapping[str, Schema]) -> None:
+    """Let DuckDB bind the view as it was written, so that its complaints point into the user's text.
+
+    TUMBLE, HOP and SESSION are replaced by stand-ins of the same length.
+
+    Raises:
+        SqlError: DuckDB's complaint.
+        UnsupportedSql: a function whose answer depends on more than its arguments.
+    """
+    padded = _with_stand_ins(duck, text, tree, catalog)
+    if padded is None:
+        return
+    answer = duck.bound_plan(padded)
+    if answer.get("error"):
+        if answer.get("error_type") in (
+            "binder",
+            "catalog",
+            "parser",
+            "conversion",
+            "invalid input",
+            "out of range",
+        ):
+            raise_from_duckdb(text, answer)
+        return
+    for part in walk(answer):
+        path = (part.get("qname") or {}).get("path") if isinstance(part.get("qname"), dict) else None
+        if path and str(path[-1]).lower() in unstable_functions():
+            raise _unstable(text, part, str(path[-1]))
+
+
+def _unstable(text: Text, part: Tree, name: str) -> Exception:
+    hint = "an event-time column: only the data may decide what a view holds"
+    if name.lower() in ("random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "setseed"):
+        hint = "hash(key): it spreads rows just as well and always the same way"
+    if name.lower() == "error":
+        hint = "NULL, or a column that says what is wrong"
+    return text.unsupported(part, f"{name}() does not depend on its arguments alone", hint)
+
+
+def _with_stand_ins(duck: Duck, text: Text, tree: Tree, catalog: Mapping[str, Schema]) -> str | None:
+    """Return the text with window calls replaced, same length; None where one reads a WITH query."""
+    raw = text.sql.encode()
+    for number, part in enumerate(part for part in walk(tree) if is_window(part)):
+        names = {
+            str(entry["key"]).lower() for query in walk(tree) if is_query(query) for entry in _entries(query)
+        }
+        first = part["function"]["arguments"][:1]
+        read = str((first[0]["expression"].get("column_names") or [""])[-1]).lower() if first else ""
+        if read in names:
+            return None
+        call = WindowCallText(duck, text, part, lambda name: catalog.get(name.lower()))
+        stand_in = f"__w{number}"
+        duck.con.execute(f"CREATE OR REPLACE TEMP VIEW {stand_in} AS {call.sql()}")
+        start = part["query_location"]
+        length = _call_length(raw[start : start + part["query_location_length"]])
+        alias = "" if part.get("alias") else f" AS {quote(call.relation)}"
+        new = (stand_in + alias).encode()
+        if length is None or length < len(new):
+            return None
+        raw = raw[:start] + new.ljust(length) + raw[start + length :]
+    return raw.decode()
+
+
+def _call_length(raw: bytes) -> int | None:
+    """Return the length of a call `name(…)` at the start of a text, None where its end is not found."""
+    token = re.compile(rb"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|[()]""", re.DOTALL)
+    depth = 0
+    for found in token.finditer(raw):
+        depth += {b"(": 1, b")": -1}.get(found[0], 0)
+        if depth == 0 and found[0] == b")":
+            return found.end()
+    return None
+
+
+def _entries(query: Tree) -> list[Tree]:
+    return (query.get("cte_map") or {}).get("map") or []

@@ -1,0 +1,159 @@
+"""A scratch DuckDB that holds no data: it parses, prints, binds and types SQL; its meaning is ours."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+import duckdb
+import pyarrow as pa
+
+from headrace.contracts.schema import Column, Schema
+from headrace.sql.tree import Tree
+
+_LOCK = threading.Lock()
+
+
+def quote(name: str) -> str:
+    """Return an identifier in double quotes."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@lru_cache(maxsize=1)
+def _base() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect(":memory:", config={"threads": "1"})
+    con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET python_enable_replacements = false")
+    con.execute("SET autoinstall_known_extensions = false")
+    con.execute("SET autoload_known_extensions = false")
+    con.execute("SET enable_external_access = false")
+    con.execute("SET lock_configuration = true")
+    return con
+
+
+def connection() -> duckdb.DuckDBPyConnection:
+    """Return a new connection to the scratch database; its temporary views are its own."""
+    with _LOCK:
+        return _base().cursor()
+
+
+class Duck:
+    """One planning's connection to the scratch database."""
+
+    def __init__(self) -> None:
+        self.con = connection()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self.con.close()
+
+    def declare(self, name: str, schema: Schema) -> None:
+        """Make a relation known: an empty view, so that it has columns and types but no rows and no rowid."""
+        nulls = ", ".join(f"CAST(NULL AS {c.sql_type}) AS {quote(c.name)}" for c in schema)
+        self.con.execute(f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS SELECT {nulls} WHERE false")
+
+    def parse(self, sql: str) -> Tree:
+        """Return DuckDB's syntax tree of a text, or its complaint (`error` is then True)."""
+        return self._ask("SELECT json_serialize_sql(?)", sql)
+
+    def complaint(self, sql: str) -> Tree | None:
+        """Return DuckDB's complaint at binding a text, with its position, or None where there is none."""
+        answer = self._ask("SELECT json_serialize_plan(?)", sql)
+        return answer if answer.get("error") else None
+
+    def bound_plan(self, sql: str) -> Tree:
+        """Return DuckDB's bound plan of a query, not optimised."""
+        return self._ask("SELECT json_serialize_plan(?, optimize := false)", sql)
+
+    def text(self, query: Tree) -> str:
+        """Return a query node as SQL."""
+        statement = {"error": False, "statements": [{"node": query, "named_param_map": []}]}
+        rows = self.con.execute("SELECT json_deserialize_sql(?)", [json.dumps(statement)]).fetchall()
+        return str(rows[0][0])
+
+    def _ask(self, call: str, argument: str) -> Tree:
+        answer = json.loads(self.con.execute(call, [argument]).fetchall()[0][0])
+        assert isinstance(answer, dict)
+        return answer
+
+    def describe(self, sql: str) -> list[tuple[str, str]]:
+        """Return names and types of a query's columns, names made unique as DuckDB does it for a subquery."""
+        relation = self.con.sql(f"SELECT * FROM ({sql}\n)")
+        return list(zip(relation.columns, map(str, relation.types), strict=True))
+
+    def labels(self, sql: str) -> list[tuple[str, str]]:
+        """Return names and types of a query's columns, names as they are, perhaps repeated."""
+        relation = self.con.sql(sql)
+        return list(zip(relation.columns, map(str, relation.types), strict=True))
+
+    def types(self, columns: Mapping[str, str], expressions: Sequence[str]) -> list[str]:
+        """Return the type of each scalar expression over columns of the given types."""
+        if not expressions:
+            return []
+        relation = self.con.sql(f"SELECT {', '.join(expressions)} FROM {_nulls(columns)}")
+        return [str(sql_type) for sql_type in relation.types]
+
+    def comparison_type(self, left: str, right: str) -> str | None:
+        """Return the type to which DuckDB casts both sides of `left = right`; None if it cannot compare them."""
+        if left == right:
+            return left
+        return _comparison_type(left, right)
+
+
+def _nulls(columns: Mapping[str, str]) -> str:
+    if not columns:
+        return "(SELECT 1 AS _nothing)"
+    return "(SELECT " + ", ".join(f"CAST(NULL AS {t}) AS {quote(n)}" for n, t in columns.items()) + ")"
+
+
+@lru_cache(maxsize=4096)
+def _comparison_type(left: str, right: str) -> str | None:
+    duck = Duck()
+    try:
+        nulls = _nulls({"l": left, "r": right})
+        answer = duck.bound_plan(f"SELECT l = r FROM {nulls}")
+        if answer.get("error"):
+            return None
+        sides = answer["plans"][0]["expressions"][0]["children"]
+        if any(side.get("type") not in ("OPERATOR_CAST", "BOUND_REF", "BOUND_COLUMN_REF") for side in sides):
+            return None
+        wanted = {json.dumps(side["return_type"], sort_keys=True) for side in sides}
+        if len(wanted) != 1:
+            return None
+        return _type_name(sides[0]["return_type"])
+    finally:
+        duck.close()
+
+
+def _type_name(logical: Tree) -> str | None:
+    """Return the SQL spelling of a simple type in a bound plan; None for nested types and the like."""
+    info = logical.get("type_info")
+    if logical["id"] == "DECIMAL" and info:
+        return f"DECIMAL({info['width']},{info['scale']})"
+    if info is None or not any(
+        info.get(key) for key in ("alias", "extension_info", "child_types", "child_type")
+    ):
+        return str(logical["id"])
+    return None
+
+
+@lru_cache(maxsize=4096)
+def arrow_type(sql_type: str) -> pa.DataType:
+    """Return the Arrow type that DuckDB exchanges for a SQL type."""
+    con = connection()
+    try:
+        return con.sql(f"SELECT CAST(NULL AS {sql_type}) AS x").to_arrow_table().schema.field(0).type
+    finally:
+        con.close()
+
+
+def column(name: str, sql_type: str) -> Column:
+    """Return the column of that name and SQL type."""
+    return Column(name, sql_type, arrow_type(sql_type))
+
+
+def schema_of(columns: Iterable[tuple[str, str]]) -> Schema:
+    """Return the schema of names and SQL types."""
+    return Schema.of(column(name, sql_type) for name, sql_type in columns)

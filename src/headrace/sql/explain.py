@@ -1,0 +1,71 @@
+"""A plan as a text tree."""
+
+from __future__ import annotations
+
+from headrace.sql.plan import (
+    Aggregate,
+    Filter,
+    Hop,
+    Join,
+    Node,
+    OrderKey,
+    Project,
+    Recompute,
+    Scan,
+    TopN,
+    ViewPlan,
+)
+
+
+def explain_plan(plan: ViewPlan | Node) -> str:
+    """Return one line for each node, inputs indented below."""
+    lines: list[str] = []
+    _write(plan.root if isinstance(plan, ViewPlan) else plan, 0, lines)
+    return "\n".join(lines)
+
+
+def _write(node: Node, depth: int, lines: list[str]) -> None:
+    detail = describe_node(node)
+    lines.append("  " * depth + type(node).__name__ + (f": {detail}" if detail else ""))
+    for child in node.inputs:
+        _write(child, depth + 1, lines)
+
+
+def describe_node(node: Node) -> str:
+    """Return what a node does, in a few words."""
+    if isinstance(node, Scan):
+        return f"{node.relation} ({', '.join(node.columns)})"
+    if isinstance(node, Filter):
+        return node.predicate.sql
+    if isinstance(node, Project):
+        pairs = zip(node.schema.names, node.exprs, strict=True)
+        return ", ".join(e.sql if e.sql == f'"{name}"' else f"{e.sql} AS {name}" for name, e in pairs)
+    if isinstance(node, Hop):
+        return f"{node.time} slide {node.slide_us} us size {node.size_us} us"
+    if isinstance(node, Join):
+        return _join(node)
+    if isinstance(node, Aggregate):
+        calls = ", ".join(f"{call.sql} AS {call.name}" for call in node.calls)
+        return f"by ({', '.join(node.keys)}) {calls}".rstrip()
+    if isinstance(node, TopN):
+        return _top(node)
+    if isinstance(node, Recompute):
+        return f"{node.reason}: {node.sql}"
+    return ""
+
+
+def _join(node: Join) -> str:
+    keys = [f"{e.left}.{e.left_column} = {e.right}.{e.right_column}" for e in node.equalities]
+    rest = [f"where {node.residual.sql}"] if node.residual else []
+    return " and ".join(keys) + (" " if keys and rest else "") + "".join(rest)
+
+
+def _top(node: TopN) -> str:
+    words = [f"{node.rank} AS {node.rank_column}, {node.rank_keys} keys"] if node.rank else []
+    words += [f"limit {node.limit}", f"offset {node.offset}"] if node.offset else [f"limit {node.limit}"]
+    by = f"per ({', '.join(node.partition)}) " if node.partition else ""
+    return f"{', '.join(words)} {by}order by {', '.join(map(_key, node.order))}"
+
+
+def _key(key: OrderKey) -> str:
+    return key.column + (" desc" if key.descending else "") + (" nulls first" if key.nulls_first else "")

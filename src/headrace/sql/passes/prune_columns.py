@@ -1,0 +1,127 @@
+"""Columns that nobody reads are not carried, down to the scans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from headrace.contracts.schema import Schema
+from headrace.sql.bind.work import OtherJoin, TreeRecompute, Window, Work
+from headrace.sql.passes.rebuild import other_join, with_inputs
+from headrace.sql.plan import Aggregate, Filter, Hop, Join, Node, Project, Scan, TopN, UnionAll
+
+
+def prune_columns(work: Work, root: Node) -> Node:  # noqa: ARG001  (every pass has the same shape)
+    """Return the plan with no column that nobody needs; the root's columns all stay."""
+    return _keep(root, set(root.schema.names))
+
+
+def _keep(node: Node, wanted: set[str]) -> Node:
+    if isinstance(node, Scan):
+        return _scan(node, wanted)
+    if isinstance(node, Filter):
+        return with_inputs(node, [_keep(node.input, wanted | set(node.predicate.columns))])
+    if isinstance(node, Project):
+        return _project(node, wanted)
+    if isinstance(node, Hop):
+        return with_inputs(node, [_keep(node.input, (wanted & set(node.input.schema.names)) | {node.time})])
+    if isinstance(node, UnionAll):
+        return _union(node, wanted)
+    if isinstance(node, Join):
+        keys = {e.left_column for e in node.equalities} | {e.right_column for e in node.equalities}
+        wanted = wanted | keys | set(node.residual.columns if node.residual else ())
+        return with_inputs(node, [_keep(part, wanted & set(part.schema.names)) for part in node.parts])
+    if isinstance(node, OtherJoin):
+        wanted = wanted | set(node.condition.columns)
+        left = _keep(node.left, wanted & set(node.left.schema.names))
+        right = _keep(node.right, wanted & set(node.right.schema.names))
+        return other_join(left, right, node.words, node.condition)
+    if isinstance(node, Aggregate):
+        return _aggregate(node, wanted)
+    if isinstance(node, TopN):
+        own = wanted | set(node.partition) | {key.column for key in node.order}
+        return with_inputs(node, [_keep(node.input, own & set(node.input.schema.names))])
+    if isinstance(node, Window):
+        return _window(node, wanted)
+    if isinstance(node, TreeRecompute) and node.mentioned is not None:
+        mentioned = node.mentioned
+        return with_inputs(
+            node,
+            [_only(part, {n for n in part.schema.names if n.lower() in mentioned}) for part in node.parts],
+        )
+    return with_inputs(node, [_keep(child, set(child.schema.names)) for child in node.inputs])
+
+
+def _some(names: Iterable[str], wanted: set[str]) -> list[str]:
+    """Return the wanted names in order, at least one: rows without columns cannot be counted."""
+    listed = list(names)
+    return [name for name in listed if name in wanted] or listed[:1]
+
+
+def _only(part: Node, wanted: set[str]) -> Node:
+    """Prune an input of recomputed SQL, which may say `*`: what is left must be exactly what is wanted."""
+    names = _some(part.schema.names, wanted)
+    if isinstance(part, Scan | Project):
+        return _keep(part, set(names))
+    return _keep(part, set(part.schema.names))
+
+
+def _scan(node: Scan, wanted: set[str]) -> Scan:
+    names = _some(node.schema.names, wanted)
+    columns = dict(zip(node.schema.names, node.columns, strict=True))
+    return Scan(node.schema.select(names), node.relation, tuple(columns[name] for name in names))
+
+
+def _project(node: Project, wanted: set[str]) -> Project:
+    names = _some(node.schema.names, wanted)
+    exprs = dict(zip(node.schema.names, node.exprs, strict=True))
+    kept = tuple(exprs[name] for name in names)
+    below = {column for expr in kept for column in expr.columns}
+    columns = {c.name: c for c in node.schema}
+    return Project(Schema.of(columns[name] for name in names), _keep(node.input, below), kept)
+
+
+def _union(node: UnionAll, wanted: set[str]) -> UnionAll:
+    names = _some(node.schema.names, wanted)
+    places = [node.schema.names.index(name) for name in names]
+    columns = tuple(node.schema.columns[i] for i in places)
+    parts = tuple(_exactly(part, [part.schema.names[i] for i in places]) for part in node.parts)
+    return replace(node, schema=Schema(columns), parts=parts)
+
+
+def _exactly(part: Node, names: list[str]) -> Node:
+    """Prune a part of a union, whose columns count by position."""
+    if isinstance(part, Scan | Project):
+        return _keep(part, set(names))
+    kept = _keep(part, set(names))
+    if list(kept.schema.names) == names:
+        return kept
+    return _selection(kept, names)
+
+
+def _selection(node: Node, names: list[str]) -> Project:
+    from headrace.sql.bind.work import reference
+
+    columns = [node.schema[name] for name in names]
+    return Project(Schema.of(columns), node, tuple(reference(c.name, c.sql_type) for c in columns))
+
+
+def _aggregate(node: Aggregate, wanted: set[str]) -> Aggregate:
+    calls = tuple(call for call in node.calls if call.name in wanted)
+    if not calls and not node.keys:
+        calls = node.calls[:1]
+    columns = {c.name: c for c in node.schema}
+    names = [*node.keys, *(call.name for call in calls)]
+    below = set(node.keys) | {column for call in calls for column in call.columns}
+    return Aggregate(Schema.of(columns[name] for name in names), _keep(node.input, below), node.keys, calls)
+
+
+def _window(node: Window, wanted: set[str]) -> Node:
+    calls = tuple(call for call in node.calls if call.name in wanted)
+    own = set(node.input.schema.names) & wanted
+    if not calls:
+        return _keep(node.input, own)
+    below = own | {column for call in calls for column in call.columns}
+    kept = _keep(node.input, below)
+    extra = tuple(node.schema[call.name] for call in calls)
+    return replace(node, input=kept, calls=calls, schema=Schema((*kept.schema.columns, *extra)))

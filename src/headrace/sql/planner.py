@@ -1,0 +1,83 @@
+"""The way from text to plan, one step a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from headrace.contracts.schema import Schema
+from headrace.sql.bind.env import Env
+from headrace.sql.bind.query import bind_query
+from headrace.sql.bind.work import Work
+from headrace.sql.check import bind_in_duckdb, check_relations, refuse_outside, relations_in
+from headrace.sql.duck import Duck
+from headrace.sql.errors import Text
+from headrace.sql.expand import expand_windows
+from headrace.sql.parse import parse_select
+from headrace.sql.passes import optimise
+from headrace.sql.passes.finish import event_time_columns, named, plain, shown_order, unique_key
+from headrace.sql.plan import ViewPlan
+
+
+def plan_view(
+    name: str,
+    sql: str,
+    catalog: Mapping[str, Schema],
+    *,
+    event_times: Mapping[str, str] | None = None,
+) -> ViewPlan:
+    """Return the plan of a view.
+
+    Args:
+        name: the view's name, for errors and the plan.
+        sql: one SELECT in DuckDB's dialect, with TUMBLE, HOP and SESSION.
+        catalog: lower-case relation name to schema: streams, tables, side tables, other views.
+        event_times: lower-case stream name to its event-time column.
+
+    Raises:
+        SqlError: the text does not parse or bind; the message names line and column and underlines the place.
+        UnsupportedSql: it cannot be kept fresh at all, such as a call of `random()`.
+    """
+    text = Text(name, sql)
+    duck = Duck()
+    try:
+        tree = parse_select(duck, text)
+        relations = check_relations(text, tree, catalog)
+        refuse_outside(text, tree)
+        for relation in relations:
+            duck.declare(relation, catalog[relation])
+        bind_in_duckdb(duck, text, tree, catalog)
+        tree = expand_windows(duck, text, tree, catalog)
+        reference = duck.text(tree)
+        described = duck.describe(reference)
+        if len({label.lower() for label, _ in duck.labels(reference)}) < len(described):
+            reference = f"SELECT * FROM ({reference})"
+        work = Work(duck, text, catalog, bind_query)
+        answer = bind_query(work, tree, Env())
+        root = plain(work, optimise(work, named(answer, described)))
+        return ViewPlan(
+            name=name,
+            sql=sql,
+            reference_sql=reference,
+            root=root,
+            relations=relations,
+            order=shown_order(answer, described),
+            unique_key=unique_key(root),
+            event_time_columns=event_time_columns(root, event_times or {}),
+        )
+    finally:
+        duck.close()
+
+
+def relations_of(sql: str) -> tuple[str, ...]:
+    """Return the lower-case names of the relations that a query reads, without knowing a catalog.
+
+    Raises:
+        SqlError: the text does not parse.
+    """
+    text = Text("query", sql)
+    duck = Duck()
+    try:
+        tree = parse_select(duck, text)
+    finally:
+        duck.close()
+    return tuple(dict.fromkeys(name.lower() for name, _ in relations_in(tree, frozenset())))

@@ -1,0 +1,193 @@
+"""A plan run in the plainest way: each node is one DuckDB statement over its inputs, held as whole tables.
+
+It shares no code with the planner's SQL and none with the engine, so that it can judge both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import duckdb
+
+from headrace.contracts.schema import Schema
+from headrace.sql.plan import (
+    Aggregate,
+    Distinct,
+    Filter,
+    Hop,
+    Join,
+    Node,
+    OrderKey,
+    Project,
+    Recompute,
+    Scan,
+    TopN,
+    UnionAll,
+)
+
+Rows = list[tuple[Any, ...]]
+
+
+def quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect(":memory:", config={"threads": "1"})
+    con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET python_enable_replacements = false")
+    return con
+
+
+def create(con: duckdb.DuckDBPyConnection, name: str, schema: Schema, rows: Iterable[Sequence[Any]]) -> None:
+    """Create a table of that schema with those rows; values are bound as parameters."""
+    columns = ", ".join(f"{quote(c.name)} {c.sql_type}" for c in schema)
+    con.execute(f"CREATE OR REPLACE TABLE {quote(name)} ({columns})")
+    marks = ", ".join(f"CAST(? AS {c.sql_type})" for c in schema)
+    for row in rows:
+        con.execute(f"INSERT INTO {quote(name)} VALUES ({marks})", list(row))
+
+
+class Naive:
+    """Runs plan nodes over the tables of a DuckDB connection.
+
+    Args:
+        con: holds a table for each relation.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        self.con = con
+        self._count = 0
+
+    def run(self, node: Node) -> str:
+        """Materialise a node; return the name of the table that holds its rows."""
+        inputs = [self.run(child) for child in node.inputs]
+        sql = _statement(node, inputs)
+        if isinstance(node, Recompute):
+            for alias, table in zip(node.aliases, inputs, strict=True):
+                self.con.execute(f"CREATE OR REPLACE TEMP TABLE {quote(alias)} AS FROM {table}")
+        self._count += 1
+        name = f"naive_{self._count}"
+        columns = ", ".join(f"{quote(c.name)} {c.sql_type}" for c in node.schema)
+        self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({columns})")
+        described = self.con.sql(f"SELECT * FROM ({sql}\n)")
+        types = [str(t) for t in described.types]
+        assert types == [c.sql_type for c in node.schema], (type(node).__name__, sql, types)
+        assert [n.lower() for n in described.columns] == [n.lower() for n in node.schema.names], sql
+        self.con.execute(f"INSERT INTO {name} {sql}")
+        return name
+
+    def rows(self, node: Node) -> Rows:
+        """Return the rows of a node."""
+        return self.con.sql(f"FROM {self.run(node)}").fetchall()
+
+
+def _statement(node: Node, inputs: list[str]) -> str:
+    names = ", ".join(quote(name) for name in node.schema.names)
+    if isinstance(node, Scan):
+        pairs = zip(node.columns, node.schema.names, strict=True)
+        return (
+            f"SELECT {', '.join(f'{quote(c)} AS {quote(n)}' for c, n in pairs)} FROM {quote(node.relation)}"
+        )
+    if isinstance(node, Filter):
+        return f"SELECT {names} FROM {inputs[0]} WHERE {node.predicate.sql}"
+    if isinstance(node, Project):
+        items = [f"{e.sql} AS {quote(n)}" for e, n in zip(node.exprs, node.schema.names, strict=True)]
+        return f"SELECT {', '.join(items)} FROM {inputs[0]}"
+    if isinstance(node, Hop):
+        return _hop(node, inputs[0])
+    if isinstance(node, UnionAll):
+        selects = [f"SELECT * FROM {table} AS t({names})" for table in inputs]
+        return " UNION ALL ".join(selects)
+    if isinstance(node, Join):
+        return _join(node, inputs)
+    if isinstance(node, Aggregate):
+        keys = ", ".join(quote(key) for key in node.keys)
+        calls = [f"{call.sql} AS {quote(call.name)}" for call in node.calls]
+        grouped = f" GROUP BY {keys}" if node.keys else ""
+        return f"SELECT {', '.join([*map(quote, node.keys), *calls])} FROM {inputs[0]}{grouped}"
+    if isinstance(node, Distinct):
+        return f"SELECT DISTINCT {names} FROM {inputs[0]}"
+    if isinstance(node, TopN):
+        return _top(node, inputs[0], names)
+    assert isinstance(node, Recompute)
+    return node.sql
+
+
+def _hop(node: Hop, table: str) -> str:
+    slide, size = node.slide_us, node.size_us
+    kind = node.schema.columns[-1].sql_type
+    zone = " AT TIME ZONE 'UTC'" if kind == "TIMESTAMP WITH TIME ZONE" else ""
+    time = f"epoch_us({quote(node.time)})"
+    below = f"CAST(floor(CAST({time} AS HUGEINT) / {slide}) AS HUGEINT)"
+    steps = size // slide + 1
+    own = ", ".join(f"t.{quote(name)}" for name in node.schema.names[:-2])
+    start, end = (quote(name) for name in node.schema.names[-2:])
+    return (
+        f"SELECT {own}, make_timestamp(s){zone} AS {start}, make_timestamp(s + {size}){zone} AS {end} FROM ("
+        f"SELECT t, CAST(({below} - k) * {slide} AS BIGINT) AS s, {time} AS us "
+        f"FROM {table} AS t, range({steps}) AS r(k) WHERE isfinite({quote(node.time)})) "
+        f"WHERE s <= us AND us < s + {size}"
+    )
+
+
+def _join(node: Join, inputs: list[str]) -> str:
+    items = [f"p{i}.{quote(name)}" for i, part in enumerate(node.parts) for name in part.schema.names]
+    tests = [
+        f"p{e.left}.{quote(e.left_column)} = p{e.right}.{quote(e.right_column)}" for e in node.equalities
+    ]
+    for e in node.equalities:
+        left = node.parts[e.left].schema[e.left_column].sql_type
+        assert left == node.parts[e.right].schema[e.right_column].sql_type
+    tables = ", ".join(f"{table} AS p{i}" for i, table in enumerate(inputs))
+    where = f" WHERE {' AND '.join(tests)}" if tests else ""
+    inner = f"SELECT {', '.join(items)} FROM {tables}{where}"
+    return f"SELECT * FROM ({inner}) WHERE {node.residual.sql}" if node.residual else inner
+
+
+def order_by(keys: Iterable[OrderKey]) -> str:
+    return ", ".join(
+        f"{quote(k.column)} {'DESC' if k.descending else 'ASC'} NULLS {'FIRST' if k.nulls_first else 'LAST'}"
+        for k in keys
+    )
+
+
+def _top(node: TopN, table: str, names: str) -> str:
+    by = f"PARTITION BY {', '.join(quote(p) for p in node.partition)} " if node.partition else ""
+    if node.rank is None:
+        order = f"ORDER BY {order_by(node.order)}" if node.order else ""
+        upper = f" AND __n <= {node.limit + node.offset}" if node.limit is not None else ""
+        numbered = f"SELECT *, row_number() OVER ({by}{order}) AS __n FROM {table}"
+        return f"SELECT {names} FROM ({numbered}) WHERE __n > {node.offset}{upper}"
+    assert node.rank_column is not None
+    keys = node.order if node.rank == "row_number" else node.order[: node.rank_keys]
+    order = f"ORDER BY {order_by(keys)}" if keys else ""
+    ranked = f"SELECT *, {node.rank}() OVER ({by}{order}) AS {quote(node.rank_column)} FROM {table}"
+    return f"SELECT {names} FROM ({ranked}) WHERE {quote(node.rank_column)} <= {node.limit}"
+
+
+def answer(con: duckdb.DuckDBPyConnection, sql: str) -> Rows:
+    """Return the rows of a query."""
+    return con.sql(sql).fetchall()
+
+
+def bag(rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Return rows in one comparable order: NaN equals NaN, floats to 12 digits, 1 and 1.0 and True apart."""
+    return sorted(repr(tuple(_plain(value) for value in row)) for row in rows)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def table_rows(con: duckdb.DuckDBPyConnection, contents: Mapping[str, tuple[Schema, Rows]]) -> None:
+    """Create several tables."""
+    for name, (schema, rows) in contents.items():
+        create(con, name, schema, rows)
