@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from headrace.declarations import StreamDecl, TableDecl
 from headrace.engine.engine import Engine
 from headrace.errors import Busy, Closed, DeclarationError, DeclarationsChanged, UnknownName, ViewInError
 from headrace.feed import Feed, with_version
-from headrace.intake.intake import Call, Intake, side_schemas
+from headrace.intake import Call, Intake, side_schemas
 from headrace.log.log import Log
 from headrace.log.records import Declared
 from headrace.query import QueryLimits, Reader
@@ -151,14 +152,14 @@ class Run:
     def _open(self, auto: bool) -> None:
         self._engine = Engine()
         self._intake = Intake(dict(self.app.streams), dict(self.app.tables), self._log, self._clock)
-        self._stepper = Stepper(self._engine, self._log, self._feed, self._clock, auto=auto)
+        self._stepper = Stepper(self._engine, self._intake, self._log, self._feed, self._clock, auto=auto)
         for name, info in self._bases.items():
-            self._engine.add_relation(name, info.schema)
+            self._engine.add_relation(name, info.schema, append_only=info.kind != "table")
             if info.kind in ("table", "side"):
                 self._engine.add_view(self._kept_plan(info), self._no_history)
         self._add_declared_views()
         version = self._replay()
-        self._log.on_durable = self._stepper.on_durable
+        self._log.on_durable(self._stepper.on_durable)
         self._stepper.start(version)
 
     def _kept_plan(self, info: RelationInfo) -> ViewPlan:
@@ -313,7 +314,9 @@ class Run:
                 expected=f"at most {PENDING_ROWS_MAX:,}",
                 hint="send again a little later, or call advance()",
             )
-        return self._intake.submit(calls, on_reject=on_reject, idempotency_key=idempotency_key, **source)
+        return list(
+            self._intake.submit(calls, on_reject=on_reject, idempotency_key=idempotency_key, **source)
+        )
 
     # --- versions ---------------------------------------------------------------------------------
 
@@ -364,9 +367,7 @@ class Run:
         """
         self._check_open()
         schemas = {info.name: info.schema for info in self._infos() if info.kind in kinds}
-        lowered = {name.lower(): name for name in schemas}
-        named = [lowered[name] for name in relations_of(sql) if name in lowered]
-        version, freshness, tables = self._tables(named)
+        version, freshness, tables = self._tables(self._reader.mentioned(sql, list(schemas)))
         table, schema = self._reader.run(sql, params, tables, schemas, limits or QueryLimits())
         return Answer(table, schema, version, freshness)
 
@@ -380,18 +381,17 @@ class Run:
     def snapshot(self, view: str) -> tuple[Version, pa.Table]:
         """Return the version and all rows of a view, table or side table, in no order."""
         version, _, tables = self._tables([self.relation(view).name])
-        return version, next(iter(tables.values()))
+        return version, next(iter(tables.values()))()
 
-    def _tables(self, names: Sequence[str]) -> tuple[Version, Freshness, dict[str, pa.Table]]:
-        tables: dict[str, pa.Table] = {}
+    def _tables(self, names: Sequence[str]) -> tuple[Version, Freshness, dict[str, Callable[[], pa.Table]]]:
+        tables: dict[str, Callable[[], pa.Table]] = {}
         with self._stepper.gate:
             version, freshness = self._stepper.version, self._stepper.freshness
             for name in names:
-                if not self._is_stream(name):
-                    tables[name] = self._engine.snapshot(self._engine_name(name))
-        for name in names:
-            if self._is_stream(name):
-                tables[name] = self._stream_rows(name, version.commit)
+                if self._is_stream(name):
+                    tables[name] = partial(self._stream_rows, name, version.commit)
+                else:
+                    tables[name] = self._engine.store(self._engine_name(name)).freeze().table
         return version, freshness, tables
 
     def _is_stream(self, name: str) -> bool:
@@ -545,7 +545,7 @@ class Run:
             return info
         lowered = info.name.lower()
         name = KEPT_PREFIX + lowered if lowered in self._bases else lowered
-        return replace(info, rows=self._engine.rows(name), error=self._engine.view_error(name))
+        return replace(info, rows=self._engine.store(name).row_count, error=self._engine.view_error(name))
 
     # --- outlets and life -------------------------------------------------------------------------
 
@@ -579,6 +579,7 @@ class Run:
         self._feed.wake()
         self._reader.close()
         self._log.close()
+        self._engine.close()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -20,7 +20,8 @@ from headrace.results import Freshness, Version
 
 if TYPE_CHECKING:
     from headrace.engine.engine import Engine
-    from headrace.log.log import Log, Ticket
+    from headrace.intake.intake import Intake
+    from headrace.log.log import Log
 
 logger = logging.getLogger("headrace")
 
@@ -66,6 +67,7 @@ class Stepper:
 
     Args:
         engine: the circuit; touched only under `gate`.
+        intake: the door, which knows the watermarks that silence moves.
         log: where the step is recorded before anybody sees its version.
         feed: the recent changes.
         clock: the engine's clock, UTC.
@@ -73,13 +75,21 @@ class Stepper:
     """
 
     def __init__(
-        self, engine: Engine, log: Log, feed: Feed, clock: Callable[[], datetime], *, auto: bool
+        self,
+        engine: Engine,
+        intake: Intake,
+        log: Log,
+        feed: Feed,
+        clock: Callable[[], datetime],
+        *,
+        auto: bool,
     ) -> None:
         self.gate = FairLock()
         self.version = Version(0)
         self.stats = StepStats()
         self.outlets: list[Outlet] = []
         self._engine = engine
+        self._intake = intake
         self._log = log
         self._feed = feed
         self._clock = clock
@@ -165,7 +175,7 @@ class Stepper:
         """Publish a version that no commit caused, as after a changed definition. Call under `gate`."""
         now = self.version
         version = Version(now.number + 1, now.commit, self._clock(), dict(now.watermarks))
-        self._wait_recorded(self._log.append(step_record(version)), version)
+        self._record(version)
         self._show(version, changes)
         return version
 
@@ -197,25 +207,24 @@ class Stepper:
             watermarks.update(commit.watermarks)
         changes = merged(commits)
         version = Version(self.version.number + 1, commits[-1].number, self._clock(), watermarks)
-        recorded = self._log.append(step_record(version))
         output = self._engine.step(changes, self._clock(), watermarks)
-        self._wait_recorded(recorded, version)
+        self._record(version)
         self._show(version, output.changes)
         self.stats.add(sum(len(change) for change in changes.values()), time.perf_counter() - began)
         return version
 
-    def _wait_recorded(self, recorded: Ticket, version: Version) -> None:
+    def _record(self, version: Version) -> None:
         """Hold the version back until the log has its record, however long the disk is in trouble."""
         while True:
             try:
-                recorded.wait()
+                self._intake.heal()
+                self._log.append(step_record(version)).wait()
                 return
             except StorageError as error:
-                logger.error("version %d waits for the log: %s", version.number, error)
+                logger.warning("version %d waits for the log: %s", version.number, error)
                 with self._moved:
                     if self._moved.wait_for(lambda: self._closing, RETRY_S):
                         raise
-                recorded = self._log.append(step_record(version))
 
     def _show(self, version: Version, changes: Mapping[str, Change]) -> None:
         self._feed.push(version.number, changes)
