@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.intake.calls import Call
-from headrace.intake.event_ids import EventIds, Undo
+from headrace.intake.event_ids import EventIds, NewIds, Undo
 from headrace.results import AppendResult, Rejection
 
 KEPT_US = 24 * 3600 * 1_000_000
@@ -32,13 +32,15 @@ class Answers:
         """Return the commit that answered the key, or None, also where there is no key."""
         if key is None:
             return None
-        known, commits = self._keys.find(*_digest(key), clock_us)
-        return int(commits[0]) if known[0] else None
+        found = self._keys.find(*_digest(key), clock_us)
+        return int(found.contents[0]) if found.known[0] else None
 
     def add(self, key: str, commit: int, clock_us: int, undo: Undo | None = None) -> None:
         """Remember a key that `find` does not know."""
-        number = np.array([commit], dtype=np.uint64)
-        self._keys.add(*_digest(key), number, np.array([clock_us], dtype=np.int64), undo)
+        hi, lo = _digest(key)
+        entries = self._keys.find(hi, lo, clock_us).entries
+        number, clock = np.array([commit], dtype=np.uint64), np.array([clock_us], dtype=np.int64)
+        self._keys.add(NewIds(hi, lo, number, clock, entries), undo)
 
     def forget_old(self, clock_us: int) -> None:
         """Free keys older than 24 hours."""

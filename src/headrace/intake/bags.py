@@ -16,8 +16,7 @@ from headrace.intake.digest import Digests, Hasher, repeats
 from headrace.intake.event_ids import Undo
 from headrace.intake.index import DigestIndex, Entries
 from headrace.intake.rowstore import RowStore
-from headrace.intake.streams import Outcome
-from headrace.results import RowStatus
+from headrace.intake.streams import ACCEPTED, Outcome
 
 GONE = -1
 
@@ -34,7 +33,7 @@ class BagTable:
 
     def upsert(self, rows: CheckedRows, undo: Undo) -> Outcome:
         """Add every row once more."""
-        outcome = Outcome(np.full(rows.batch.num_rows, RowStatus.ACCEPTED, dtype=np.uint8))
+        outcome = Outcome(np.full(rows.batch.num_rows, ACCEPTED, dtype=np.uint8))
         if rows.batch.num_rows:
             change = Change.inserts(rows.batch)
             outcome.changes.append((self.decl.name, change))
@@ -43,10 +42,10 @@ class BagTable:
 
     def delete(self, rows: CheckedRows, undo: Undo) -> Outcome:
         """Take one copy of each row away; rows beyond the copies held are rejected."""
-        outcome = Outcome(np.full(rows.batch.num_rows, RowStatus.ACCEPTED, dtype=np.uint8))
+        outcome = Outcome(np.full(rows.batch.num_rows, ACCEPTED, dtype=np.uint8))
         if not rows.batch.num_rows:
             return outcome
-        hi, lo = self._hasher.content_pairs(rows.batch.columns)
+        hi, lo = self._hasher.rows(rows.batch).content_pairs()
         entries = self._index.find(hi, lo)
         known = entries >= 0
         copies = np.zeros(len(entries), dtype=np.int64)
@@ -61,7 +60,7 @@ class BagTable:
 
     def _apply(self, change: Change, undo: Undo | None) -> None:
         """Add a change to the copies held; none becomes negative."""
-        hi, lo = self._hasher.content_pairs(change.rows.columns)
+        hi, lo = self._hasher.rows(change.rows).content_pairs()
         firsts = repeats(hi, lo)
         at, weights = np.arange(len(hi)), change.weights
         if firsts is not None:

@@ -25,19 +25,42 @@ class Hasher:
     def __init__(self, secret: int | None = None) -> None:
         self._secret = secrets.randbits(60) if secret is None else secret
 
-    def pairs(self, columns: Sequence[pa.Array]) -> tuple[Digests, Digests]:
-        """Return 128 bits a row, in two halves; values that SQL calls equal (0.0 and -0.0) digest equally."""
-        frame = _frame([_plain(column) for column in columns])
+    def rows(self, batch: pa.RecordBatch) -> RowDigests:
+        """Prepare rows for digesting."""
+        return RowDigests(batch, self._secret)
+
+
+class RowDigests:
+    """Digests of one batch of rows; the columns are converted once."""
+
+    def __init__(self, batch: pa.RecordBatch, secret: int) -> None:
+        self._batch = batch
+        self._secret = secret
+        self._frame: pl.DataFrame | None = None
+
+    def keys(self, names: Sequence[str]) -> tuple[Digests, Digests]:
+        """Return 128 bits a row of some columns, in two halves; what SQL calls equal (0.0, -0.0) is equal."""
+        columns = [self._batch.column(name) for name in names]
+        if any(column.type in _FLOAT_BITS for column in columns):
+            frame = _frame([_plain(column) for column in columns])
+        else:
+            places = [str(self._batch.schema.get_field_index(name)) for name in names]
+            frame = pl.DataFrame([self._whole().get_column(place) for place in places])
         return _hash(frame, self._secret), _hash(frame, self._secret + 1)
 
-    def contents(self, columns: Sequence[pa.Array]) -> Digests:
+    def contents(self) -> Digests:
         """Return 64 bits a row; floats count by their bits, so -0.0 is not 0.0."""
-        return _hash(_frame([_bits(column) for column in columns]), self._secret + 2)
+        return _hash(self._whole(), self._secret + 2)
 
-    def content_pairs(self, columns: Sequence[pa.Array]) -> tuple[Digests, Digests]:
+    def content_pairs(self) -> tuple[Digests, Digests]:
         """Return 128 bits a row, floats by their bits."""
-        frame = _frame([_bits(column) for column in columns])
+        frame = self._whole()
         return _hash(frame, self._secret + 3), _hash(frame, self._secret + 4)
+
+    def _whole(self) -> pl.DataFrame:
+        if self._frame is None:
+            self._frame = _frame([_bits(column) for column in self._batch.columns])
+        return self._frame
 
 
 def _hash(frame: pl.DataFrame, seed: int) -> Digests:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,26 @@ from headrace.intake.index import DigestIndex, Entries
 
 Undo = list[Callable[[], None]]
 """What takes a commit's decisions back, to be called in reverse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is remembered of ids: which are known, their content digests, their entries (-1: never seen)."""
+
+    known: npt.NDArray[np.bool_]
+    contents: Digests
+    entries: Entries
+
+
+@dataclass(frozen=True, slots=True)
+class NewIds:
+    """Ids to remember: digests, content digests, append clocks, and the entries that `find` gave."""
+
+    hi: Digests
+    lo: Digests
+    contents: Digests
+    clocks_us: Entries
+    entries: Entries
 
 
 class EventIds:
@@ -28,30 +49,28 @@ class EventIds:
     def __len__(self) -> int:
         return self._index.count
 
-    def find(self, hi: Digests, lo: Digests, clock_us: int) -> tuple[npt.NDArray[np.bool_], Digests]:
-        """Return which ids are remembered at that clock, and the content digest of those."""
+    def find(self, hi: Digests, lo: Digests, clock_us: int) -> Found:
+        """Look ids up at that clock."""
         entries = self._index.find(hi, lo)
         known = entries >= 0
-        known[known] = self._index.get("clock", entries[known]) > clock_us - self._window_us
         contents = np.zeros(len(hi), dtype=np.uint64)
-        contents[known] = self._index.get("content", entries[known]).view(np.uint64)
-        return known, contents
+        if known.any():
+            known[known] = self._index.get("clock", entries[known]) > clock_us - self._window_us
+            contents[known] = self._index.get("content", entries[known]).view(np.uint64)
+        return Found(known, contents, entries)
 
-    def add(
-        self, hi: Digests, lo: Digests, contents: Digests, clocks_us: Entries, undo: Undo | None = None
-    ) -> None:
-        """Remember distinct ids, those that `find` does not know at these clocks."""
-        entries = self._index.find(hi, lo)
-        old = entries >= 0
-        if old.any():
-            self._renew(entries[old], undo)
-        new = ~old
+    def add(self, new: NewIds, undo: Undo | None = None) -> None:
+        """Remember ids: distinct ones, that `find` does not know at these clocks."""
+        entries = new.entries.copy()
+        absent = entries < 0
+        if not absent.all():
+            self._renew(entries[~absent], undo)
         before = self._index.count
-        entries[new] = self._index.add(hi[new], lo[new])
+        entries[absent] = self._index.add(new.hi[absent], new.lo[absent])
         if undo is not None:
             undo.append(lambda: self._index.cut(before))
-        self._index.put("content", entries, contents.view(np.int64))
-        self._index.put("clock", entries, clocks_us)
+        self._index.put("content", entries, new.contents.view(np.int64))
+        self._index.put("clock", entries, new.clocks_us)
 
     def _renew(self, entries: Entries, undo: Undo | None) -> None:
         """An id that had run out of its window is used again in place."""

@@ -1,9 +1,9 @@
 """An index from 128-bit digests to small numbers, vectorised, that never stops to grow.
 
 Entries are numbered 0, 1, 2, … in order of insertion and lie in *blocks*: each block has its own
-open-addressing slots (linear probing, at most half full), and once it is full a larger one follows, up to a
-bound, so that an insertion never rehashes what is there. A look-up of d digests costs a few array
-operations a block.
+open-addressing slots (linear probing, at most a quarter full), and once it is full a larger one
+follows, up to a bound, so that an insertion never rehashes what is there. A look-up of d digests costs
+a few array operations a block.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from headrace.intake.digest import Digests
 
 Entries = npt.NDArray[np.int64]
 
-FIRST_BLOCK_ENTRIES = 1 << 10
+FIRST_BLOCK_ENTRIES = 1 << 13
 LAST_BLOCK_ENTRIES = 1 << 22
-GROWTH = 4
+GROWTH = 8
+SLOTS_PER_ENTRY = 4
 
 
 class _Block:
-    """Entries `start` to `start + capacity`, in slots twice as many."""
+    """Entries `start` to `start + capacity`, and slots four times as many."""
 
     def __init__(self, start: int, capacity: int, columns: Sequence[str]) -> None:
         self.start = start
@@ -32,25 +33,30 @@ class _Block:
         self.hi = np.empty(capacity, dtype=np.uint64)
         self.lo = np.empty(capacity, dtype=np.uint64)
         self.columns = {name: np.empty(capacity, dtype=np.int64) for name in columns}
-        self._slots = np.zeros(capacity * 2, dtype=np.int32)
-        self._mask = np.uint64(capacity * 2 - 1)
+        self._slots = np.zeros(capacity * SLOTS_PER_ENTRY, dtype=np.int32)
+        self._mask = capacity * SLOTS_PER_ENTRY - 1
 
     def _home(self, hi: Digests) -> Entries:
-        return (hi & self._mask).astype(np.int64)
+        return hi.view(np.int64) & self._mask
 
     def find(self, hi: Digests, lo: Digests) -> Entries:
         """Return local entry numbers, -1 where there is none."""
         found = np.full(len(hi), -1, dtype=np.int64)
-        rows = np.arange(len(hi))
         slots = self._home(hi)
+        marks = self._slots.take(slots)
+        rows = np.flatnonzero(marks)
+        marks, slots = marks.take(rows), slots.take(rows)
         while len(rows):
-            entries = self._slots[slots].astype(np.int64) - 1
-            taken = entries >= 0
-            rows, slots, entries = rows[taken], slots[taken], entries[taken]
-            match = (self.hi[entries] == hi[rows]) & (self.lo[entries] == lo[rows])
-            found[rows[match]] = entries[match]
-            rows = rows[~match]
-            slots = (slots[~match] + 1) & int(self._mask)
+            entries = marks - 1
+            match = self.hi.take(entries) == hi.take(rows)
+            if match.any():
+                match &= self.lo.take(entries) == lo.take(rows)
+                found[rows[match]] = entries[match]
+                rows, slots = rows[~match], slots[~match]
+            slots = (slots + 1) & self._mask
+            marks = self._slots.take(slots)
+            taken = np.flatnonzero(marks)
+            rows, slots, marks = rows.take(taken), slots.take(taken), marks.take(taken)
         return found
 
     def add(self, hi: Digests, lo: Digests) -> None:
@@ -62,11 +68,11 @@ class _Block:
         marks = np.arange(first + 1, self.count + 1, dtype=np.int32)
         slots = self._home(hi)
         while len(marks):
-            free = self._slots[slots] == 0
-            self._slots[slots[free]] = marks[free]
-            lost = self._slots[slots] != marks
-            marks = marks[lost]
-            slots = (slots[lost] + 1) & int(self._mask)
+            free = np.flatnonzero(self._slots.take(slots) == 0)
+            self._slots[slots.take(free)] = marks.take(free)
+            lost = np.flatnonzero(self._slots.take(slots) != marks)
+            marks = marks.take(lost)
+            slots = (slots.take(lost) + 1) & self._mask
 
     def cut(self, count: int) -> None:
         """Take the newest entries back, down to `count` of them.
@@ -80,7 +86,7 @@ class _Block:
             here = self._slots[slots] == marks
             cleared.append(slots[here])
             marks = marks[~here]
-            slots = (slots[~here] + 1) & int(self._mask)
+            slots = (slots[~here] + 1) & self._mask
         for group in cleared:
             self._slots[group] = 0
         self.count = count
@@ -97,19 +103,23 @@ class DigestIndex:
     @property
     def nbytes(self) -> int:
         """Bytes reserved (most of them untouched in a block that has just begun)."""
-        return sum(block.capacity * (16 + 8 + 8 * len(self._names)) for block in self._blocks)
+        entry = 16 + 4 * SLOTS_PER_ENTRY + 8 * len(self._names)
+        return sum(block.capacity * entry for block in self._blocks)
 
     def find(self, hi: Digests, lo: Digests) -> Entries:
         """Return the entry of each digest, -1 where there is none."""
         found = np.full(len(hi), -1, dtype=np.int64)
-        rows = np.arange(len(hi))
+        rows: Entries | None = None
         for block in reversed(self._blocks):
-            if not len(rows):
-                break
-            local = block.find(hi[rows], lo[rows])
+            local = block.find(hi, lo)
             hit = local >= 0
-            found[rows[hit]] = local[hit] + block.start
-            rows = rows[~hit]
+            if not hit.any():
+                continue
+            found[np.flatnonzero(hit) if rows is None else rows[hit]] = local[hit] + block.start
+            missed = np.flatnonzero(~hit)
+            if not len(missed):
+                break
+            hi, lo, rows = hi.take(missed), lo.take(missed), missed if rows is None else rows.take(missed)
         return found
 
     def add(self, hi: Digests, lo: Digests) -> Entries:

@@ -1,4 +1,4 @@
-"""The rows that a table holds, in Arrow chunks; rows have growing numbers, dead ones are marked and left behind."""
+"""The rows that a table holds, in Arrow chunks, told by growing numbers; dead rows are marked, later left."""
 
 from __future__ import annotations
 

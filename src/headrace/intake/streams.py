@@ -25,7 +25,7 @@ from headrace.change import Change
 from headrace.declarations import StreamDecl
 from headrace.intake.calls import CheckedRows
 from headrace.intake.digest import Hasher, repeats
-from headrace.intake.event_ids import EventIds, Undo
+from headrace.intake.event_ids import EventIds, NewIds, Undo
 from headrace.intake.index import Entries
 from headrace.intake.side import late_change, row_texts, value_text
 from headrace.intake.watermark import MICROSECOND, Watermark
@@ -34,6 +34,7 @@ from headrace.results import Rejection, RowStatus
 
 Mask = npt.NDArray[np.bool_]
 Statuses = npt.NDArray[np.uint8]
+ACCEPTED, REPEATED, LATE, REJECTED = (int(status) for status in RowStatus)
 NO_TIME = np.iinfo(np.int64).min
 DAY_US = 86_400_000_000
 
@@ -63,7 +64,7 @@ class Outcome:
         at = np.flatnonzero(which)
         if not len(at):
             return
-        self.statuses[at] = RowStatus.REJECTED
+        self.statuses[at] = REJECTED
         values = rows.batch.column(column)
         for row in at.tolist():
             index = int(rows.positions[row])
@@ -97,15 +98,15 @@ class StreamState:
             watermark_us: the watermark before the commit.
             undo: receives what takes the decision back.
         """
-        outcome = Outcome(np.full(rows.batch.num_rows, RowStatus.ACCEPTED, dtype=np.uint8))
+        outcome = Outcome(np.full(rows.batch.num_rows, ACCEPTED, dtype=np.uint8))
         times = None
         if self._time is not None:
             times = event_times(rows.batch.column(self._time))
             self._check_times(rows, times, clock_us, outcome)
         ids = self._check_ids(rows, clock_us, outcome) if self.ids is not None else None
         if times is not None and watermark_us is not None:
-            late = (outcome.statuses == RowStatus.ACCEPTED) & (times < watermark_us)
-            outcome.statuses[late] = RowStatus.LATE
+            late = (outcome.statuses == ACCEPTED) & (times < watermark_us)
+            outcome.statuses[late] = LATE
         if ids is not None:
             self._remember(ids, clock_us, outcome, undo)
         self._share_out(rows, times, watermark_us, outcome)
@@ -131,39 +132,38 @@ class StreamState:
         column = rows.batch.column(name)
         if column.null_count:
             null = pc.is_null(column).to_numpy(zero_copy_only=False)
-            outcome.reject(
-                rows, null & (outcome.statuses == RowStatus.ACCEPTED), name, "the event id is NULL"
-            )
-        at = np.flatnonzero(outcome.statuses == RowStatus.ACCEPTED)
+            outcome.reject(rows, null & (outcome.statuses == ACCEPTED), name, "the event id is NULL")
+        at = np.flatnonzero(outcome.statuses == ACCEPTED)
         batch = rows.batch if len(at) == rows.batch.num_rows else rows.batch.take(pa.array(at))
-        hi, lo = self._hasher.pairs([batch.column(name)])
-        contents = self._hasher.contents(batch.columns)
-        known, expected = known_ids.find(hi, lo, clock_us)
+        digests = self._hasher.rows(batch)
+        (hi, lo), contents = digests.keys([name]), digests.contents()
+        found = known_ids.find(hi, lo, clock_us)
+        known, expected = found.known, found.contents
         firsts = repeats(hi, lo)
         if firsts is not None:
             again = (firsts != np.arange(len(firsts))) & ~known
             expected[again] = contents[firsts[again]]
             known |= again
         same = known & (contents == expected)
-        outcome.statuses[at[same]] = RowStatus.REPEATED
+        outcome.statuses[at[same]] = REPEATED
         conflict = np.zeros(rows.batch.num_rows, dtype=np.bool_)
         conflict[at[known & ~same]] = True
         if conflict.any():
             outcome.reject(rows, conflict, name, "the event id was used before with other content")
-        return _Ids(at, hi, lo, contents)
+        return _Ids(at, hi, lo, contents, found.entries)
 
     def _remember(self, ids: _Ids, clock_us: int, outcome: Outcome, undo: Undo) -> None:
-        new = outcome.statuses[ids.at] != RowStatus.REPEATED
-        new &= outcome.statuses[ids.at] != RowStatus.REJECTED
+        new = outcome.statuses[ids.at] != REPEATED
+        new &= outcome.statuses[ids.at] != REJECTED
         if self.ids is not None and new.any():
             clocks = np.full(int(new.sum()), clock_us, dtype=np.int64)
-            self.ids.add(ids.hi[new], ids.lo[new], ids.contents[new], clocks, undo)
+            self.ids.add(NewIds(ids.hi[new], ids.lo[new], ids.contents[new], clocks, ids.entries[new]), undo)
 
     def _share_out(
         self, rows: CheckedRows, times: Entries | None, watermark_us: int | None, out: Outcome
     ) -> None:
-        accepted = out.statuses == RowStatus.ACCEPTED
-        late = out.statuses == RowStatus.LATE
+        accepted = out.statuses == ACCEPTED
+        late = out.statuses == LATE
         if accepted.all():
             if len(accepted):
                 out.changes.append((self.decl.name, Change.inserts(rows.batch)))
@@ -180,13 +180,14 @@ class StreamState:
         """Remember the ids of rows that the log holds, accepted or late (`_watermark` already taken off)."""
         if self.ids is None or not batch.num_rows:
             return
-        hi, lo = self._hasher.pairs([batch.column(self._id)])
-        contents = self._hasher.contents(batch.columns)
+        digests = self._hasher.rows(batch)
+        (hi, lo), contents = digests.keys([self._id or ""]), digests.contents()
         firsts = repeats(hi, lo)
         if firsts is not None:  # an id that was used again after its window: the newest counts
             last = len(hi) - 1 - _firsts_of(hi[::-1].copy(), lo[::-1].copy())
             hi, lo, contents, clocks_us = hi[last], lo[last], contents[last], clocks_us[last]
-        self.ids.add(hi, lo, contents, clocks_us)
+        entries = self.ids.find(hi, lo, 0).entries
+        self.ids.add(NewIds(hi, lo, contents, clocks_us, entries))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,7 @@ class _Ids:
     hi: npt.NDArray[np.uint64]
     lo: npt.NDArray[np.uint64]
     contents: npt.NDArray[np.uint64]
+    entries: Entries
 
 
 def _firsts_of(hi: npt.NDArray[np.uint64], lo: npt.NDArray[np.uint64]) -> Entries:

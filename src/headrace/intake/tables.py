@@ -20,8 +20,7 @@ from headrace.intake.digest import Digests, Hasher, repeats
 from headrace.intake.event_ids import Undo
 from headrace.intake.index import DigestIndex, Entries
 from headrace.intake.rowstore import RowStore
-from headrace.intake.streams import Outcome
-from headrace.results import RowStatus
+from headrace.intake.streams import ACCEPTED, REPEATED, Outcome
 
 GONE = -1
 COLUMNS = ("row", "content", "sequence")
@@ -55,20 +54,20 @@ class KeyedTable:
     # --- decisions ----------------------------------------------------------------------------------
     def upsert(self, rows: CheckedRows, undo: Undo) -> Outcome:
         """Decide about one call of `upsert` and apply it."""
-        outcome = Outcome(np.full(rows.batch.num_rows, RowStatus.ACCEPTED, dtype=np.uint8))
+        outcome = Outcome(np.full(rows.batch.num_rows, ACCEPTED, dtype=np.uint8))
         at, batch = self._usable(rows, outcome, with_sequence=True)
         if not len(at):
             return outcome
-        hi, lo = self._hasher.pairs([batch.column(name) for name in self._key])
-        contents = self._hasher.contents(batch.columns).view(np.int64)
+        digests = self._hasher.rows(batch)
+        (hi, lo), contents = digests.keys(self._key), digests.contents().view(np.int64)
         sequences = self._sequences(batch)
         entries = self._index.find(hi, lo)
         winners, older = _winners(hi, lo, sequences, self._stored(entries, "sequence", NO_SEQUENCE))
-        outcome.statuses[at[older]] = RowStatus.REPEATED
+        outcome.statuses[at[older]] = REPEATED
         held = self._stored(entries[winners], "row", GONE)
         same = held != GONE
         same[same] = self._index.get("content", entries[winners][same]) == contents[winners][same]
-        outcome.statuses[at[winners[same]]] = RowStatus.REPEATED
+        outcome.statuses[at[winners[same]]] = REPEATED
         changed, held = winners[~same], held[~same]
         if not len(changed):
             return outcome
@@ -82,19 +81,19 @@ class KeyedTable:
 
     def delete(self, rows: CheckedRows, undo: Undo) -> Outcome:
         """Decide about one call of `delete`; only the key columns (and the sequence, if given) are read."""
-        outcome = Outcome(np.full(rows.batch.num_rows, RowStatus.ACCEPTED, dtype=np.uint8))
+        outcome = Outcome(np.full(rows.batch.num_rows, ACCEPTED, dtype=np.uint8))
         with_sequence = self._sequence is not None and self._sequence in rows.batch.schema.names
         at, batch = self._usable(rows, outcome, with_sequence=False)
         if not len(at):
             return outcome
-        hi, lo = self._hasher.pairs([batch.column(name) for name in self._key])
+        hi, lo = self._hasher.rows(batch.select(self._key)).keys(self._key)
         entries = self._index.find(hi, lo)
         held = self._stored(entries, "row", GONE)
         going = held != GONE
         if with_sequence:
             given = _as_int64(batch.column(self._sequence))
             older = going & (given != NO_SEQUENCE) & (given < self._stored(entries, "sequence", NO_SEQUENCE))
-            outcome.statuses[at[older]] = RowStatus.REPEATED
+            outcome.statuses[at[older]] = REPEATED
             going &= ~older
         else:
             older = np.zeros(len(at), dtype=np.bool_)
@@ -120,7 +119,7 @@ class KeyedTable:
         if with_sequence and self._sequence is not None:
             name = self._sequence
             out.reject(rows, _open_nulls(rows, name, out), name, "the sequence is NULL")
-        at = np.flatnonzero(out.statuses == RowStatus.ACCEPTED)
+        at = np.flatnonzero(out.statuses == ACCEPTED)
         whole = len(at) == rows.batch.num_rows
         return at, rows.batch if whole else rows.batch.take(pa.array(at))
 
@@ -176,7 +175,7 @@ class KeyedTable:
 
     def recover(self, change: Change) -> None:
         """Apply what the log says: per key the last row counts, held or gone by its weight."""
-        hi, lo = self._hasher.pairs([change.rows.column(name) for name in self._key])
+        hi, lo = self._hasher.rows(change.rows.select(self._key)).keys(self._key)
         firsts = repeats(hi[::-1].copy(), lo[::-1].copy())
         last = np.arange(len(hi))
         if firsts is not None:
@@ -189,7 +188,7 @@ class KeyedTable:
             rows = change.rows.take(pa.array(put))
             entries = self._index.find(hi[put], lo[put])
             held = self._stored(entries, "row", GONE)
-            contents = self._hasher.contents(rows.columns).view(np.int64)
+            contents = self._hasher.rows(rows).contents().view(np.int64)
             place = _Place(hi[put], lo[put], entries, contents, self._sequences(rows))
             self._put(place, rows, held[held != GONE], None)
 
@@ -248,7 +247,7 @@ def _open_nulls(rows: CheckedRows, name: str, outcome: Outcome) -> Mask:
     if not column.null_count:
         return np.zeros(rows.batch.num_rows, dtype=np.bool_)
     null: Mask = pc.is_null(column).to_numpy(zero_copy_only=False).copy()
-    null &= outcome.statuses == RowStatus.ACCEPTED
+    null &= outcome.statuses == ACCEPTED
     return null
 
 
