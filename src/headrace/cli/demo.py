@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli.exits import FAILED, calmly
-from headrace.cli.output import note
+from headrace.cli.exits import calmly
 from headrace.errors import UnknownName
 
 DEMOS = ("promotions",)
@@ -17,12 +16,16 @@ DEMOS = ("promotions",)
 @calmly
 def demo(
     name: Annotated[str, typer.Argument(help="Which: promotions.")] = "promotions",
-    rate: Annotated[int, typer.Option("--rate", min=1, help="Events per second.")] = 2_000,
+    rate: Annotated[float, typer.Option("--rate", min=1, help="Events per second.")] = 2_000,
     seed: Annotated[int, typer.Option("--seed", help="The same seed sends the same day.")] = 1,
     events: Annotated[
         int | None, typer.Option("--events", min=1, help="Stop the simulator after so many events.")
     ] = None,
     for_: Annotated[str | None, typer.Option("--for", help="End after this time, such as 60s.")] = None,
+    day_in: Annotated[
+        str | None, typer.Option("--day-in", help="Play yesterday's 24 hours in this time, such as 5m.")
+    ] = None,
+    steady: Annotated[bool, typer.Option("--steady", help="No ups and downs of the rate.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="At the end compare every view with the simulator's own tally.")
     ] = False,
@@ -36,6 +39,16 @@ def demo(
         raise UnknownName.of("demo", name, DEMOS)
     from headrace.solutions.promotions.demo import run_demo
 
-    if run_demo(rate=rate, seed=seed, events=events, for_=for_, verify=verify, port=port, data=data) != 0:
-        note("the demo failed")
-        raise typer.Exit(FAILED)
+    code = run_demo(
+        rate=rate,
+        seed=seed,
+        events=events,
+        for_=for_,
+        day_in=day_in,
+        verify=verify,
+        port=port,
+        data=data,
+        steady=steady,
+    )
+    if code:
+        raise typer.Exit(code)
