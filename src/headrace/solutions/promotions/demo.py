@@ -1,0 +1,246 @@
+"""`headrace demo promotions`: the server, the simulator beside it, and at the end, if wanted, the proof."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+import headrace as hr
+from headrace.errors import ConnectError, HeadraceError
+from headrace.solutions.promotions.journal import read_journal
+from headrace.solutions.promotions.simulate import duration_s
+from headrace.solutions.promotions.tally import tally
+from headrace.solutions.promotions.verify import Compared, compare_views
+
+HERE = Path(__file__).parent
+SERVER_STARTS_WITHIN_S = 30.0
+ENDS_WITHIN_S = 10.0
+VERIFY_EVENTS = 100_000
+"""How many events `--verify` plays when neither their number nor a time is given."""
+
+
+def run_demo(
+    *,
+    rate: float = 2_000,
+    seed: int = 1,
+    events: int | None = None,
+    for_: str | None = None,
+    day_in: str | None = None,
+    verify: bool = False,
+    port: int = 8080,
+    data: Path | None = None,
+    steady: bool = False,
+) -> int:
+    """Run the demo until it is over, or Ctrl-C; return the exit code.
+
+    Args:
+        rate: events per second.
+        seed: equal seeds play equal days.
+        events: stop the simulator after so many events.
+        for_: end by itself after this time, as in `60s`.
+        day_in: play yesterday's 24 hours in this time, as in `5m`.
+        verify: at the end compare every view with the simulator's own tally.
+        port: the server's port; 0: any free one.
+        data: where to keep the data; None: a folder that is removed at the end.
+        steady: no ups and downs of the rate.
+
+    Returns:
+        0; 1 when a view differs from the tally, or the server or the simulator failed.
+    """
+    console = Console(stderr=True)
+    if verify and events is None and for_ is None:
+        events = VERIFY_EVENTS
+    plan = {"rate": rate, "events": events, "for": _seconds(for_), "seed": seed, "day-in": _seconds(day_in)}
+    signal.signal(signal.SIGTERM, _interrupt)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-demo-")))
+        journal = folder / "journal" if verify else None
+        try:
+            server = stack.enter_context(_server(data or folder / "data", port, console))
+            sys.stdout.write(f"{server.url}\n")
+            sys.stdout.flush()
+            console.print(
+                f"the wall:  {server.url}/wall\nall views: {server.url}/\nCtrl-C ends the demo",
+                highlight=False,
+            )
+            summary = _simulate(server, plan, journal, steady, console)
+            if journal is None:
+                ends = summary is not None and for_ is not None
+                return 0 if ends else _stay(server, console)
+            return _verify(server.url, journal, console)
+        except KeyboardInterrupt:
+            console.print("ended")
+            return 0
+        except HeadraceError as error:
+            console.print(str(error), style="red", highlight=False)
+            return 1
+
+
+class Server:
+    """A running `headrace run` of this folder."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.url = url
+
+    def must_run(self) -> None:
+        """Raise ConnectError when the server has ended."""
+        if self.process.poll() is not None:
+            raise ConnectError(f"the server ended with code {self.process.returncode}", where=self.url)
+
+
+@contextlib.contextmanager
+def _server(data: Path, port: int, console: Console) -> Iterator[Server]:
+    arguments = ["run", "--project", str(HERE), "--data", str(data), "--port", str(port)]
+    with _process("headrace.cli", arguments, None) as process:
+        url = _first_line(process, SERVER_STARTS_WITHIN_S)
+        if not url:
+            code = process.poll()
+            raise ConnectError(
+                "the server did not start" if code is None else f"the server ended with code {code}",
+                hint="its own words stand above",
+            )
+        console.print(f"server:    {url} (data in {data})", highlight=False)
+        yield Server(process, url)
+
+
+def _first_line(process: subprocess.Popen[str], within_s: float) -> str:
+    lines: list[str] = []
+    stream = _stdout(process)
+    reader = threading.Thread(target=lambda: lines.append(stream.readline()), daemon=True)
+    reader.start()
+    reader.join(within_s)
+    return lines[0].strip() if lines else ""
+
+
+def _stdout(process: subprocess.Popen[str]) -> IO[str]:
+    assert process.stdout is not None
+    return process.stdout
+
+
+@contextlib.contextmanager
+def _process(module: str, arguments: list[str], errors: int | None) -> Iterator[subprocess.Popen[str]]:
+    """Run a module of this package beside us; at the end it is asked to stop, then stopped."""
+    command = [sys.executable, "-m", module, *arguments]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(ENDS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def _simulate(
+    server: Server, plan: dict[str, Any], journal: Path | None, steady: bool, console: Console
+) -> dict[str, Any] | None:
+    """Play the day in a process of its own, with a line of progress; return its last numbers."""
+    arguments = ["--url", server.url, *(["--steady"] if steady else [])]
+    for name, value in plan.items():
+        arguments += [] if value is None else [f"--{name}", str(value)]
+    arguments += ["--journal", str(journal)] if journal else []
+    numbers: dict[str, Any] | None = None
+    with _process("headrace.solutions.promotions.simulate", arguments, None) as process:
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            for line in _stdout(process):
+                numbers = json.loads(line)
+                live.update(_progress(numbers))
+                server.must_run()
+        code = process.wait()
+    if numbers is not None:
+        console.print(_progress(numbers))
+    if code != 0:
+        server.must_run()
+        raise ConnectError(f"the simulator ended with code {code}", hint="its own words stand above")
+    return numbers
+
+
+def _progress(numbers: dict[str, Any]) -> Text:
+    hour = numbers["hour"]
+    return Text(
+        f"{int(hour):02}:{int(hour % 1 * 60):02} in the shop | {numbers['sent']:>11,} events, "
+        f"{numbers['rate']:>8,.0f}/s | accepted {numbers['accepted']:,}, repeated {numbers['repeated']:,}, "
+        f"late {numbers['late']:,}, rejected {numbers['rejected']:,} | "
+        f"answers p99 {numbers['request_p99_ms']:.0f} ms"
+    )
+
+
+def _stay(server: Server, console: Console) -> int:
+    console.print("the simulator is done; the wall stays until Ctrl-C")
+    while True:
+        server.must_run()
+        time.sleep(0.5)
+
+
+def _verify(url: str, journal: Path, console: Console) -> int:
+    console.print("comparing every view with the tally …")
+    outcomes, wrong = verify_views(url, journal)
+    console.print(comparison_table(outcomes))
+    for sentence in wrong:
+        console.print(sentence, style="red")
+    differing = [outcome.view for outcome in outcomes if outcome.problem]
+    if differing or wrong:
+        names = ", ".join(differing)
+        console.print(f"{len(differing)} of {len(outcomes)} views differ: {names}", style="bold red")
+        return 1
+    console.print(f"all {len(outcomes)} views equal the tally", style="bold green")
+    return 0
+
+
+def verify_views(url: str, journal: Path) -> tuple[list[Compared], list[str]]:
+    """Compare every view of a server with the tally of a journal.
+
+    Returns:
+        The outcome per view, and sentences about answers that cannot be right.
+    """
+    taken, wrong = read_journal(journal)
+    expected = tally(taken)
+    with hr.connect(url) as run:
+        run.advance()
+        return compare_views(lambda view: run.read(view).table.to_pylist(), expected), wrong
+
+
+def comparison_table(outcomes: list[Compared]) -> Table:
+    """Draw the outcomes."""
+    table = Table("view", "rows", "", box=None)
+    for outcome in outcomes:
+        verdict = (
+            Text("equal", style="green") if outcome.problem is None else Text(outcome.problem, style="red")
+        )
+        table.add_row(outcome.view, f"{outcome.rows:,}", verdict)
+    return table
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return None if text is None else duration_s(text)
+    except typer.BadParameter as error:
+        raise HeadraceError(str(error)) from None
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
