@@ -8,14 +8,30 @@ from dataclasses import dataclass
 from headrace.change import Change
 from headrace.engine.operators.aggregate import AggregateOperator
 from headrace.engine.operators.base import Operator, OperatorInfo, StepContext
+from headrace.engine.operators.distinct import DistinctOperator
 from headrace.engine.operators.filter import FilterOperator
 from headrace.engine.operators.hop import HopOperator
+from headrace.engine.operators.join import JoinOperator
 from headrace.engine.operators.project import ProjectOperator
 from headrace.engine.operators.recompute import RecomputeOperator
 from headrace.engine.operators.scan import ScanOperator
+from headrace.engine.operators.topn import TopNOperator
 from headrace.engine.operators.union_all import UnionAllOperator
 from headrace.errors import UnsupportedSql
-from headrace.sql.plan import Aggregate, Filter, Hop, Node, Project, Recompute, Scan, UnionAll, ViewPlan
+from headrace.sql.plan import (
+    Aggregate,
+    Distinct,
+    Filter,
+    Hop,
+    Join,
+    Node,
+    Project,
+    Recompute,
+    Scan,
+    TopN,
+    UnionAll,
+    ViewPlan,
+)
 
 IsAppendOnly = Callable[[str], bool]
 """Of a relation's name: whether it never takes a row back."""
@@ -48,6 +64,13 @@ class Circuit:
         if isinstance(node, Scan):
             operator: Operator = ScanOperator(node, append_only=is_append_only(node.relation))
             self._stages.append(Stage(operator, (), node.relation.lower()))
+        elif isinstance(node, Join):
+            flags = [self._stages[at].operator.append_only for at in inputs]
+            join = JoinOperator(node, append_only_inputs=flags)
+            self._stages.append(Stage(join, inputs))
+            if node.residual is not None:
+                residual = FilterOperator(node.residual, node.schema, append_only=join.append_only)
+                self._stages.append(Stage(residual, (len(self._stages) - 1,)))
         else:
             self._stages.append(Stage(_operator(node, append_only=kept), inputs))
         self._numbers[id(node)] = len(self._stages) - 1
@@ -117,6 +140,10 @@ def _operator(node: Node, *, append_only: bool) -> Operator:
             return UnionAllOperator(node, append_only=append_only)
         case Aggregate():
             return AggregateOperator(node, append_only_input=append_only)
+        case Distinct():
+            return DistinctOperator(node, append_only=append_only)
+        case TopN():
+            return TopNOperator(node)
         case Recompute():
             return RecomputeOperator(node)
         case _:

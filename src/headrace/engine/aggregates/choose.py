@@ -1,39 +1,67 @@
-"""Which part keeps which call."""
+"""Which part keeps which call: the cheapest rule that is right."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import pyarrow as pa
 
-from headrace.contracts.schema import Schema
+from headrace.engine.aggregates.distinct import DistinctPart
 from headrace.engine.aggregates.linear import CountPart, SumPart
+from headrace.engine.aggregates.minmax import BestPart, EndsPart
 from headrace.engine.aggregates.part import Part
-from headrace.errors import UnsupportedSql
+from headrace.engine.aggregates.touched import TouchedPart
+from headrace.engine.order import is_exact
 from headrace.sql.plan import AggCall, Aggregate
 
+Places = list[tuple[int, int]]
+"""For each call: the number of its part, and its place among the part's results."""
 
-def choose_parts(node: Aggregate, *, append_only: bool) -> tuple[list[Part], list[tuple[int, int]]]:
-    """Return the parts, and for each call the part and the place among its results."""
+
+def choose_parts(node: Aggregate, *, append_only: bool) -> tuple[list[Part], Places]:
+    """Return the parts of an aggregate and where each call finds its result."""
+    shared: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for number, call in enumerate(node.calls):
+        shared[_family(node, call, number, append_only=append_only)].append(number)
     parts: list[Part] = []
-    places: list[tuple[int, int]] = []
-    for call in node.calls:
-        parts.append(_part_of(node, call, append_only=append_only))
-        places.append((len(parts) - 1, 0))
+    places: Places = [(0, 0)] * len(node.calls)
+    for family, numbers in shared.items():
+        calls = [node.calls[number] for number in numbers]
+        for place, number in enumerate(numbers):
+            places[number] = (len(parts), place)
+        parts.append(_part(node, str(family[0]), calls, append_only=append_only))
     return parts, places
 
 
-def _part_of(node: Aggregate, call: AggCall, *, append_only: bool) -> Part:
-    schema: Schema = node.input.schema
-    if call.func in ("count", "count_star") and not call.distinct:
-        return CountPart(call)
-    if call.func in ("sum", "avg", "mean") and not call.distinct and _is_number(schema[call.args[0]].arrow):
-        return SumPart(call, schema[call.args[0]], node.schema[call.name])
-    raise UnsupportedSql(f"{call.sql} has no rule yet")
+def _family(node: Aggregate, call: AggCall, number: int, *, append_only: bool) -> tuple[object, ...]:
+    """Return what calls must have in common to share a part; the first item names the rule."""
+    kind = node.input.schema[call.args[0]].arrow if call.args else None
+    if call.func in ("count", "count_star"):
+        return ("distinct", call.args) if call.distinct else ("count", number)
+    if call.func in ("min", "max") and len(call.args) == 1 and is_exact(kind):
+        return ("best", number) if append_only else ("ends", call.args, call.filter)
+    if call.func in ("sum", "avg", "mean") and not call.distinct and _is_number(kind):
+        return ("sum", number)
+    return ("touched",)
+
+
+def _part(node: Aggregate, family: str, calls: list[AggCall], *, append_only: bool) -> Part:
+    schema = node.input.schema
+    match family:
+        case "count":
+            return CountPart(calls[0])
+        case "sum":
+            return SumPart(calls[0], schema[calls[0].args[0]], node.schema[calls[0].name])
+        case "best":
+            return BestPart(calls[0], schema[calls[0].args[0]])
+        case "ends":
+            return EndsPart(calls, schema[calls[0].args[0]])
+        case "distinct":
+            return DistinctPart(calls, schema)
+        case _:
+            return TouchedPart(calls, node, append_only=append_only)
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_boolean(kind)
-    )
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return bool(number or pa.types.is_decimal(kind) or pa.types.is_boolean(kind))

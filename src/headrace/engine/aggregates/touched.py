@@ -1,0 +1,177 @@
+"""Every other aggregate: DuckDB's answer over the rows of the touched groups.
+
+    Δf = f(touched groups after) − f(touched groups before)
+
+The rows are kept under their group; a step costs the size of the groups that it touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from headrace.change import Change
+from headrace.contracts.schema import Column, Schema
+from headrace.engine.aggregates.part import GroupBatch, Part, Result
+from headrace.engine.columns import I64, Bools
+from headrace.engine.duck import Duck, quote, typed_source
+from headrace.engine.growable import Growable
+from headrace.engine.runs import Arrangement
+from headrace.engine.store import expand
+from headrace.engine.zset import consolidate
+from headrace.errors import ViewInError
+from headrace.sql.plan import AggCall, Aggregate
+
+_GROUP = "__group"
+
+
+class TouchedPart(Part):
+    """Calls that DuckDB answers group by group."""
+
+    rule = "touched groups"
+
+    def __init__(self, calls: Sequence[AggCall], node: Aggregate, *, append_only: bool) -> None:
+        self._calls = tuple(calls)
+        names = ", ".join(sorted({call.func for call in calls}))
+        self.reason = f"{names}: no smaller state gives the answer when rows come or go"
+        self._input = node.input.schema
+        self._output = Schema.of(node.schema[call.name] for call in calls)
+        columns = (Column(_GROUP, "BIGINT", pa.int64()), *self._input.columns)
+        self._typed = Schema(columns)
+        self._answer = Schema((columns[0], *self._output.columns))
+        self._rows = Arrangement(self._input.arrow, append_only=append_only)
+        self._place: Growable[np.int64] = Growable(np.int64)
+        self._kept = Answers(self._answer.arrow)
+        self._failed: Growable[np.bool_] = Growable(np.bool_)
+        self._message: str | None = None
+        self._empty: pa.RecordBatch | None = None
+
+    @override
+    def update(self, batch: GroupBatch) -> None:
+        self._failed.resize(batch.size)
+        self._rows.insert(batch.slots, batch.rows, batch.weights)
+        positions, rows, weights = self._rows.probe(batch.touched)
+        answer, failed = self._evaluate(batch.touched, positions, Change(rows, weights), batch.duck)
+        self._failed.data[batch.touched] = failed
+        self._kept.put(batch.touched, answer, batch.size)
+
+    def _evaluate(
+        self, slots: I64, positions: I64, change: Change, duck: Duck
+    ) -> tuple[pa.RecordBatch, Bools]:
+        """Return the answers in the order of `slots`, and which of them DuckDB refuses."""
+        groups = pa.array(slots[positions])
+        named = pa.RecordBatch.from_arrays([groups, *change.rows.columns], schema=self._typed.arrow)
+        whole = Change(named, change.weights)
+        if not whole.is_append_only:
+            whole = consolidate(whole)
+        table = expand(whole.rows, whole.weights)
+        try:
+            return self._ask(slots, table, duck), np.zeros(len(slots), dtype=np.bool_)
+        except ViewInError as error:
+            self._message = error.problem
+            return self._ask_each(slots, table, duck)
+
+    def _ask(self, slots: I64, rows: pa.RecordBatch, duck: Duck) -> pa.RecordBatch:
+        items = ", ".join(f"({call.sql}) AS r{at}" for at, call in enumerate(self._calls))
+        rows_of = typed_source("_rows", self._typed)
+        chosen = ", ".join(self._choice(at) for at in range(len(self._calls)))
+        sql = (
+            f"WITH answers AS (SELECT {_GROUP}, {items} FROM {rows_of} GROUP BY {_GROUP}), "
+            f"empty AS (SELECT {items} FROM {rows_of} WHERE false) "
+            f"SELECT _asked.n, {chosen} FROM _asked LEFT JOIN answers ON _asked.n = answers.{_GROUP}, empty "
+            "ORDER BY _asked.at"
+        )
+        asked = pa.table({"n": pa.array(slots), "at": pa.array(np.arange(len(slots)))})
+        return duck.query(sql, {"_rows": pa.Table.from_batches([rows]), "_asked": asked}, self._answer)
+
+    def _choice(self, at: int) -> str:
+        return (
+            f"CASE WHEN answers.{_GROUP} IS NULL THEN empty.r{at} ELSE answers.r{at} END AS {quote(f'r{at}')}"
+        )
+
+    def _ask_each(self, slots: I64, rows: pa.RecordBatch, duck: Duck) -> tuple[pa.RecordBatch, Bools]:
+        """Ask group by group, so that only the groups at fault fail."""
+        failed = np.zeros(len(slots), dtype=np.bool_)
+        groups = rows.column(0).to_numpy(zero_copy_only=False)
+        parts = []
+        for number, slot in enumerate(slots.tolist()):
+            one = np.array([slot], dtype=np.int64)
+            try:
+                parts.append(self._ask(one, rows.filter(pa.array(groups == slot)), duck))
+            except ViewInError:
+                failed[number] = True
+                nulls = [pa.array(one), *(pa.nulls(1, column.arrow) for column in self._output)]
+                parts.append(pa.RecordBatch.from_arrays(nulls, schema=self._answer.arrow))
+        return pa.concat_batches(parts), failed
+
+    @override
+    def results(self, batch: GroupBatch) -> list[Result]:
+        self._failed.resize(batch.size)
+        failed = self._failed.data[batch.touched]
+        rows = self._kept.get(batch.touched, batch.size)
+        if rows is None:
+            rows, _ = self._evaluate(
+                batch.touched, np.empty(0, dtype=np.int64), Change.empty(self._input.arrow), batch.duck
+            )
+        bad = failed if failed.any() else None
+        return [Result(rows.column(at + 1), bad, self._message) for at in range(len(self._calls))]
+
+    @property
+    @override
+    def state_rows(self) -> int:
+        return self._rows.row_count
+
+    @property
+    @override
+    def nbytes(self) -> int:
+        return self._rows.nbytes + self._kept.nbytes
+
+
+class Answers:
+    """The last answer of each slot, in batches; rewritten when most of them are out of date."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._rows: list[pa.RecordBatch] = []
+        self._schema = schema
+        self._place: Growable[np.int64] = Growable(np.int64)
+        self._count = 0
+        self._slots = 0
+
+    def put(self, slots: I64, rows: pa.RecordBatch, size: int) -> None:
+        """Keep the answers of those slots."""
+        self._place.resize(size)
+        self._slots += int((self._place.data[slots] == 0).sum())
+        self._rows.append(rows)
+        self._place.data[slots] = np.arange(self._count + 1, self._count + 1 + rows.num_rows)
+        self._count += rows.num_rows
+        if len(self._rows) > 32 or self._count > 4 * self._slots:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        whole = pa.concat_batches(self._rows)
+        if self._count > 2 * self._slots:
+            slots = np.flatnonzero(self._place.view())
+            whole = whole.take(pa.array(self._place.data[slots] - 1))
+            self._place.data[slots] = np.arange(1, len(slots) + 1)
+            self._count = whole.num_rows
+        self._rows = [whole]
+
+    def get(self, slots: I64, size: int) -> pa.RecordBatch | None:
+        """Return the answers of those slots, NULLs where there is none yet; None when there are none at
+        all.
+        """
+        self._place.resize(size)
+        if not self._rows:
+            return None
+        if len(self._rows) > 1:
+            self._rows = [pa.concat_batches(self._rows)]
+        places = self._place.data[slots]
+        return self._rows[0].take(pa.array(places - 1, mask=places == 0))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(int(rows.nbytes) for rows in self._rows) + self._place.nbytes

@@ -1,0 +1,64 @@
+"""Distinct: each row once.
+
+Δdistinct(R): + row where its weight rises above zero, − row where it falls to zero
+
+weight before   change   weight after   output
+0               +2       2              +1
+2               −1       1              nothing
+1               −1       0              −1
+1               +1 −1    1              nothing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from headrace.change import Change
+from headrace.engine.columns import group_keys, views
+from headrace.engine.growable import Growable
+from headrace.engine.hashing import hash_views
+from headrace.engine.key_table import KeyTable
+from headrace.engine.operators.base import Operator, StepContext
+from headrace.sql.plan import Distinct
+
+
+class DistinctOperator(Operator):
+    """Keeps every distinct row with its weight."""
+
+    name = "distinct"
+    rule = "distinct set"
+
+    def __init__(self, node: Distinct, *, append_only: bool) -> None:
+        super().__init__(node.schema, append_only=append_only)
+        self._set = KeyTable([column.arrow for column in node.schema])
+        self._weights: Growable[np.int64] = Growable(np.int64)
+
+    @override
+    def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
+        change = inputs[0]
+        keys = group_keys(change.rows.columns)
+        columns = views(keys, exact=False)
+        entries, _ = self._set.find_or_add(columns, hash_views(columns, len(change)))
+        self._weights.resize(self._set.size)
+        before = self._weights.data[entries] > 0
+        np.add.at(self._weights.data, entries, change.weights)
+        after = self._weights.data[entries] > 0
+        moved = np.flatnonzero(before != after)
+        _, firsts = np.unique(entries[moved], return_index=True)
+        moved = moved[np.sort(firsts)]
+        rows = pa.RecordBatch.from_arrays(keys, schema=self.arrow).take(pa.array(moved))
+        return Change(rows, np.where(after[moved], 1, -1).astype(np.int64))
+
+    @property
+    @override
+    def state_rows(self) -> int:
+        return self._set.size
+
+    @property
+    @override
+    def state_bytes(self) -> int:
+        return self._set.nbytes + self._weights.nbytes

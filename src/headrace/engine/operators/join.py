@@ -1,0 +1,267 @@
+"""Join: the inner equi-join of N inputs.
+
+    Δ(A ⋈ B ⋈ …) = ΔA ⋈ B ⋈ … + A' ⋈ ΔB ⋈ … + …        (A' = A + ΔA)
+
+A delta join: the change of each input in turn probes the arrangements of all others, already updated for the
+inputs before it, not yet for those after it; then it is added to its own. Nothing is kept but the inputs,
+arranged by each set of columns that is probed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from headrace.change import Change
+from headrace.engine.columns import I64, Bools, equal, group_keys, view, views
+from headrace.engine.hashing import hash_views
+from headrace.engine.key_table import KeyTable
+from headrace.engine.operators.base import Operator, StepContext
+from headrace.engine.runs import Arrangement
+from headrace.engine.zset import consolidate
+from headrace.sql.plan import Join
+
+Bound = tuple[int, str]
+"""A column of an input: (number of the input, column)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One leg of a delta join: look up input `target` by `columns`, with the values of `sources`.
+
+    `checks` are further equalities between the target and what is bound already.
+    """
+
+    target: int
+    columns: tuple[str, ...]
+    sources: tuple[Bound, ...]
+    checks: tuple[tuple[str, Bound], ...]
+
+
+class Index:
+    """One input arranged by some of its columns; rows whose key has a NULL are left out, they match
+    nothing.
+    """
+
+    def __init__(
+        self, columns: tuple[str, ...], keys: KeyTable, schema: pa.Schema, *, append_only: bool
+    ) -> None:
+        self.columns = columns
+        self.keys = keys
+        self.rows = Arrangement(schema, append_only=append_only)
+
+    def insert(self, change: Change) -> None:
+        """Add a change of the input."""
+        slots = self._slots(change.rows, self.columns, add=True)
+        if (slots < 0).any():
+            kept = np.flatnonzero(slots >= 0)
+            slots, change = slots[kept], change.take(kept)
+        self.rows.insert(slots, change.rows, change.weights)
+
+    def slots_of(self, arrays: list[pa.Array], count: int) -> I64:
+        """Return the slot of each row of key columns, −1 where nothing lies under it."""
+        return self._find(arrays, count, add=False)
+
+    def _slots(self, rows: pa.RecordBatch, columns: tuple[str, ...], *, add: bool) -> I64:
+        return self._find([rows.column(name) for name in columns], rows.num_rows, add=add)
+
+    def _find(self, arrays: list[pa.Array], count: int, *, add: bool) -> I64:
+        if not arrays:
+            return np.zeros(count, dtype=np.int64)
+        nulls = _any_null(arrays)
+        columns = views(group_keys(arrays), exact=False)
+        hashes = hash_views(columns, count)
+        slots = self.keys.find_or_add(columns, hashes)[0] if add else self.keys.find(columns, hashes)
+        if nulls is not None:
+            slots = np.where(nulls, -1, slots)
+        return slots
+
+
+def _any_null(arrays: list[pa.Array]) -> Bools | None:
+    found: Bools | None = None
+    for array in arrays:
+        if array.null_count:
+            nulls = array.is_null().to_numpy(zero_copy_only=False)
+            found = nulls if found is None else found | nulls
+    return found
+
+
+class Tuples:
+    """Partly joined rows: for each bound input a batch and the row of it that each tuple takes."""
+
+    def __init__(self, number: int, change: Change) -> None:
+        self.parts: dict[int, tuple[pa.RecordBatch, I64 | None]] = {number: (change.rows, None)}
+        self.weights = change.weights
+
+    def column(self, bound: Bound) -> pa.Array:
+        """Return a bound column, one value per tuple."""
+        rows, at = self.parts[bound[0]]
+        column = rows.column(bound[1])
+        return column if at is None else column.take(pa.array(at))
+
+    def extend(self, number: int, positions: I64, rows: pa.RecordBatch, weights: I64) -> None:
+        """Bind one more input: tuple `positions[i]` goes on with row i."""
+        for other, (batch, at) in self.parts.items():
+            self.parts[other] = (batch, positions if at is None else at[positions])
+        self.parts[number] = (rows, None)
+        self.weights = self.weights[positions] * weights
+
+    def keep(self, chosen: Bools) -> None:
+        """Keep only some tuples."""
+        rows = np.flatnonzero(chosen)
+        for other, (batch, at) in self.parts.items():
+            self.parts[other] = (batch, rows if at is None else at[rows])
+        self.weights = self.weights[rows]
+
+    def batch(self, number: int) -> pa.RecordBatch:
+        """Return the columns of a bound input, one row per tuple."""
+        rows, at = self.parts[number]
+        return rows if at is None else rows.take(pa.array(at))
+
+
+class JoinOperator(Operator):
+    """Arrangements of the inputs, and for each input the order in which the others are probed."""
+
+    name = "join"
+    rule = "delta join"
+
+    def __init__(self, node: Join, *, append_only_inputs: Sequence[bool]) -> None:
+        super().__init__(node.schema, append_only=all(append_only_inputs))
+        self._node = node
+        self._append_only = tuple(append_only_inputs)
+        self._legs = [plan_probes(node, number) for number in range(len(node.parts))]
+        self._indexes: dict[tuple[int, tuple[str, ...]], Index] = {}
+        self._keys: dict[tuple[object, ...], KeyTable] = {}
+        classes = column_classes(node)
+        for leg in self._legs:
+            for probe in leg:
+                self._add_index(probe.target, probe.columns, classes)
+
+    def _add_index(self, number: int, columns: tuple[str, ...], classes: dict[Bound, int]) -> None:
+        if (number, columns) in self._indexes:
+            return
+        part = self._node.parts[number]
+        shared = tuple((classes[number, column], part.schema[column].arrow) for column in columns)
+        keys = self._keys.setdefault(shared, KeyTable([part.schema[column].arrow for column in columns]))
+        self._indexes[number, columns] = Index(
+            columns, keys, part.schema.arrow, append_only=self._append_only[number]
+        )
+
+    @override
+    def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
+        outputs = []
+        for number, change in enumerate(inputs):
+            if len(change) == 0:
+                continue
+            change = self._prepared(number, change)
+            joined = self._delta(number, change)
+            if len(joined):
+                outputs.append(joined)
+            for (target, _), index in self._indexes.items():
+                if target == number:
+                    index.insert(change)
+        return Change.concat(outputs) if outputs else Change.empty(self.arrow)
+
+    def _prepared(self, number: int, change: Change) -> Change:
+        """Return the change added up, without rows that miss an equality of the input with itself."""
+        for one in self._node.equalities:
+            if one.left == number == one.right:
+                left, right = change.rows.column(one.left_column), change.rows.column(one.right_column)
+                change = change.filter(_equal_not_null(left, right))
+        return change if self._append_only[number] else consolidate(change)
+
+    def _delta(self, number: int, change: Change) -> Change:
+        """Return the join of one input's change with all other inputs as they are now."""
+        tuples = Tuples(number, change)
+        for probe in self._legs[number]:
+            index = self._indexes[probe.target, probe.columns]
+            count = len(tuples.weights)
+            slots = index.slots_of([tuples.column(source) for source in probe.sources], count)
+            positions, rows, weights = index.rows.probe(slots)
+            if len(positions) == 0:
+                return Change.empty(self.arrow)
+            tuples.extend(probe.target, positions, rows, weights)
+            for column, bound in probe.checks:
+                tuples.keep(_equal_not_null(rows.column(column), tuples.column(bound)))
+                rows = tuples.batch(probe.target)
+        columns = [column for part in range(len(self._node.parts)) for column in tuples.batch(part).columns]
+        return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), tuples.weights)
+
+    @property
+    @override
+    def detail(self) -> str:
+        return (
+            " and ".join(f"{one.left_column} = {one.right_column}" for one in self._node.equalities)
+            or "cross"
+        )
+
+    @property
+    @override
+    def state_rows(self) -> int:
+        return sum(index.rows.row_count for index in self._indexes.values())
+
+    @property
+    @override
+    def state_bytes(self) -> int:
+        rows = sum(index.rows.nbytes for index in self._indexes.values())
+        return rows + sum(keys.nbytes for keys in self._keys.values())
+
+
+def _equal_not_null(one: pa.Array, other: pa.Array) -> Bools:
+    rows = np.arange(len(one), dtype=np.int64)
+    same = equal(view(one, exact=False), rows, view(other, exact=False), rows)
+    nulls = _any_null([one])
+    return same if nulls is None else same & ~nulls
+
+
+def column_classes(node: Join) -> dict[Bound, int]:
+    """Return a number for each compared column; columns that must be equal have the same."""
+    classes: dict[Bound, int] = {}
+    for number, one in enumerate(node.equalities):
+        left, right = (one.left, one.left_column), (one.right, one.right_column)
+        mine, theirs = classes.setdefault(left, 2 * number), classes.setdefault(right, 2 * number + 1)
+        for bound, found in classes.items():
+            if found == theirs:
+                classes[bound] = mine
+    return classes
+
+
+def plan_probes(node: Join, start: int) -> list[Probe]:
+    """Return the order in which a change of input `start` probes the others: always the most equalities
+    first.
+    """
+    bound = {start}
+    probes = []
+    while len(bound) < len(node.parts):
+        rest = [number for number in range(len(node.parts)) if number not in bound]
+        links = {number: _links(node, number, bound) for number in rest}
+        target = max(rest, key=lambda number: (len({column for column, _ in links[number]}), -number))
+        probes.append(_probe(target, links[target]))
+        bound.add(target)
+    return probes
+
+
+def _links(node: Join, target: int, bound: set[int]) -> list[tuple[str, Bound]]:
+    """Return the equalities between an input and those bound: its column, the bound one."""
+    links: list[tuple[str, Bound]] = []
+    for one in node.equalities:
+        if one.left == target and one.right in bound:
+            links.append((one.left_column, (one.right, one.right_column)))
+        elif one.right == target and one.left in bound:
+            links.append((one.right_column, (one.left, one.left_column)))
+    return sorted(set(links))
+
+
+def _probe(target: int, links: list[tuple[str, Bound]]) -> Probe:
+    keys: dict[str, Bound] = {}
+    checks = []
+    for column, source in links:
+        if column in keys:
+            checks.append((column, source))
+        else:
+            keys[column] = source
+    return Probe(target, tuple(keys), tuple(keys.values()), tuple(checks))

@@ -1,0 +1,141 @@
+"""Top-N: the first rows of each partition in order; LIMIT and OFFSET, ROW_NUMBER, RANK, DENSE_RANK.
+
+    Δtop(R) = + top(touched partitions, after) − top(touched partitions, before)
+
+Rows lie under their partition in order, so that reading the first N costs N, not the size of the partition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from headrace.change import Change
+from headrace.engine.columns import I64, U64, Bools, equal, group_keys, validity, view, views
+from headrace.engine.hashing import hash_views
+from headrace.engine.key_table import KeyTable
+from headrace.engine.operators.base import Operator, StepContext
+from headrace.engine.order import lexsort, order_word, placed
+from headrace.engine.ordered_rows import Front, OrderedRows
+from headrace.engine.zset import consolidate
+from headrace.sql.plan import TopN
+
+
+class TopNOperator(Operator):
+    """Partitions and their rows in order."""
+
+    name = "top n"
+    rule = "ordered range"
+
+    def __init__(self, node: TopN) -> None:
+        super().__init__(node.schema)
+        self._node = node
+        self._input = node.input.schema
+        self._partitions = KeyTable([self._input[name].arrow for name in node.partition])
+        self._rows = OrderedRows(self._input.arrow)
+        self._last = None if node.limit is None else node.limit + node.offset
+
+    @override
+    def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
+        change = consolidate(inputs[0])
+        if len(change) == 0:
+            return Change.empty(self.arrow)
+        slots = self._assign(change)
+        touched = np.unique(slots)
+        before = self._top(touched)
+        self._rows.insert(slots, self._words(change.rows), change.rows, change.weights)
+        after = self._top(touched)
+        return consolidate(Change.concat([Change.inserts(before).negated(), Change.inserts(after)]))
+
+    def _assign(self, change: Change) -> I64:
+        if not self._node.partition:
+            return np.zeros(len(change), dtype=np.int64)
+        columns = views(group_keys([change.rows.column(name) for name in self._node.partition]), exact=False)
+        return self._partitions.find_or_add(columns, hash_views(columns, len(change)))[0]
+
+    def _words(self, rows: pa.RecordBatch) -> U64:
+        if not self._node.order:
+            return np.zeros(rows.num_rows, dtype=np.uint64)
+        key = self._node.order[0]
+        column = rows.column(key.column)
+        return placed(order_word(column), validity(column), key)
+
+    # --- the first rows
+    # ----------------------------------------------------------------------------------------
+    def _top(self, slots: I64) -> pa.RecordBatch:
+        """Return the output rows of those partitions."""
+        front = self._rows.fronts(slots, None if self._last is None else max(self._last, 1), self._settled)
+        front = self._sorted(front)
+        number = _row_numbers(front.slots)
+        ranks = self._ranks(front, number)
+        chosen = number > self._node.offset
+        if self._last is not None:
+            chosen &= ranks <= self._last
+        rows = front.rows.take(pa.array(np.flatnonzero(chosen)))
+        columns = list(rows.columns)
+        if self._node.rank is not None:
+            columns.append(pa.array(ranks[chosen]))
+        return pa.RecordBatch.from_arrays(columns, schema=self.arrow)
+
+    def _sorted(self, front: Front) -> Front:
+        order = lexsort(front.slots, [(front.rows.column(key.column), key) for key in self._node.order])
+        return front.take(order)
+
+    def _settled(self, front: Front) -> Bools:
+        """Return which partitions have enough rows: the last one wanted, and for ranks one beyond it."""
+        assert self._last is not None
+        ordered = self._sorted(front)
+        ranks = self._ranks(ordered, _row_numbers(ordered.slots))
+        beyond = 0 if self._node.rank in (None, "row_number") else 1
+        settled = np.zeros(front.asked, dtype=np.bool_)
+        settled[ordered.slots[ordered.trusted & (ranks >= self._last + beyond)]] = True
+        return settled if self._last > 0 else np.ones(front.asked, dtype=np.bool_)
+
+    def _ranks(self, front: Front, numbers: I64) -> I64:
+        if self._node.rank not in ("rank", "dense_rank"):
+            return numbers
+        fresh = numbers == 1
+        at = np.arange(1, len(numbers), dtype=np.int64)
+        for key in self._node.order[: self._node.rank_keys]:
+            column = view(front.rows.column(key.column), exact=False)
+            fresh[1:] |= ~equal(column, at, column, at - 1)
+        if self._node.rank == "rank":
+            latest = np.maximum.accumulate(np.where(fresh, np.arange(len(numbers)), 0))
+            ranked: I64 = numbers[latest]
+            return ranked
+        steps = np.cumsum(fresh)
+        starts = np.flatnonzero(numbers == 1)
+        dense: I64 = steps - np.repeat(steps[starts] - 1, np.diff(np.append(starts, len(numbers))))
+        return dense
+
+    @property
+    @override
+    def detail(self) -> str:
+        order = ", ".join(f"{key.column}{' desc' if key.descending else ''}" for key in self._node.order)
+        limit = "all" if self._node.limit is None else str(self._node.limit)
+        per = f" per {', '.join(self._node.partition)}" if self._node.partition else ""
+        return f"first {limit}{per} by {order}"
+
+    @property
+    @override
+    def state_rows(self) -> int:
+        return self._rows.row_count
+
+    @property
+    @override
+    def state_bytes(self) -> int:
+        return self._rows.nbytes + self._partitions.nbytes
+
+
+def _row_numbers(slots: I64) -> I64:
+    """Return 1, 2, … within each stretch of equal slots."""
+    if len(slots) == 0:
+        return slots
+    fresh = np.ones(len(slots), dtype=np.bool_)
+    np.not_equal(slots[1:], slots[:-1], out=fresh[1:])
+    starts = np.flatnonzero(fresh)
+    numbers: I64 = np.arange(1, len(slots) + 1) - np.repeat(starts, np.diff(np.append(starts, len(slots))))
+    return numbers

@@ -1,0 +1,182 @@
+"""Ordered arrangements: rows under slots in value order, for what reads the end of a range.
+
+A run is sorted by (slot, word), the word being the order of the first ORDER BY column. The first rows of a
+slot are found by taking a few from each run, adding up identical ones, and trusting only what lies before
+the last word taken from any run that has more; where that is not enough, twice as many are taken.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.engine.columns import I64, U64, Bools
+from headrace.engine.runs import RUN_ROWS_MAX, ranges
+
+_MERGE_RATIO = 4
+_32 = np.uint64(32)
+_ALL = np.uint64(2**64 - 1)
+
+
+class OrderedRun:
+    """Entries sorted by (slot, word); `rows` where a word alone does not tell the value."""
+
+    __slots__ = ("rows", "slots", "weights", "words")
+
+    def __init__(self, slots: I64, words: U64, weights: I64, rows: pa.RecordBatch | None) -> None:
+        self.slots = slots
+        self.words = words
+        self.weights = weights
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def take(self, at: I64) -> OrderedRun:
+        """Return those entries."""
+        rows = None if self.rows is None else self.rows.take(pa.array(at))
+        return OrderedRun(self.slots[at], self.words[at], self.weights[at], rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        plain = self.slots.nbytes + self.words.nbytes + self.weights.nbytes
+        return int(plain + (0 if self.rows is None else self.rows.nbytes))
+
+
+def sort_order(slots: I64, words: U64) -> I64:
+    """Return the order of entries by (slot, word)."""
+    ranks = np.empty(len(words), dtype=np.uint64)
+    ranks[np.argsort(words)] = np.arange(len(words), dtype=np.uint64)
+    return np.argsort((slots.view(np.uint64) << _32) | ranks)
+
+
+def concat(runs: list[OrderedRun]) -> OrderedRun:
+    """Return the entries of all runs one after the other, not sorted."""
+    parts = [run.rows for run in runs if run.rows is not None]
+    return OrderedRun(
+        np.concatenate([run.slots for run in runs]),
+        np.concatenate([run.words for run in runs]),
+        np.concatenate([run.weights for run in runs]),
+        pa.concat_batches(parts) if parts else None,
+    )
+
+
+def added_up(run: OrderedRun) -> OrderedRun:
+    """Return a sorted run of exact words with equal entries added up and cancelled ones dropped."""
+    if len(run) == 0:
+        return run
+    starts = np.ones(len(run), dtype=np.bool_)
+    np.logical_or(run.slots[1:] != run.slots[:-1], run.words[1:] != run.words[:-1], out=starts[1:])
+    firsts = np.flatnonzero(starts)
+    if len(firsts) == len(run):
+        return run if run.weights.all() else run.take(np.flatnonzero(run.weights))
+    sums = np.add.reduceat(run.weights, firsts)
+    alive = sums != 0
+    kept = run.take(firsts[alive])
+    kept.weights = sums[alive]
+    return kept
+
+
+class OrderedValues:
+    """Values under slots, told by their word alone (see `order.is_exact`); with weights."""
+
+    def __init__(self) -> None:
+        self._runs: list[OrderedRun] = []
+
+    def insert(self, slots: I64, words: U64, weights: I64) -> None:
+        """Add values under their slots."""
+        if len(slots) == 0:
+            return
+        run = added_up(OrderedRun(slots, words, weights, None).take(sort_order(slots, words)))
+        if len(run):
+            self._runs.append(run)
+        self._merge_tail()
+
+    def _merge_tail(self) -> None:
+        runs = self._runs
+        while len(runs) > 1 and _MERGE_RATIO * len(runs[-1]) >= len(runs[-2]):
+            if len(runs[-1]) + len(runs[-2]) > RUN_ROWS_MAX:
+                return
+            both = concat([runs.pop(-2), runs.pop()])
+            merged = added_up(both.take(sort_order(both.slots, both.words)))
+            if len(merged):
+                runs.append(merged)
+
+    def bounds(self, slots: I64) -> list[tuple[OrderedRun, I64, I64]]:
+        """Return, for each run, where the entries of each slot begin and end."""
+        found = []
+        for run in self._runs:
+            starts = np.searchsorted(run.slots, slots)
+            found.append((run, starts, np.searchsorted(run.slots, slots, side="right")))
+        return found
+
+    def first(self, slots: I64, *, last: bool) -> tuple[U64, Bools]:
+        """Return the smallest (or the largest) word under each slot, and whether there is one."""
+        words = np.zeros(len(slots), dtype=np.uint64)
+        known = np.zeros(len(slots), dtype=np.bool_)
+        pending = np.arange(len(slots), dtype=np.int64)
+        count = 1
+        while len(pending):
+            part, trusted = self._ends(slots[pending], count, last=last)
+            unsettled = np.ones(len(pending), dtype=np.bool_)
+            best = np.flatnonzero(trusted)
+            firsts = best[np.unique(part.slots[best], return_index=True)[1]] if len(best) else best
+            at = part.slots[firsts]
+            words[pending[at]] = ~part.words[firsts] if last else part.words[firsts]
+            known[pending[at]] = True
+            unsettled[at] = False
+            unsettled &= self._more(slots[pending], count)
+            pending = pending[unsettled]
+            count *= 4
+        return words, known
+
+    def _more(self, slots: I64, count: int) -> Bools:
+        """Return which slots have more than `count` entries in some run."""
+        more = np.zeros(len(slots), dtype=np.bool_)
+        for _, starts, ends in self.bounds(slots):
+            more |= ends - starts > count
+        return more
+
+    def _ends(self, slots: I64, count: int, *, last: bool) -> tuple[OrderedRun, Bools]:
+        """Return up to `count` entries per slot and run, added up, in order, and which of them can be
+        trusted.
+
+        The slots of the entries are positions in `slots`; with `last` the words are turned round.
+        """
+        numbers = np.arange(len(slots), dtype=np.int64)
+        limit = np.full(len(slots), _ALL, dtype=np.uint64)
+        parts = [OrderedRun(numbers[:0], limit[:0], numbers[:0], None)]
+        for run, starts, ends in self.bounds(slots):
+            counts = np.minimum(ends - starts, count)
+            begin = ends - counts if last else starts
+            at = ranges(begin, counts)
+            words = ~run.words[at] if last else run.words[at]
+            parts.append(OrderedRun(np.repeat(numbers, counts), words, run.weights[at], None))
+            cut = np.flatnonzero(ends - starts > count)
+            edge = run.words[begin[cut]] if last else run.words[begin[cut] + count - 1]
+            limit[cut] = np.minimum(limit[cut], ~edge if last else edge)
+        both = concat(parts)
+        merged = added_up(both.take(sort_order(both.slots, both.words)))
+        return merged, merged.words <= limit[merged.slots]
+
+    def all(self, slots: I64) -> OrderedRun:
+        """Return every entry under those slots, added up, in order; the slots are positions in `slots`."""
+        numbers = np.arange(len(slots), dtype=np.int64)
+        parts = [OrderedRun(numbers[:0], np.empty(0, dtype=np.uint64), numbers[:0], None)]
+        for run, starts, ends in self.bounds(slots):
+            counts = ends - starts
+            at = ranges(starts, counts)
+            parts.append(OrderedRun(np.repeat(numbers, counts), run.words[at], run.weights[at], None))
+        both = concat(parts)
+        return added_up(both.take(sort_order(both.slots, both.words)))
+
+    @property
+    def row_count(self) -> int:
+        """Entries kept."""
+        return sum(len(run) for run in self._runs)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(run.nbytes for run in self._runs)
