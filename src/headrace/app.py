@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -240,13 +240,15 @@ class App:
         self.dashboards.append(what)
         return what
 
-    def open(self, path: str | Path | None, *, auto: bool = False, on_change: Any = None) -> Run:
+    def open(
+        self, path: str | Path | None, *, auto: bool = False, clock: Callable[[], datetime] | None = None
+    ) -> Run:
         """Open the app: in memory, or durable in a data folder, which is made where it is missing.
 
         Args:
             path: the data folder; None: everything in memory.
             auto: step in the background as soon as something is committed, as `headrace run` does.
-            on_change: what to do when the folder was written under other declarations; see the runtime.
+            clock: the present time, UTC; None: the machine's. Tests give a `headrace.testing.ManualClock`.
 
         Raises:
             SqlError: a view's SQL does not parse or bind.
@@ -254,8 +256,7 @@ class App:
         """
         from headrace.runtime import open_run
 
-        more = {} if on_change is None else {"on_change": on_change}
-        return open_run(self, None if path is None else Path(path), auto=auto, **more)
+        return open_run(self, None if path is None else Path(path), auto=auto, clock=clock)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return all declarations as JSON values, for the log: equal declarations give equal values."""
