@@ -28,7 +28,9 @@ IMPATIENT = Patience(gone_s=0.0, first_wait_s=0.0, longest_wait_s=0.0)
 PATIENT = Patience(gone_s=60.0, first_wait_s=0.0, longest_wait_s=0.0)
 
 
-def play(plan: Plan, server: StubServer, folder: Path, patience: Patience = PATIENT) -> dict[str, Any]:
+def play(
+    plan: Plan, server: httpx.AsyncBaseTransport, folder: Path, patience: Patience = PATIENT
+) -> dict[str, Any]:
     async def playing() -> dict[str, Any]:
         async with httpx.AsyncClient(transport=server, base_url="http://stub") as client:
             with Journal(folder) as journal:
