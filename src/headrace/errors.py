@@ -10,6 +10,11 @@
     ├── ViewInError               a view that currently has no answer, and why
     ├── VersionGone               a read below the kept versions
     ├── QueryStopped              an ad-hoc query ran into a limit of time, memory or rows
+    ├── BadRequest                a request whose parameters or body cannot be read
+    │   ├── BodyTooLarge          a body beyond the limit, as sent or after decompression
+    │   ├── BodyTooSlow           a body that did not arrive in time
+    │   ├── UnsupportedBody       a Content-Type or Content-Encoding that is not taken
+    │   └── NotAcceptable         no format that the caller accepts
     ├── Busy                      back-pressure: try again after `retry_after_s`
     ├── IdempotencyConflict       a key that was used before with other content
     ├── StorageError              the data folder cannot be used
@@ -154,6 +159,41 @@ class QueryStopped(HeadraceError):
 
     code = "query.stopped"
     http_status = 422
+
+
+class BadRequest(HeadraceError):
+    """A request whose parameters or body cannot be read."""
+
+    code = "request"
+    http_status = 400
+
+
+class BodyTooLarge(BadRequest):
+    """A body beyond the limit, as sent or after decompression."""
+
+    code = "request.too_large"
+    http_status = 413
+
+
+class BodyTooSlow(BadRequest):
+    """A body that did not arrive in time."""
+
+    code = "request.too_slow"
+    http_status = 408
+
+
+class UnsupportedBody(BadRequest):
+    """A Content-Type or Content-Encoding that is not taken."""
+
+    code = "request.type"
+    http_status = 415
+
+
+class NotAcceptable(BadRequest):
+    """No format that the caller accepts."""
+
+    code = "request.format"
+    http_status = 406
 
 
 class Busy(HeadraceError):

@@ -1,0 +1,234 @@
+"""From versions to viewers: an outlet that costs the step thread nothing, and one thread that encodes.
+
+Each change of a view is encoded once for all who watch it in the same form, and only when somebody does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from headrace.change import Change
+from headrace.errors import Busy, HeadraceError
+from headrace.results import Version
+from headrace.runtime import Run
+from headrace.serve.channel import Channel, ChannelKey, Part
+from headrace.serve.messages import Message
+from headrace.serve.settings import ServerSettings
+from headrace.serve.stamps import Stamper
+from headrace.serve.viewer import Viewer
+
+logger = logging.getLogger("headrace")
+
+DRAIN_MAX = 1_000
+"""Versions that the encoder takes at once."""
+Delivery = list[tuple[Channel, list[Message]]]
+
+
+class Broadcast:
+    """All channels of one server. Attach it with `start` on the event loop; end it with `close`.
+
+    Args:
+        run: what is followed.
+        settings: bounds.
+        stamper: tells version, watermark and freshness.
+    """
+
+    def __init__(self, run: Run, settings: ServerSettings, stamper: Stamper) -> None:
+        self._run = run
+        self._settings = settings
+        self._stamper = stamper
+        self._channels: dict[ChannelKey, Channel] = {}
+        self._queue: queue.SimpleQueue[tuple[Version, Mapping[str, Change]] | None] = queue.SimpleQueue()
+        self._waiters: set[tuple[Callable[[Version], bool], asyncio.Future[None]]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._beats: asyncio.Task[None] | None = None
+        self._detach: Callable[[], None] | None = None
+        self.messages_encoded = 0
+        self.encode_busy_s = 0.0
+        self.losses = 0
+
+    # --- life ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to listen; call it on the event loop that serves."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._encode_loop, name="headrace-encode", daemon=True)
+        self._thread.start()
+        self._beats = self._loop.create_task(self._beat_loop())
+        self._detach = self._run.attach(self)
+
+    def close(self) -> None:
+        """Stop listening and end every viewer. Idempotent."""
+        if self._detach is not None:
+            self._detach()
+            self._detach = None
+        if self._beats is not None:
+            self._beats.cancel()
+        for channel in self._channels.values():
+            for viewer in channel.viewers:
+                viewer.close()
+        self._channels = {}
+        self._queue.put(None)
+        for _, future in list(self._waiters):
+            future.cancel()
+
+    # --- the step thread -----------------------------------------------------------------------------
+
+    def publish(self, version: Version, changes: Mapping[str, Change]) -> None:
+        """Take a version's changes; returns at once, and does nothing where nobody listens."""
+        if self._waiters:
+            self._on_loop(self._wake_waiters, version)
+        if self._channels:
+            self._queue.put((version, changes))
+
+    def _on_loop(self, call: Callable[..., None], *args: object) -> None:
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is left to tell
+                loop.call_soon_threadsafe(call, *args)
+
+    # --- the encoder's thread ------------------------------------------------------------------------
+
+    def _encode_loop(self) -> None:
+        while True:
+            arrived = self._next_batch()
+            if arrived is None:
+                return
+            began = time.perf_counter()
+            try:
+                self._encode(arrived)
+            except Exception:
+                logger.exception("a change could not be encoded; its viewers get a new snapshot")
+                self._on_loop(self._lose_all)
+            self.encode_busy_s += time.perf_counter() - began
+
+    def _next_batch(self) -> list[tuple[Version, Mapping[str, Change]]] | None:
+        due = min((channel.due_at() for channel in self._channels.values()), default=float("inf"))
+        wait_s = None if due == float("inf") else max(0.0, due - time.monotonic())
+        batch: list[tuple[Version, Mapping[str, Change]]] = []
+        try:
+            item = self._queue.get(timeout=wait_s)
+            while item is not None:
+                batch.append(item)
+                if len(batch) >= DRAIN_MAX:
+                    return batch
+                item = self._queue.get_nowait()
+        except queue.Empty:
+            return batch
+        return None
+
+    def _encode(self, arrived: list[tuple[Version, Mapping[str, Change]]]) -> None:
+        now = time.monotonic()
+        delivery: Delivery = []
+        for channel in tuple(self._channels.values()):
+            source = channel.source
+            parts = [
+                Part(version, changes[source])
+                for version, changes in arrived
+                if source in changes and len(changes[source])
+            ]
+            encoded = channel.encode(parts, now)
+            if encoded:
+                delivery.append((channel, encoded))
+                self.messages_encoded += len(encoded)
+        if delivery:
+            self._on_loop(self._deliver, delivery)
+
+    # --- the event loop ------------------------------------------------------------------------------
+
+    def join(self, key: ChannelKey) -> tuple[Channel, Viewer]:
+        """Add a viewer.
+
+        Raises:
+            UnknownName: there is no such view.
+            Busy: too many viewers.
+        """
+        if self.viewer_count >= self._settings.subscribers_max:
+            raise Busy(
+                "too many readers follow views", expected=f"at most {self._settings.subscribers_max:,}"
+            )
+        channel = self._channels.get(key)
+        if channel is None:
+            channel = Channel(self._run, key, self._stamper, self._settings.live_rows_max)
+            self._channels = {**self._channels, key: channel}
+        viewer = Viewer(self._settings.viewer_queue_bytes_max, channel.delivered)
+        channel.viewers.add(viewer)
+        return channel, viewer
+
+    def leave(self, channel: Channel, viewer: Viewer) -> None:
+        """Remove a viewer; a channel without viewers ends."""
+        self.losses += viewer.losses
+        viewer.losses = 0
+        channel.viewers.discard(viewer)
+        if not channel.viewers:
+            self._channels = {key: kept for key, kept in self._channels.items() if kept is not channel}
+
+    @property
+    def viewer_count(self) -> int:
+        """Readers at present."""
+        return sum(len(channel.viewers) for channel in self._channels.values())
+
+    def viewers_by_view(self) -> dict[str, int]:
+        """Return the number of readers of each view that has any."""
+        counts: dict[str, int] = {}
+        for channel in self._channels.values():
+            counts[channel.info.name] = counts.get(channel.info.name, 0) + len(channel.viewers)
+        return counts
+
+    async def reached(self, commit: int) -> None:
+        """Wait until `commit` is in the published version."""
+        await self._until(lambda version: version.commit >= commit)
+
+    async def moved_beyond(self, number: int) -> None:
+        """Wait for a version after `number`."""
+        await self._until(lambda version: version.number > number)
+
+    async def _until(self, holds: Callable[[Version], bool]) -> None:
+        if holds(self._run.version):
+            return
+        waiter = (holds, asyncio.get_running_loop().create_future())
+        self._waiters.add(waiter)
+        try:
+            if not holds(self._run.version):
+                await waiter[1]
+        finally:
+            self._waiters.discard(waiter)
+
+    def _wake_waiters(self, version: Version) -> None:
+        for holds, future in list(self._waiters):
+            if holds(version) and not future.done():
+                future.set_result(None)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        for channel, encoded in delivery:
+            for message in encoded:
+                channel.deliver(message)
+
+    def _lose_all(self) -> None:
+        number = self._run.version.number
+        for channel in self._channels.values():
+            for viewer in channel.viewers:
+                viewer.lose(number)
+
+    async def _beat_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.heartbeat_s)
+            if not self._channels:
+                continue
+            try:
+                errors = await asyncio.to_thread(self._errors)
+            except HeadraceError:
+                errors = {}
+            for channel in tuple(self._channels.values()):
+                channel.note_error(errors.get(channel.info.name))
+                channel.beat()
+
+    def _errors(self) -> dict[str, str]:
+        return {info.name: info.error for info in self._run.relations() if info.error}

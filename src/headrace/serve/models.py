@@ -1,0 +1,257 @@
+"""The bodies of the API as models: what `/openapi.json` says, and what the tests hold every answer to."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Stamped(_Model):
+    """Version, watermark and freshness: on every answer that rests on data."""
+
+    version: int = Field(description="The version that was read, or the newest one.")
+    watermark: str | None = Field(description="Smallest watermark of the streams that it rests on, UTC.")
+    freshness_ms: float = Field(
+        description="Age of the oldest acknowledged commit that is not in the version."
+    )
+
+
+class ErrorFacts(BaseModel):
+    """What was wrong, where, what was expected and what to do."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str = Field(description="Stable; one for each kind of error.")
+    problem: str
+    where: str | None = None
+    expected: str | None = None
+    hint: str | None = None
+
+
+class ErrorAnswer(_Model):
+    """Every error has this body; version, watermark and freshness stand beside it where a run was reached."""
+
+    error: ErrorFacts
+    version: int | None = None
+    watermark: str | None = None
+    freshness_ms: float | None = None
+
+
+class RowOutcome(_Model):
+    """A row that was not accepted."""
+
+    index: int = Field(description="Position in the request, from 0.")
+    status: Literal["repeated", "late", "rejected"]
+    field: str | None = None
+    value: str | None = None
+    reason: str | None = None
+
+
+class Outcome(_Model):
+    """What became of the rows of one call."""
+
+    commit: int | None = Field(description="The commit that holds the rows; null where nothing was written.")
+    accepted: int
+    repeated: int
+    late: int
+    rejected: int
+    replayed: bool = Field(description="The Idempotency-Key was known: this is the first answer again.")
+    rows: list[RowOutcome] = Field(description="Rows that were not accepted, at most 1,000.")
+    rows_truncated: bool
+
+
+class CommitAnswer(Outcome, Stamped):
+    """The answer to an append, upsert or delete; the rows are on disk."""
+
+
+class TransactionAnswer(Stamped):
+    """The answer to a transaction: one commit, one outcome for each change."""
+
+    commit: int | None
+    results: list[Outcome]
+
+
+class AppendChange(_Model):
+    """Rows for a stream."""
+
+    append: str
+    rows: list[dict[str, Any]] | dict[str, Any]
+
+
+class UpsertChange(_Model):
+    """Rows for a table."""
+
+    upsert: str
+    rows: list[dict[str, Any]] | dict[str, Any]
+
+
+class DeleteChange(_Model):
+    """Rows, or keys, to take out of a table."""
+
+    delete: str
+    rows: list[dict[str, Any]] | dict[str, Any]
+
+
+class TransactionBody(_Model):
+    """Several changes, one commit."""
+
+    changes: list[AppendChange | UpsertChange | DeleteChange]
+
+
+class ColumnFacts(_Model):
+    """A column and its SQL type, in DuckDB's spelling."""
+
+    name: str
+    type: str
+
+
+class Relation(_Model):
+    """One readable name."""
+
+    name: str
+    kind: Literal["stream", "table", "view", "side"]
+    columns: list[ColumnFacts]
+    key: list[str] | None = Field(description="Columns that identify a row, where known.")
+    sql: str | None
+    rows: int | None
+    error: str | None = Field(description="Why a view has no answer at present.")
+
+
+class RelationAnswer(Relation, Stamped):
+    """One readable name, with the version."""
+
+
+class RelationsAnswer(Stamped):
+    """Every readable name."""
+
+    views: list[Relation]
+
+
+class RowsAnswer(Stamped):
+    """Rows of a view, one page."""
+
+    rows: list[dict[str, Any]]
+    columns: list[ColumnFacts]
+    view: str
+    row_count: int = Field(description="Rows of the whole listing.")
+    next: str | None = Field(description="Cursor of the next page, of the same version.")
+
+
+class SqlBody(_Model):
+    """One read-only statement."""
+
+    sql: str
+    params: list[Any] | dict[str, Any] = Field(default=[], description="Values for `?`, or for `$name`.")
+
+
+class SqlAnswer(Stamped):
+    """The rows of a statement."""
+
+    rows: list[dict[str, Any]]
+    columns: list[ColumnFacts]
+    row_count: int
+
+
+class ChangesAnswer(Stamped):
+    """Changes of a view after a version."""
+
+    rows: list[dict[str, Any]] = Field(description="Rows with `_weight` and `_version`.")
+    columns: list[ColumnFacts]
+    view: str
+    since: int | None
+    upto: int = Field(description="Ask for what follows with `since` set to this.")
+
+
+class ExplainAnswer(Stamped):
+    """How a view is kept."""
+
+    view: str
+    text: str
+    plan: Any
+
+
+class StatusAnswer(Stamped):
+    """Who serves, since when, how far and how busy."""
+
+    app: str
+    headrace: str
+    uptime_s: float
+    commit: int | None
+    version_commit: int
+    clock: str | None
+    watermarks: dict[str, str | None]
+    pending_commits: int
+    viewers: dict[str, int]
+    stats: dict[str, Any]
+
+
+class HealthAnswer(_Model):
+    """A probe's answer."""
+
+    status: str
+
+
+class SnapshotMessage(Stamped):
+    """The first message on a socket, and again after a gap: all rows."""
+
+    type: Literal["snapshot"]
+    view: str
+    pending_commits: int
+    key: list[str] | None
+    columns: list[ColumnFacts]
+    row_count: int
+    truncated: bool = Field(description="The view has more rows than a snapshot may hold.")
+    rows: list[dict[str, Any]] = []
+
+
+class ChangeMessage(Stamped):
+    """What came and went: each row carries `_weight`."""
+
+    type: Literal["change"]
+    view: str
+    pending_commits: int
+    previous: int = Field(description="Apply it if you are at this version or later, but before `version`.")
+    rows: list[dict[str, Any]] = []
+
+
+class HeartbeatMessage(Stamped):
+    """A sign of life, once a second."""
+
+    type: Literal["heartbeat"]
+    view: str
+    pending_commits: int
+
+
+class ErrorMessage(Stamped):
+    """Why the view has no answer at present."""
+
+    type: Literal["error"]
+    view: str
+    pending_commits: int
+    error: ErrorFacts
+
+
+MODELS: tuple[type[BaseModel], ...] = (
+    ErrorAnswer,
+    CommitAnswer,
+    TransactionBody,
+    TransactionAnswer,
+    RelationsAnswer,
+    RelationAnswer,
+    RowsAnswer,
+    SqlBody,
+    SqlAnswer,
+    ChangesAnswer,
+    ExplainAnswer,
+    StatusAnswer,
+    HealthAnswer,
+    SnapshotMessage,
+    ChangeMessage,
+    HeartbeatMessage,
+    ErrorMessage,
+)

@@ -1,0 +1,56 @@
+"""Blocking work of requests, in bounded threads with a bounded queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from headrace.errors import Busy
+
+T = TypeVar("T")
+
+
+class Pool:
+    """A few threads and a short queue; what finds the queue full is told to come back.
+
+    Args:
+        name: of the threads.
+        threads: how many.
+        waiting_max: calls that may wait for a thread.
+    """
+
+    def __init__(self, name: str, threads: int, waiting_max: int) -> None:
+        self._threads = threads
+        self._waiting_max = waiting_max
+        self._active = 0
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"headrace-{name}")
+
+    @property
+    def active(self) -> int:
+        """Calls that run or wait."""
+        return self._active
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run `work` in a thread and return its result; call it from the event loop.
+
+        Raises:
+            Busy: too many calls wait already.
+        """
+        if self._active >= self._threads + self._waiting_max:
+            raise Busy(
+                "too many requests wait for their turn",
+                expected=f"at most {self._waiting_max:,} waiting",
+                hint="send again after Retry-After",
+                retry_after_s=0.5,
+            )
+        self._active += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        finally:
+            self._active -= 1
+
+    def close(self) -> None:
+        """Let running calls end by themselves; nothing new is taken."""
+        self._executor.shutdown(wait=False, cancel_futures=True)

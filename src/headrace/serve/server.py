@@ -1,0 +1,154 @@
+"""The server: routes, error answers, counting, and a clean end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+
+import orjson
+import uvicorn
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from headrace.errors import BadRequest, HeadraceError, UnknownName
+from headrace.runtime import Run
+from headrace.serve.access import Access
+from headrace.serve.answers import JSON, error_response, unexpected
+from headrace.serve.live import watch_socket
+from headrace.serve.openapi import openapi
+from headrace.serve.operations import OPERATIONS
+from headrace.serve.service import Service
+from headrace.serve.settings import ServerSettings
+
+logger = logging.getLogger("headrace")
+
+GRACE_S = 1
+"""How long open requests may take to end after Ctrl-C."""
+SWITCH_INTERVAL_S = 0.001
+"""How often Python's threads take turns while a server runs: the event loop must not wait 5 ms for each."""
+SOCKET_MESSAGE_BYTES_MAX = 64 << 10
+"""Largest message that a reader may send; nothing is expected of it."""
+
+
+def create_server(
+    run: Run, settings: ServerSettings | None = None, routes: Iterable[BaseRoute] = ()
+) -> FastAPI:
+    """Return the ASGI app that serves a run; pages may be added to it with `include_router` or `mount`.
+
+    Args:
+        run: an open run; it should step by itself (`auto=True`).
+        settings: None reads the environment.
+        routes: more routes, looked at before the API's own.
+
+    Raises:
+        AccessDenied: other machines could reach it and there is no token.
+    """
+    settings = settings or ServerSettings()
+    settings.check_exposed()
+    service = Service.of(run, settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(min(before, SWITCH_INTERVAL_S))
+        service.broadcast.start()
+        try:
+            yield
+        finally:
+            sys.setswitchinterval(before)
+            service.close()
+
+    app = FastAPI(title=run.app.name, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.service = service
+    app.router.routes.extend(routes)
+    for operation in OPERATIONS:
+        endpoint = answered(service, operation.path, operation.handler)
+        app.router.routes.append(Route(operation.path, endpoint, methods=[operation.method]))
+    app.router.routes.append(WebSocketRoute("/v1/views/{name}/changes", watch_socket))
+    app.router.routes.append(Route("/openapi.json", answered(service, "/openapi.json", _openapi)))
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(HeadraceError, _headrace_error)
+    app.add_middleware(Access, settings=settings)
+    return app
+
+
+async def _openapi(request: Request) -> Response:
+    service: Service = request.app.state.service
+    document = await service.reads.run(lambda: openapi(service.run))
+    return Response(orjson.dumps(document), media_type=JSON)
+
+
+def answered(
+    service: Service, route: str, handler: Callable[[Request], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """Return a handler that turns errors into answers and counts every request."""
+
+    async def endpoint(request: Request) -> Response:
+        began = time.perf_counter()
+        try:
+            answer = await handler(request)
+        except HeadraceError as error:
+            answer = error_response(error, service.stamper.stamp())
+        except Exception as error:  # noqa: BLE001 - told as 500, and logged
+            answer = error_response(unexpected(error, f"{request.method} {route}"), service.stamper.stamp())
+        service.counters.request(request.method, route, answer.status_code, time.perf_counter() - began)
+        return answer
+
+    return endpoint
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        problem: HeadraceError = UnknownName(
+            f"there is nothing at {request.url.path}"[:300], hint="/openapi.json says what there is"
+        )
+    else:
+        problem = BadRequest(str(error.detail), where=request.url.path[:200])
+    answer = error_response(problem, status=error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _headrace_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HeadraceError)
+    return error_response(error)
+
+
+def server_config(app: Any, settings: ServerSettings, **overrides: Any) -> uvicorn.Config:
+    """Return how uvicorn is to serve the app; `overrides` are uvicorn's own settings."""
+    chosen: dict[str, Any] = {
+        "host": settings.host,
+        "port": settings.port,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "lifespan": "on",
+        "ws": "websockets-sansio",
+        "ws_max_size": SOCKET_MESSAGE_BYTES_MAX,
+        "ws_per_message_deflate": False,
+        "timeout_graceful_shutdown": GRACE_S,
+        "timeout_keep_alive": 30,
+    }
+    return uvicorn.Config(app, **{**chosen, **overrides})
+
+
+def serve(run: Run, settings: ServerSettings | None = None) -> None:
+    """Serve a run until Ctrl-C or SIGTERM, and end within a second or two; the run stays open.
+
+    Raises:
+        AccessDenied: other machines could reach it and there is no token.
+    """
+    settings = settings or ServerSettings()
+    app = create_server(run, settings)
+    server = uvicorn.Server(server_config(app, settings))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()

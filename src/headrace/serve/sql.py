@@ -1,0 +1,64 @@
+"""`POST /v1/sql`: one read-only statement over streams, tables and views, at one version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from headrace.errors import BadRequest, UnsupportedBody
+from headrace.serve.answers import Page, rows_response, wanted_format
+from headrace.serve.bodies import body_of, parsed_json
+from headrace.serve.service import Service
+
+
+async def run_sql(request: Request) -> Response:
+    """Answer one statement, as JSON, NDJSON, CSV or Arrow."""
+    service: Service = request.app.state.service
+    kind = wanted_format(request.headers.get("accept", ""), request.query_params.get("format"))
+    await service.reach(request.query_params.get("after"))
+    async with body_of(request, service.settings, service.flight) as body:
+        sql, params = _question(body, request.headers.get("content-type", ""))
+    if not sql.strip():
+        raise BadRequest("there is no SQL to answer", expected='{"sql": "SELECT …", "params": []}')
+
+    def work() -> Response:
+        answer = service.run.answer(sql, params, limits=service.settings.limits)
+        stamp = service.stamper.stamp(None, answer.version)
+        extra = {"row_count": answer.table.num_rows}
+        return rows_response(
+            Page(
+                answer.table,
+                answer.schema,
+                type(stamp)(answer.version, answer.freshness, stamp.watermark),
+                extra,
+            ),
+            kind,
+        )
+
+    return await service.reads.run(work)
+
+
+def _question(body: bytes, content_type: str) -> tuple[str, Any]:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/sql":
+        return body.decode("utf-8", "replace"), []
+    if kind not in ("", "application/json"):
+        raise UnsupportedBody(
+            f"the Content-Type {kind!r} is not taken"[:200],
+            expected="application/json or application/sql",
+            hint="with curl, add: -H 'Content-Type: application/json'",
+        )
+    value = parsed_json(body)
+    if not isinstance(value, dict) or not isinstance(value.get("sql"), str):
+        raise BadRequest("the body does not hold a statement", expected='{"sql": "SELECT …", "params": []}')
+    unknown = sorted(value.keys() - {"sql", "params"})
+    if unknown:
+        raise BadRequest(f"{unknown[0]!r} has no meaning here", expected="sql and params")
+    params = value.get("params") or []
+    if not isinstance(params, list | dict):
+        raise BadRequest(
+            "params is neither a list nor an object", expected="a list for ?, an object for $name"
+        )
+    return value["sql"], params
