@@ -100,6 +100,13 @@ class Stub:
     def explain(self, name: str) -> str:
         return f"scan {name}\n  linear, 0 rows of state"
 
+    def stats(self) -> dict[str, Any]:
+        return {"intake": {}}
+
+    def query(self, sql: str) -> pa.Table:
+        view = next(view for name, view in self.views.items() if f'"{name}"' in sql)
+        return pa.Table.from_pylist([self._named(view, row) for row in view.rows], schema=view.columns.arrow)
+
     # --- the wire ---------------------------------------------------------------------------------
 
     def _head(self, kind: str) -> dict[str, Any]:
@@ -111,10 +118,10 @@ class Stub:
         queue: asyncio.Queue[str] = asyncio.Queue()
         self.sockets.setdefault(name, []).append(queue)
         if view.error:
-            queue.put_nowait(json.dumps(self._head("error") | {"problem": view.error}))
+            queue.put_nowait(json.dumps(self._head("error") | {"error": {"problem": view.error}}))
         else:
-            names = list(view.columns.names)
-            queue.put_nowait(json.dumps(self._head("snapshot") | {"columns": names, "rows": view.rows}))
+            rows = [self._named(view, row) for row in view.rows]
+            queue.put_nowait(json.dumps(self._head("snapshot") | {"rows": rows, "truncated": False}))
         try:
             while True:
                 try:
@@ -123,10 +130,15 @@ class Stub:
                     message = json.dumps(self._head("heartbeat"))
                 if not self.silent:
                     await socket.send_text(message)
-        except (WebSocketDisconnect, RuntimeError, OSError):
+        except (WebSocketDisconnect, RuntimeError, OSError, asyncio.CancelledError):
             return
         finally:
             self.sockets[name].remove(queue)
+
+    @staticmethod
+    def _named(view: View, row: list[Any], weight: int | None = None) -> dict[str, Any]:
+        named = dict(zip(view.columns.names, row, strict=True))
+        return named if weight is None else named | {"_weight": weight}
 
     def change(self, name: str, gone: list[list[Any]], come: list[list[Any]]) -> None:
         """Publish one version in which rows of a view go and come."""
@@ -135,8 +147,8 @@ class Stub:
             view.rows.remove(row)
         view.rows.extend(come)
         self.number += 1
-        weights = [-1] * len(gone) + [1] * len(come)
-        message = json.dumps(self._head("change") | {"rows": gone + come, "weights": weights})
+        rows = [self._named(view, row, -1) for row in gone] + [self._named(view, row, 1) for row in come]
+        message = json.dumps(self._head("change") | {"rows": rows})
         for queue in list(self.sockets.get(name, ())):
             self.loop.call_soon_threadsafe(queue.put_nowait, message)
 
@@ -148,7 +160,9 @@ class Stub:
     # --- life -------------------------------------------------------------------------------------
 
     def start(self) -> Stub:
-        config = uvicorn.Config(self.server_app, port=self.port, log_level="error", ws="websockets-sansio")
+        config = uvicorn.Config(
+            self.server_app, port=self.port, log_level="error", ws="websockets-sansio", lifespan="off"
+        )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.ready = threading.Event()

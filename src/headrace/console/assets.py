@@ -7,6 +7,7 @@ import os
 import tempfile
 import threading
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import vl_convert
@@ -76,7 +77,7 @@ class Assets:
 
 def bundle_name() -> str:
     """Return the cache's file name: it changes with the versions inside and with the snippet."""
-    versions = "-".join([vl_convert.__version__, vl_convert.get_vega_version(), SNIPPET])
+    versions = "-".join([version("vl-convert-python"), vl_convert.get_vega_version(), SNIPPET])
     return f"vega-{hashlib.sha256(versions.encode()).hexdigest()[:16]}.js"
 
 

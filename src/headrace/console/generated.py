@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from headrace.charts import is_time
 from headrace.console.panel_json import Json, columns_json, kind_of, panel_json
+from headrace.console.recent import counts_of, side_json
 from headrace.contracts.schema import Column, Schema
 from headrace.errors import HeadraceError
 from headrace.panels import Bar, Line, Panel, Tile
@@ -22,12 +23,14 @@ SERIES_MAX = 8
 
 def relation_json(run: Run, info: RelationInfo) -> Json:
     """Return what the page of one relation is told: columns, SQL, EXPLAIN, a chart, side tables."""
-    names = {one.name: one for one in run.relations()}
+    infos = {one.name: one for one in run.relations()}
     chart = auto_panel(info.name, info.schema) if info.kind != "stream" else None
     known = {info.name.lower(): info.schema}
+    sides = [(side, infos.get(f"{info.name}__{side}")) for side in ("late", "rejected")]
     return {
         "kind": info.kind,
         "name": info.name,
+        "version": run.version.number,
         "columns": columns_json(info.schema),
         "details": [_detail(column) for column in info.schema],
         "key": list(info.key or ()),
@@ -37,9 +40,8 @@ def relation_json(run: Run, info: RelationInfo) -> Json:
         "rows_max": ROWS_MAX,
         "chart": panel_json(chart, known) if chart else None,
         "explain": _explain(run, info),
-        "sides": [
-            _side(names[name]) for name in (f"{info.name}__late", f"{info.name}__rejected") if name in names
-        ],
+        "counts": counts_of(run, info),
+        "sides": [side_json(run, label, side, info.schema) for label, side in sides if side is not None],
     }
 
 
@@ -50,10 +52,6 @@ def _detail(column: Column) -> Json:
         "nullable": column.nullable,
         "privacy": column.privacy,
     }
-
-
-def _side(info: RelationInfo) -> Json:
-    return {"name": info.name, "rows": info.rows, "columns": columns_json(info.schema)}
 
 
 def _explain(run: Run, info: RelationInfo) -> str | None:

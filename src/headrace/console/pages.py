@@ -83,7 +83,8 @@ class Console:
         info = found.get(name.lower())
         if info is None:
             return self._missing(UnknownName.of(kinds[0], name, (one.name for one in found.values())))
-        return self._page(info.name, script, relation_json(self._run, info), info.kind)
+        look = {"side": "side-table"}.get(info.kind, info.kind)
+        return self._page(info.name, script, relation_json(self._run, info), look)
 
     def _page(self, title: str, script: str, told: Json, look: str) -> Response:
         html = page(title, self._run.app.name, script, told, look=look)

@@ -115,7 +115,7 @@ def format_json(text: str | None) -> Json | None:
 
 
 def _told(shown: Format) -> Json:
-    return {name: value for name, value in asdict(shown).items() if value not in (None, False)}
+    return {name: value for name, value in asdict(shown).items() if value is not None and value is not False}
 
 
 def _own(panel: ViewPanel, schema: Schema) -> Json:

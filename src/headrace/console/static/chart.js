@@ -58,7 +58,19 @@ function plotRows(panel, rows) {
     }
     if (found.length > CELLS_MAX) break;
   }
-  return panel.partial ? markNewest(found) : found;
+  const few = panel.series ? largestSeries(found) : found;
+  return panel.partial ? markNewest(few) : few;
+}
+
+const SERIES_MAX = 8;
+
+// More lines than colours can be told apart by nobody: the largest stay.
+function largestSeries(found) {
+  const sums = new Map();
+  for (const one of found) sums.set(one.s, (sums.get(one.s) ?? 0) + Math.abs(one.y ?? 0));
+  if (sums.size <= SERIES_MAX) return found;
+  const kept = new Set([...sums].sort((a, b) => b[1] - a[1]).slice(0, SERIES_MAX).map(([name]) => name));
+  return found.filter((one) => kept.has(one.s));
 }
 
 // The newest x is still filling: `last` for it, `tail` for it and the x before, between which the dashes run.

@@ -2,6 +2,7 @@
 
 import { Rows } from "./rows.js";
 
+const EVERY_MS = 100; // the server gathers changes for so long: nobody reads faster
 const SILENCE_MS = 12000; // no message at all for so long: the connection is dead, whatever the socket says
 const BEHIND_MS = 2000; // answers older than this are behind
 const STALE_MS = 15000; // and older than this, stale
@@ -9,11 +10,9 @@ const QUIET_MS = 5000; // no change for so long, with nothing waiting: quiet
 const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 8000];
 
 export class Feed {
-  // columns may be null: they are then taken from the snapshot.
-  constructor(view, columns, { max = 20000 } = {}) {
+  constructor(view, columns, { max = 100000 } = {}) {
     this.view = view;
-    this.rows = columns ? new Rows(columns, max) : null;
-    this.max = max;
+    this.rows = new Rows(columns, max);
     this.version = null;
     this.freshness_ms = null;
     this.watermark = null;
@@ -48,7 +47,8 @@ export class Feed {
   connect() {
     if (this.stopped) return;
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(`${scheme}//${location.host}/v1/views/${encodeURIComponent(this.view)}/changes`);
+    const path = `/v1/views/${encodeURIComponent(this.view)}/changes?every_ms=${EVERY_MS}`;
+    const socket = new WebSocket(`${scheme}//${location.host}${path}`);
     this.socket = socket;
     this.opened = performance.now();
     socket.onmessage = (event) => this.socket === socket && this.take(event.data);
@@ -87,35 +87,32 @@ export class Feed {
     if (message.freshness_ms !== undefined) this.freshness_ms = Number(message.freshness_ms);
     if (message.watermark !== undefined) this.watermark = message.watermark;
     const kind = message.type;
-    if (kind === "snapshot" || kind === "snapshot_part") this.snapshot(message);
-    else if (kind === "change" || kind === "changes") this.change(message);
-    else if (kind === "error") this.error = message.problem ?? message.error?.problem ?? "the view has no answer";
+    if (kind === "snapshot") this.snapshot(message);
+    else if (kind === "change" && this.loaded) this.change(message);
+    else if (kind === "error") this.error = message.error?.problem ?? "the view has no answer at present";
     this.tell(kind !== "heartbeat");
   }
 
   snapshot(message) {
     this.error = null;
-    const columns = message.columns?.map((one) => (typeof one === "string" ? { name: one, kind: "text" } : one));
-    if (!this.rows) this.rows = new Rows(columns ?? [], this.max);
     this.rows.clear();
-    for (const row of message.rows ?? []) this.rows.add(this.asArray(row, message.columns), 1);
-    this.truncated = Boolean(message.truncated);
+    for (const row of message.rows) this.rows.add(this.asArray(row), 1);
+    this.truncated = Boolean(message.truncated) || this.rows.overflow;
     this.loaded = true;
     this.moved();
   }
 
+  // Rows that go, first: a replaced row must not push the count over the bound in between.
   change(message) {
     this.error = null;
-    const rows = message.rows ?? [];
-    // Rows that go, first: a replaced row must not push the count over the bound in between.
-    const weights = message.weights ?? rows.map((row) => Number(row._weight ?? 1));
-    rows.forEach((row, at) => weights[at] < 0 && this.rows.add(this.asArray(row), weights[at]));
-    rows.forEach((row, at) => weights[at] > 0 && this.rows.add(this.asArray(row), weights[at]));
-    if (rows.length) this.moved();
+    for (const row of message.rows) if (Number(row._weight) < 0) this.rows.add(this.asArray(row), Number(row._weight));
+    for (const row of message.rows) if (Number(row._weight) > 0) this.rows.add(this.asArray(row), Number(row._weight));
+    this.truncated ||= this.rows.overflow;
+    if (message.rows.length) this.moved();
   }
 
   asArray(row) {
-    return Array.isArray(row) ? row : this.rows.columns.map((column) => row[column.name] ?? null);
+    return this.rows.columns.map((column) => row[column.name] ?? null);
   }
 
   moved() {

@@ -94,7 +94,7 @@ export class Panel {
       this.state.className = `state ${state}`;
     }
     if (this.stateWord.textContent !== word) this.stateWord.textContent = word;
-    const version = feed.version === null ? "" : `v${feed.version}`;
+    const version = feed.version === null ? "" : feed.truncated ? `v${feed.version}, first rows only` : `v${feed.version}`;
     if (this.stateVersion.textContent !== version) this.stateVersion.textContent = version;
     const since = feed.changedAt ? `; last change ${clockText(feed.changedAt)} UTC` : "";
     this.state.title = `${NAMES[state]}: version ${feed.version ?? "none"}, freshness ${Math.round(feed.freshness_ms ?? 0)} ms${since}`;
@@ -327,9 +327,11 @@ export class TablePanel extends Panel {
     while (this.tbody.rows.length > chosen.length) this.tbody.deleteRow(-1);
     const seen = new Set();
     chosen.forEach((row, number) => {
-      const key = JSON.stringify(row);
-      seen.add(key);
-      this.fillRow(this.rowAt(number), row, { rows, at, largest, fresh: this.known && !this.known.has(key) });
+      const name = plain(row[at[0]]);
+      seen.add(name);
+      const line = this.rowAt(number);
+      this.fillRow(line, row, { rows, at, largest });
+      if (this.known && !this.known.has(name) && this.page.motion) flash(line);
     });
     this.known = seen;
   }
@@ -345,7 +347,7 @@ export class TablePanel extends Panel {
     return row;
   }
 
-  fillRow(line, row, { rows, at, largest, fresh }) {
+  fillRow(line, row, { rows, at, largest }) {
     const read = (column) => row[rows.position(column)];
     this.cells.forEach((cell, n) => {
       const td = line.cells[n];
@@ -354,7 +356,6 @@ export class TablePanel extends Panel {
       if (td.textContent !== text) {
         td.textContent = text;
         td.title = text.length > 24 ? text : "";
-        if (fresh && this.page.motion) flash(td);
       }
       const level = cell.levels[plain(value)] ?? levelOf(value, cell.thresholds);
       const wanted = `${cell.right ? "right" : ""} ${cell.grow ? "grow" : ""} ${level ?? ""} ${cell.bar ? "share" : ""} ${value === null ? "null" : ""}`;
@@ -364,8 +365,9 @@ export class TablePanel extends Panel {
   }
 }
 
-function flash(td) {
-  td.animate?.([{ backgroundColor: "var(--flash)" }, { backgroundColor: "transparent" }], { duration: 900, easing: "ease-out" });
+// A row whose first column was not there before is marked for a moment.
+function flash(line) {
+  line.animate?.([{ backgroundColor: "var(--flash)" }, { backgroundColor: "transparent" }], { duration: 900, easing: "ease-out" });
 }
 
 class TextPanel extends Panel {

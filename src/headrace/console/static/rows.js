@@ -4,7 +4,7 @@ import { toNumber, toTime } from "./format.js";
 
 export class Rows {
   // columns: [{name, kind}]; at most `max` different rows are held, more are dropped and `overflow` says so.
-  constructor(columns, max = 20000) {
+  constructor(columns, max = 100000) {
     this.columns = columns;
     this.index = new Map(columns.map((column, position) => [column.name.toLowerCase(), position]));
     this.max = max;
@@ -46,8 +46,8 @@ export class Rows {
       if (tests.every((test) => test(row))) for (let copy = 0; copy < weight; copy += 1) found.push(row);
     }
     if (window_ms && x !== null) found = this.within(found, this.position(x), window_ms);
-    found.sort(this.comparer(order));
-    return limit ? found.slice(0, limit) : found;
+    const compared = this.comparer(order);
+    return limit && found.length > 4 * limit ? firstOf(found, compared, limit) : found.sort(compared).slice(0, limit ?? undefined);
   }
 
   within(rows, at, window_ms) {
@@ -86,6 +86,24 @@ export class Rows {
       return 0;
     };
   }
+}
+
+// The first `limit` rows of an order, without sorting the rest.
+function firstOf(rows, compared, limit) {
+  const first = [];
+  for (const row of rows) {
+    if (first.length === limit && compared(row, first[limit - 1]) >= 0) continue;
+    let low = 0;
+    let high = first.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (compared(row, first[middle]) < 0) high = middle;
+      else low = middle + 1;
+    }
+    first.splice(low, 0, row);
+    if (first.length > limit) first.pop();
+  }
+  return first;
 }
 
 const HOLDS = {
