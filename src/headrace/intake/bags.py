@@ -16,7 +16,7 @@ from headrace.intake.digest import Digests, Hasher, repeats
 from headrace.intake.event_ids import Undo
 from headrace.intake.index import DigestIndex, Entries
 from headrace.intake.rowstore import RowStore
-from headrace.intake.streams import ACCEPTED, Outcome
+from headrace.intake.streams import Outcome
 
 GONE = -1
 
@@ -33,7 +33,7 @@ class BagTable:
 
     def upsert(self, rows: CheckedRows, undo: Undo) -> Outcome:
         """Add every row once more."""
-        outcome = Outcome(np.full(rows.batch.num_rows, ACCEPTED, dtype=np.uint8))
+        outcome = Outcome.accepting(self.decl.schema, rows)
         if rows.batch.num_rows:
             change = Change.inserts(rows.batch)
             outcome.changes.append((self.decl.name, change))
@@ -42,7 +42,7 @@ class BagTable:
 
     def delete(self, rows: CheckedRows, undo: Undo) -> Outcome:
         """Take one copy of each row away; rows beyond the copies held are rejected."""
-        outcome = Outcome(np.full(rows.batch.num_rows, ACCEPTED, dtype=np.uint8))
+        outcome = Outcome.accepting(self.decl.schema, rows)
         if not rows.batch.num_rows:
             return outcome
         hi, lo = self._hasher.rows(rows.batch).content_pairs()

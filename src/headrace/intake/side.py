@@ -7,10 +7,6 @@ clock; `<stream>__late` the stream's columns and the watermark that the row miss
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from typing import Any
-from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +14,15 @@ import orjson
 import pyarrow as pa
 
 from headrace.change import Change
+from headrace.contracts.encode import to_json_rows
+from headrace.contracts.faults import shown
 from headrace.contracts.schema import Column, Schema
 from headrace.declarations import StreamDecl, TableDecl
 from headrace.results import Rejection
 
 WATERMARK = "_watermark"
 TIMESTAMP = pa.timestamp("us")
-SAFE_INTEGER = 1 << 53
+PRIVATE = "(private)"
 
 REJECTED = Schema.of(
     [
@@ -71,39 +69,15 @@ def rejected_change(texts: Sequence[str], rejections: Sequence[Rejection], clock
     return Change.inserts(pa.RecordBatch.from_arrays(columns, schema=_REJECTED_ARROW))
 
 
-def row_texts(batch: pa.RecordBatch, positions: npt.NDArray[np.int64]) -> list[str]:
-    """Return rows as JSON text; decimals, and integers beyond 2^53, as strings."""
-    rows = batch.take(pa.array(positions)).to_pylist()
-    return [orjson.dumps(plain(row), option=orjson.OPT_NON_STR_KEYS).decode() for row in rows]
+def row_texts(batch: pa.RecordBatch, positions: npt.NDArray[np.int64], schema: Schema) -> list[str]:
+    """Return rows as JSON text; a call that deletes by key has the key columns only."""
+    rows = pa.Table.from_batches([batch.take(pa.array(positions))])
+    return [orjson.dumps(row).decode() for row in to_json_rows(rows, schema.select(batch.schema.names))]
 
 
-def plain(value: Any) -> Any:
-    """Return a value as JSON carries it here."""
-    match value:
-        case dict():
-            return {str(key): plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [plain(item) for item in value]
-        case bool() | None | float():
-            return value
-        case int():
-            return value if -SAFE_INTEGER <= value <= SAFE_INTEGER else str(value)
-        case str():
-            return value.encode("utf-8", "replace").decode()
-        case datetime():
-            return value.isoformat(sep=" ")
-        case bytes():
-            return value.hex()
-        case Decimal() | UUID() | date() | time() | timedelta():
-            return str(value)
-        case _:
-            return repr(value)
-
-
-def value_text(column: pa.Array, position: int) -> str | None:
-    """Return one value as text for a rejection, shortened."""
-    value = plain(column[position].as_py())
-    if value is None:
-        return None
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return text if len(text) <= 200 else text[:199] + "…"
+def value_texts(batch: pa.RecordBatch, positions: npt.NDArray[np.int64], column: Column) -> list[str | None]:
+    """Return one column's values as rejections show them: short, and hidden where the column is private."""
+    values = batch.column(column.name).take(pa.array(positions)).to_pylist()
+    if column.privacy is not None:
+        return [None if value is None else PRIVATE for value in values]
+    return [shown(value) for value in values]

@@ -22,12 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.change import Change
+from headrace.contracts.schema import Schema
 from headrace.declarations import StreamDecl
 from headrace.intake.calls import CheckedRows
 from headrace.intake.digest import Hasher, repeats
 from headrace.intake.event_ids import EventIds, NewIds, Undo
 from headrace.intake.index import Entries
-from headrace.intake.side import late_change, row_texts, value_text
+from headrace.intake.side import late_change, row_texts, value_texts
 from headrace.intake.watermark import MICROSECOND, Watermark
 from headrace.log.codec import from_us
 from headrace.results import Rejection, RowStatus
@@ -44,6 +45,7 @@ class Outcome:
     """What was decided about the good rows of one call.
 
     Attributes:
+        schema: the declared columns.
         statuses: one `RowStatus` per good row.
         changes: per relation, without the rejected rows.
         rejections: of good rows that were refused after all; `index` is that of the call.
@@ -52,6 +54,7 @@ class Outcome:
         is_heard: whether a stream's row was accepted or late.
     """
 
+    schema: Schema
     statuses: Statuses
     changes: list[tuple[str, Change]] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
@@ -59,17 +62,23 @@ class Outcome:
     largest_us: int | None = None
     is_heard: bool = False
 
+    @classmethod
+    def accepting(cls, schema: Schema, rows: CheckedRows) -> Outcome:
+        """Return an outcome in which every good row is accepted so far."""
+        return cls(schema, np.full(rows.batch.num_rows, ACCEPTED, dtype=np.uint8))
+
     def reject(self, rows: CheckedRows, which: Mask, column: str, reason: str) -> None:
         """Refuse the rows of a mask for one reason."""
         at = np.flatnonzero(which)
         if not len(at):
             return
         self.statuses[at] = REJECTED
-        values = rows.batch.column(column)
-        for row in at.tolist():
-            index = int(rows.positions[row])
-            self.rejections.append(Rejection(index, column, value_text(values, row), reason))
-        self.texts.extend(row_texts(rows.batch, at))
+        values = value_texts(rows.batch, at, self.schema[column])
+        indexes = rows.positions[at].tolist()
+        self.rejections.extend(
+            Rejection(index, column, value, reason) for index, value in zip(indexes, values, strict=True)
+        )
+        self.texts.extend(row_texts(rows.batch, at, self.schema))
 
 
 class StreamState:
@@ -98,7 +107,7 @@ class StreamState:
             watermark_us: the watermark before the commit.
             undo: receives what takes the decision back.
         """
-        outcome = Outcome(np.full(rows.batch.num_rows, ACCEPTED, dtype=np.uint8))
+        outcome = Outcome.accepting(self.decl.schema, rows)
         times = None
         if self._time is not None:
             times = event_times(rows.batch.column(self._time))

@@ -54,7 +54,7 @@ class KeyedTable:
     # --- decisions ----------------------------------------------------------------------------------
     def upsert(self, rows: CheckedRows, undo: Undo) -> Outcome:
         """Decide about one call of `upsert` and apply it."""
-        outcome = Outcome(np.full(rows.batch.num_rows, ACCEPTED, dtype=np.uint8))
+        outcome = Outcome.accepting(self.decl.schema, rows)
         at, batch = self._usable(rows, outcome, with_sequence=True)
         if not len(at):
             return outcome
@@ -81,7 +81,7 @@ class KeyedTable:
 
     def delete(self, rows: CheckedRows, undo: Undo) -> Outcome:
         """Decide about one call of `delete`; only the key columns (and the sequence, if given) are read."""
-        outcome = Outcome(np.full(rows.batch.num_rows, ACCEPTED, dtype=np.uint8))
+        outcome = Outcome.accepting(self.decl.schema, rows)
         with_sequence = self._sequence is not None and self._sequence in rows.batch.schema.names
         at, batch = self._usable(rows, outcome, with_sequence=False)
         if not len(at):
