@@ -2,10 +2,11 @@
 
 python benchmarks/promotions.py [--rates 2000,20000] [--seconds 30]
 
-The real server and the real simulator run as processes of their own. This one is the browser: it follows every
-view over a WebSocket each. Twenty times a second, at times fixed beforehand, it posts one ERROR line as a shop
-would, and measures from the time when it was due until the line's number comes back in a change of `error_logs`.
-All views move together, so this is the age of everything on the wall. Also printed: CPU of the server and of the simulator.
+The real server and the real simulator run as processes of their own. This one is the browser: it follows
+every view over a WebSocket each. Twenty times a second, at times fixed beforehand, it posts one ERROR
+line as a shop would, and measures from the time when it was due until the line's number comes back in a
+change of `error_logs`. All views move together, so this is the age of everything on the wall. Also
+printed: CPU of the server and of the simulator.
 """
 
 from __future__ import annotations
