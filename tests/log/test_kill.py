@@ -1,4 +1,4 @@
-"""`kill -9` at any moment: every acknowledged commit is there after the next start, whole and in its place."""
+"""`kill -9` at any moment: every acknowledged commit is there after the next start, whole and in place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.log.samples import commit, same
 
 from headrace.log import Commit, Log
 
-KILLS = 6
+KILLS = 3
 
 
 def test_killed_again_and_again_nothing_acknowledged_is_lost(tmp_path: Path, root: Path) -> None:
