@@ -45,6 +45,9 @@ REASONS_SHOWN_MAX = 5
 Table = KeyedTable | BagTable
 
 
+_STATUS_NAMES = tuple(status.name.lower() for status in RowStatus)
+
+
 @dataclass(slots=True)
 class _Draft:
     """A commit in the making."""
@@ -112,6 +115,7 @@ class Intake:
         self._last_commit = log.last_commit
         self._pending: deque[_Pending] = deque()
         self._recovery = Recovery(self._streams, self._tables)
+        self._counts = {name: dict.fromkeys(_STATUS_NAMES, 0) for name in self._names.values()}
 
     # --- ways in ------------------------------------------------------------------------------------
     def submit(
@@ -155,7 +159,16 @@ class Intake:
             ticket.wait()
         if first is not None:
             return self._again(idempotency_key or "", first, content)
+        self._count(draft.results)
         return tuple(result for _, result in draft.results)
+
+    def _count(self, results: Sequence[tuple[str, AppendResult]]) -> None:
+        with self._lock:
+            for name, result in results:
+                found = np.bincount(result.statuses, minlength=len(RowStatus)).tolist()
+                counts = self._counts[name]
+                for status, count in zip(_STATUS_NAMES, found, strict=True):
+                    counts[status] += count
 
     def _resolved(self, call: Call) -> Call:
         name = self._names.get(call.relation.lower())
@@ -348,6 +361,11 @@ class Intake:
     def clock(self) -> datetime:
         """The append clock's last reading, UTC."""
         return from_us(self._clock_us)
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """Return the rows of each stream and table since the opening, by what became of them."""
+        with self._lock:
+            return {name: dict(counts) for name, counts in self._counts.items()}
 
     # --- reading and recovery -----------------------------------------------------------------------
     def position(self, source: str) -> Any:
