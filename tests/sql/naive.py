@@ -80,7 +80,7 @@ class Naive:
 
     def rows(self, node: Node) -> Rows:
         """Return the rows of a node."""
-        return self.con.sql(f"FROM {self.run(node)}").fetchall()
+        return answer(self.con, f"FROM {self.run(node)}")
 
 
 def _statement(node: Node, inputs: list[str]) -> str:
@@ -126,8 +126,8 @@ def _hop(node: Hop, table: str) -> str:
     start, end = (quote(name) for name in node.schema.names[-2:])
     return (
         f"SELECT {own}, make_timestamp(s){zone} AS {start}, make_timestamp(s + {size}){zone} AS {end} FROM ("
-        f"SELECT t, CAST(({below} - k) * {slide} AS BIGINT) AS s, {time} AS us "
-        f"FROM {table} AS t, range({steps}) AS r(k) WHERE isfinite({quote(node.time)})) "
+        f"SELECT t, CAST(({below} - __k) * {slide} AS BIGINT) AS s, {time} AS us "
+        f"FROM {table} AS t, range({steps}) AS r(__k) WHERE isfinite({quote(node.time)})) "
         f"WHERE s <= us AND us < s + {size}"
     )
 
@@ -168,8 +168,14 @@ def _top(node: TopN, table: str, names: str) -> str:
 
 
 def answer(con: duckdb.DuckDBPyConnection, sql: str) -> Rows:
-    """Return the rows of a query."""
-    return con.sql(sql).fetchall()
+    """Return the rows of a query; all but floats as DuckDB writes them, so that no type is lost."""
+    relation = con.sql(sql)
+    labels = [f"c{i}" for i in range(len(relation.columns))]
+    items = [
+        label if str(sql_type) in ("DOUBLE", "FLOAT") else f"CAST({label} AS VARCHAR)"
+        for label, sql_type in zip(labels, relation.types, strict=True)
+    ]
+    return con.sql(f"SELECT {', '.join(items)} FROM ({sql}\n) AS x({', '.join(labels)})").fetchall()
 
 
 def bag(rows: Iterable[Sequence[Any]]) -> list[str]:

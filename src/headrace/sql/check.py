@@ -171,8 +171,6 @@ def _unstable(text: Text, part: Tree, name: str) -> Exception:
     hint = "an event-time column: only the data may decide what a view holds"
     if name.lower() in ("random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "setseed"):
         hint = "hash(key): it spreads rows just as well and always the same way"
-    if name.lower() == "error":
-        hint = "NULL, or a column that says what is wrong"
     return text.unsupported(part, f"{name}() does not depend on its arguments alone", hint)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import duckdb
-import pyarrow as pa
 
+from headrace.contracts import types
 from headrace.contracts.schema import Column, Schema
 from headrace.sql.tree import Tree
 
@@ -80,26 +80,30 @@ class Duck:
 
     def describe(self, sql: str) -> list[tuple[str, str]]:
         """Return names and types of a query's columns, names made unique as DuckDB does it for a subquery."""
-        relation = self.con.sql(f"SELECT * FROM ({sql}\n)")
-        return list(zip(relation.columns, map(str, relation.types), strict=True))
+        return self.labels(f"SELECT * FROM ({sql}\n)")
 
     def labels(self, sql: str) -> list[tuple[str, str]]:
         """Return names and types of a query's columns, names as they are, perhaps repeated."""
         relation = self.con.sql(sql)
-        return list(zip(relation.columns, map(str, relation.types), strict=True))
+        return [(name, _known(t)) for name, t in zip(relation.columns, relation.types, strict=True)]
 
     def types(self, columns: Mapping[str, str], expressions: Sequence[str]) -> list[str]:
         """Return the type of each scalar expression over columns of the given types."""
         if not expressions:
             return []
         relation = self.con.sql(f"SELECT {', '.join(expressions)} FROM {_nulls(columns)}")
-        return [str(sql_type) for sql_type in relation.types]
+        return [_known(sql_type) for sql_type in relation.types]
 
     def comparison_type(self, left: str, right: str) -> str | None:
-        """Return the type to which DuckDB casts both sides of `left = right`; None if it cannot compare them."""
+        """Return the type to which DuckDB casts the sides of `left = right`, None where it cannot."""
         if left == right:
             return left
         return _comparison_type(left, right)
+
+
+def _known(sql_type: object) -> str:
+    """Return a type's name; a bare NULL is an INTEGER, as in a table that DuckDB makes of it."""
+    return str(sql_type).replace('"NULL"', "INTEGER")
 
 
 def _nulls(columns: Mapping[str, str]) -> str:
@@ -139,19 +143,9 @@ def _type_name(logical: Tree) -> str | None:
     return None
 
 
-@lru_cache(maxsize=4096)
-def arrow_type(sql_type: str) -> pa.DataType:
-    """Return the Arrow type that DuckDB exchanges for a SQL type."""
-    con = connection()
-    try:
-        return con.sql(f"SELECT CAST(NULL AS {sql_type}) AS x").to_arrow_table().schema.field(0).type
-    finally:
-        con.close()
-
-
-def column(name: str, sql_type: str) -> Column:
+def column(name: str, text: str) -> Column:
     """Return the column of that name and SQL type."""
-    return Column(name, sql_type, arrow_type(sql_type))
+    return Column(name, text, types.sql_type(text).arrow)
 
 
 def schema_of(columns: Iterable[tuple[str, str]]) -> Schema:

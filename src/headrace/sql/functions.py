@@ -82,7 +82,7 @@ def _facts() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
         name for name, _, stability in rows if stability in ("VOLATILE", "CONSISTENT_WITHIN_QUERY")
     )
     tables = frozenset(name for name, kind, _ in rows if kind in ("table", "table_macro", "pragma"))
-    return aggregates, unstable, tables
+    return aggregates, unstable - {"error"}, tables
 
 
 def aggregates() -> frozenset[str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import duckdb
+
 from headrace.contracts.schema import Schema
-from headrace.sql.bind.env import Env
+from headrace.sql.bind.env import Bound, Env
 from headrace.sql.bind.query import bind_query
-from headrace.sql.bind.work import Work
+from headrace.sql.bind.recompute import recompute
+from headrace.sql.bind.work import NotPlanned, Work
 from headrace.sql.check import bind_in_duckdb, check_relations, refuse_outside, relations_in
 from headrace.sql.duck import Duck
 from headrace.sql.errors import Text
@@ -15,7 +18,9 @@ from headrace.sql.expand import expand_windows
 from headrace.sql.parse import parse_select
 from headrace.sql.passes import optimise
 from headrace.sql.passes.finish import event_time_columns, named, plain, shown_order, unique_key
-from headrace.sql.plan import ViewPlan
+from headrace.sql.plan import Node, ViewPlan
+from headrace.sql.ties import break_ties
+from headrace.sql.tree import Tree, walk
 
 
 def plan_view(
@@ -46,14 +51,13 @@ def plan_view(
         for relation in relations:
             duck.declare(relation, catalog[relation])
         bind_in_duckdb(duck, text, tree, catalog)
-        tree = expand_windows(duck, text, tree, catalog)
+        tree = break_ties(duck, expand_windows(duck, text, tree, catalog))
         reference = duck.text(tree)
         described = duck.describe(reference)
         if len({label.lower() for label, _ in duck.labels(reference)}) < len(described):
             reference = f"SELECT * FROM ({reference})"
         work = Work(duck, text, catalog, bind_query)
-        answer = bind_query(work, tree, Env())
-        root = plain(work, optimise(work, named(answer, described)))
+        answer, root = _planned(work, tree, described)
         return ViewPlan(
             name=name,
             sql=sql,
@@ -66,6 +70,30 @@ def plan_view(
         )
     finally:
         duck.close()
+
+
+def _planned(work: Work, tree: Tree, described: list[tuple[str, str]]) -> tuple[Bound, Node]:
+    """Return the query bound and its plan; where the rules fail, DuckDB answers it as a whole."""
+    if any(part.get("class") == "COLLATE" for part in walk(tree)):
+        return _whole(work, tree, described, "COLLATE")
+    try:
+        answer = bind_query(work, tree, Env())
+        if [col.sql_type for col in answer.columns] != [sql_type for _, sql_type in described]:
+            return _whole(work, tree, described, "types that this planner does not follow")
+        return answer, plain(work, optimise(work, named(answer, described)))
+    except (NotPlanned, duckdb.Error) as why:
+        reason = (
+            why.reason if isinstance(why, NotPlanned) else "an expression that this planner cannot take apart"
+        )
+        return _whole(work, tree, described, reason)
+
+
+def _whole(work: Work, tree: Tree, described: list[tuple[str, str]], reason: str) -> tuple[Bound, Node]:
+    try:
+        answer = recompute(work, Env(), tree, reason, whole=True)
+    except NotPlanned as why:
+        raise work.text.error(f"this query cannot be planned: {why.reason}") from why
+    return answer, plain(work, optimise(work, named(answer, described)))
 
 
 def relations_of(sql: str) -> tuple[str, ...]:

@@ -33,15 +33,20 @@ def leaf(work: Work, env: Env, tree: Tree) -> Bound:
         return _hop(work, env, tree[HOP_KEY])
     if tree["type"] == "BASE_TABLE":
         return relation(work, env, str(tree["table_name"]))
-    if tree["type"] == "SUBQUERY":
-        return work.bind(tree["subquery"]["node"], env)
-    return recompute(work, env, select_of([STAR], tree), _leaf_reason(tree))
+    try:
+        if tree["type"] == "SUBQUERY":
+            return work.bind(tree["subquery"]["node"], env)
+        return recompute(work, env, select_of([STAR], tree), _leaf_reason(tree))
+    except NotPlanned as why:
+        raise NotPlanned(_leaf_reason(tree)) from why
 
 
 def _leaf_reason(tree: Tree) -> str:
     if tree["type"] == "TABLE_FUNCTION":
         return f"the table function {tree['function']['function_name']}"
-    return {"EXPRESSION_LIST": "VALUES", "PIVOT": "PIVOT"}.get(tree["type"], str(tree["type"]))
+    return {"EXPRESSION_LIST": "VALUES", "PIVOT": "PIVOT", "SUBQUERY": "LATERAL"}.get(
+        tree["type"], str(tree["type"])
+    )
 
 
 def _alias(tree: Tree) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import duckdb
-
 from headrace.contracts.schema import Schema
 from headrace.sql.bind.env import Bound, Env
 from headrace.sql.bind.scope import Col, Scope
 from headrace.sql.bind.work import NotPlanned, OtherJoin, TreeRecompute, Work
 from headrace.sql.duck import column, quote
 from headrace.sql.plan import Node
-from headrace.sql.tree import Tree, bound, coalesce, conjunction, is_query, table, walk
+from headrace.sql.tree import Tree, bound, coalesce, conjunction, is_null, is_query, table, walk
 from headrace.sql.windows import HOP_KEY
 
 _JOIN_WORDS = {
@@ -22,8 +20,9 @@ _JOIN_WORDS = {
 class _Parts:
     """The inputs that a recomputed query reads, each once."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, *, whole: bool) -> None:
         self.work = work
+        self.whole = whole
         self.nodes: list[Node] = []
         self._known: dict[str, str] = {}
 
@@ -50,7 +49,7 @@ def labelled(work: Work, answer: Bound) -> Node:
     return work.project(answer.node, [(col.label, bound(col.name)) for col in answer.columns])
 
 
-def recompute(work: Work, env: Env, query: Tree, reason: str) -> Bound:
+def recompute(work: Work, env: Env, query: Tree, reason: str, *, whole: bool = False) -> Bound:
     """Return a query as a Recompute over its relations and its subqueries in FROM.
 
     Args:
@@ -58,16 +57,24 @@ def recompute(work: Work, env: Env, query: Tree, reason: str) -> Bound:
         env: the common table expressions in sight.
         query: the query node.
         reason: the construct that has no rule.
+        whole: leave its subqueries in the SQL; only relations become inputs.
     """
     described = work.describe(query, env)
-    parts = _Parts(work)
+    parts = _Parts(work, whole=whole)
     detached = _detach(parts, query, env, frozenset())
     columns = tuple(Col(label, work.names.fresh(label), sql_type) for label, sql_type in described)
     names = ", ".join(quote(col.name) for col in columns)
-    sql = f"SELECT * FROM ({work.duck.text(detached)}) AS _answer({names})"
+    sql = f"SELECT {_items(query, columns)} FROM ({work.duck.text(detached)}) AS _answer({names})"
     schema = Schema.of(column(col.name, col.sql_type) for col in columns)
     node = TreeRecompute(schema, tuple(parts.nodes), parts.aliases, sql, reason, _mentioned(query))
     return Bound(node, columns)
+
+
+def _items(query: Tree, columns: tuple[Col, ...]) -> str:
+    """Return the outputs; where the query says NULL, one may have no type yet and is given it."""
+    if not any(is_null(part) for part in walk(query)):
+        return "*"
+    return ", ".join(f"CAST({quote(col.name)} AS {col.sql_type}) AS {quote(col.name)}" for col in columns)
 
 
 def _mentioned(query: Tree) -> frozenset[str] | None:
@@ -108,7 +115,8 @@ def _detach(parts: _Parts, tree: Tree, env: Env, shadowed: frozenset[str]) -> Tr
         if name in shadowed:
             return tree
         return _read(tree, parts.add(_from_leaf(parts.work, env, tree), name))
-    if tree.get("type") == "SUBQUERY" and "class" not in tree and not _reads(tree, shadowed):
+    is_source = tree.get("type") == "SUBQUERY" and "class" not in tree and not parts.whole
+    if is_source and not _reads(tree, shadowed):
         answer = _independent(parts.work, env, tree["subquery"]["node"])
         if answer is not None:
             return _read(tree, parts.add(answer))
@@ -151,7 +159,7 @@ def _independent(work: Work, env: Env, query: Tree) -> Bound | None:
     """Plan a subquery in FROM by itself; None where it reads columns of its neighbours."""
     try:
         return work.bind(query, env)
-    except duckdb.Error:
+    except NotPlanned:
         return None
 
 

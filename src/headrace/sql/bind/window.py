@@ -89,10 +89,13 @@ class Windows:
 def _call(name: str, tree: Tree, text: str, sql_type: str) -> WindowCall:
     partition = tuple(str(part["name"]) for part in tree["partitions"] if part["class"] == "BOUND")
     orders = [item for item in tree["orders"] if item["expression"]["class"] == "BOUND"]
-    order = tuple((str(i["expression"]["name"]), is_descending(i), is_nulls_first(i)) for i in orders)
+    keyed = {str(i["expression"]["name"]): (is_descending(i), is_nulls_first(i)) for i in reversed(orders)}
+    names = dict.fromkeys(str(i["expression"]["name"]) for i in orders)
+    order = tuple((column_name, *keyed[column_name]) for column_name in names)
     func = function_name(tree)
     plain = func in RANKS and not tree["filter_expr"] and not tree["arg_orders"] and not arguments(tree)
     is_plain = plain and tree["exclude_clause"] == "NO_OTHER"
     declared = len(tree["orders"]) - int(tree.get(TIE_KEYS, 0))
-    keys = sum(1 for i in tree["orders"][:declared] if i["expression"]["class"] == "BOUND")
+    own = (i["expression"] for i in tree["orders"][:declared])
+    keys = len({str(expression["name"]) for expression in own if expression["class"] == "BOUND"})
     return WindowCall(name, func, text, sql_type, partition, order, columns_of(tree), is_plain, keys)

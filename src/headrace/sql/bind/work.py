@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import duckdb
+
 from headrace.contracts.schema import Schema
 from headrace.sql.duck import Duck, column, quote
 from headrace.sql.errors import Text
 from headrace.sql.plan import Expr, Filter, Node, Project, Recompute
 from headrace.sql.render import Renderer, columns_of
-from headrace.sql.tree import STAR, Tree, bound, null, raw_cast, select_of, subquery
+from headrace.sql.tree import STAR, Tree, bound, is_null, null, raw_cast, select_of, subquery
 
 if TYPE_CHECKING:
     from headrace.sql.bind.env import Bound, Env
@@ -127,16 +129,24 @@ class Work:
         return self._bind(self, query, env)
 
     def describe(self, query: Tree, env: Env) -> list[tuple[str, str]]:
-        """Return labels and types of a query's columns, as DuckDB has them."""
+        """Return labels and types of a query's columns, as DuckDB has them.
+
+        Raises:
+            NotPlanned: it cannot stand alone, such as what follows LATERAL.
+        """
         whole = query
         if env.ctes:
             whole = select_of([STAR], subquery(query))
             whole["cte_map"] = {"map": env.entries()}
-        return self.duck.describe(self.duck.text(whole))
+        try:
+            return self.duck.describe(self.duck.text(whole))
+        except duckdb.Error as error:
+            raise NotPlanned("a query that reads its neighbours") from error
 
     def exprs(self, schema: Schema, trees: Sequence[Tree]) -> tuple[TreeExpr, ...]:
         """Return resolved trees as expressions over the schema; DuckDB says their types."""
         types = {c.name: c.sql_type for c in schema}
+        trees = [raw_cast(tree, "INTEGER") if is_null(tree) else tree for tree in trees]
         texts = [self.render(tree) for tree in trees]
         reads = [columns_of(tree) for tree in trees]
         asked = [i for i, tree in enumerate(trees) if tree.get("class") != "BOUND"]
