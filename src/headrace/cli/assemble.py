@@ -9,8 +9,7 @@ from pydantic import ValidationError
 from headrace.cli.project import Project
 from headrace.console import attach
 from headrace.errors import DeclarationError
-from headrace.serve import create_server
-from headrace.serve.settings import ServerSettings
+from headrace.serve import ServerSettings, create_server
 
 
 def read_settings(host: str, port: int, token: str | None) -> ServerSettings:

@@ -37,6 +37,8 @@ def explain(
 
 def as_facts(found: Any) -> Any:
     """Return an explanation as plain values: a tree of operators, each with its `inputs`."""
+    if hasattr(found, "as_dict"):
+        return found.as_dict()
     return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
 
 

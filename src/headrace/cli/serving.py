@@ -19,8 +19,6 @@ from headrace.errors import ConnectError, FolderLocked, HeadraceError
 if TYPE_CHECKING:
     from headrace.serve.settings import ServerSettings
 
-GRACE_S = 1
-"""How long open requests may take to end after Ctrl-C."""
 BACKLOG = 2_048
 WATCHED = (".py", ".sql", ".yaml", ".yml")
 
@@ -149,18 +147,10 @@ class Serving:
 
     def _config(self, project: Project, run: Any, door: socket.socket) -> uvicorn.Config:
         from headrace.cli.assemble import assemble
+        from headrace.serve import server_config
 
         settings = self._settings.model_copy(update={"port": door.getsockname()[1]})
-        return uvicorn.Config(
-            assemble(project, run, settings),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="on",
-            ws="websockets-sansio",
-            timeout_graceful_shutdown=GRACE_S,
-            backlog=BACKLOG,
-        )
+        return server_config(assemble(project, run, settings), settings, backlog=BACKLOG)
 
     def _tell(self, url: str) -> None:
         if self._announce is None:
