@@ -26,7 +26,7 @@ from headrace.log.records import Declared
 from headrace.query import QueryLimits, Reader
 from headrace.results import AppendResult, Freshness, Version
 from headrace.sql import plan_view, relations_of
-from headrace.sql.plan import ViewPlan
+from headrace.sql.plan import Scan, ViewPlan
 from headrace.state.replay import Replay
 from headrace.stepper import Outlet, Stepper
 
@@ -156,15 +156,11 @@ class Run:
         for name, info in self._bases.items():
             self._engine.add_relation(name, info.schema, append_only=info.kind != "table")
             if info.kind in ("table", "side"):
-                self._engine.add_view(self._kept_plan(info), self._no_history)
+                self._engine.add_view(kept_plan(info), self._no_history)
         self._add_declared_views()
         version = self._replay()
         self._log.on_durable(self._stepper.on_durable)
         self._stepper.start(version)
-
-    def _kept_plan(self, info: RelationInfo) -> ViewPlan:
-        sql = f'SELECT * FROM "{info.name}"'
-        return plan_view(KEPT_PREFIX + info.name.lower(), sql, {info.name.lower(): info.schema})
 
     def _add_declared_views(self) -> None:
         waiting = {name.lower(): decl for name, decl in self.app.view_decls.items()}
@@ -592,6 +588,14 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def kept_plan(info: RelationInfo) -> ViewPlan:
+    """Return the plan of the view that keeps a table's rows for readers."""
+    name, schema = info.name.lower(), Schema(tuple(replace(column, nullable=True) for column in info.schema))
+    sql = f'SELECT * FROM "{info.name}"'
+    root = Scan(schema, name, schema.names)
+    return ViewPlan(KEPT_PREFIX + name, sql, sql, root, (name,), unique_key=info.key)
 
 
 def order_sql(plan: ViewPlan) -> str:

@@ -286,8 +286,9 @@ class Maker:
                 f"HOP({relation.name}, {time}, INTERVAL '30 seconds', INTERVAL '1 minute')",
             )
         )
-        sql = f"SELECT window_start, window_end, {call} AS a0 FROM {source} GROUP BY window_start, window_end"
-        return sql, (("window_start", "TIMESTAMP"), ("window_end", "TIMESTAMP"), ("a0", kind))
+        bounds = "window_start AS w0, window_end AS w1"
+        sql = f"SELECT {bounds}, {call} AS a0 FROM {source} GROUP BY window_start, window_end"
+        return sql, (("w0", "TIMESTAMP"), ("w1", "TIMESTAMP"), ("a0", kind))
 
     def odd(self, relations: list[Relation]) -> tuple[str, tuple[tuple[str, str], ...]]:
         """SQL without an incremental rule yet: it must be right all the same."""

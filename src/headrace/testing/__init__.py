@@ -5,7 +5,7 @@
 
 from headrace.testing.clock import ManualClock
 from headrace.testing.compare import difference, same_rows
-from headrace.testing.oracle import Oracle
+from headrace.testing.oracle import ExpectedError, Oracle
 from headrace.testing.outlets import ListOutlet
 
-__all__ = ["ListOutlet", "ManualClock", "Oracle", "difference", "same_rows"]
+__all__ = ["ExpectedError", "ListOutlet", "ManualClock", "Oracle", "difference", "same_rows"]
