@@ -281,7 +281,7 @@ def _calling_folder() -> Path:
 
 def _read_columns(where: str, columns: Columns) -> tuple[Schema, type[BaseModel] | None]:
     model = None
-    if isinstance(columns, type) and issubclass(columns, BaseModel):
+    if isinstance(columns, type) and issubclass(columns, BaseModel) and columns is not BaseModel:
         schema, model = model_schema(columns), columns
     elif isinstance(columns, str):
         schema = parse_columns(columns, where=where)

@@ -38,7 +38,8 @@ def test_forms_that_are_read(text: str, ns: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "now", "1970-01-01T", "1970-13-01", "1970-02-30", "1970-01-01T24:00", "1970-01-01T00:00:60", "0"]
+    "text",
+    ["", "now", "1970-01-01T", "1970-13-01", "1970-02-30", "1970-01-01T24:00", "1970-01-01T00:00:60", "0"],
 )
 def test_what_is_no_time_is_none(text: str) -> None:
     assert moment_ns(text) is None

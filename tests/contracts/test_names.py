@@ -9,7 +9,9 @@ from headrace.contracts.names import check_column, check_columns, check_name
 from headrace.errors import DeclarationError
 
 
-@pytest.mark.parametrize("name", ["orders", "Orders2", "top_5", "a", "x" * 100, "late", "tumble", "timestamp"])
+@pytest.mark.parametrize(
+    "name", ["orders", "Orders2", "top_5", "a", "x" * 100, "late", "tumble", "timestamp"]
+)
 def test_identifiers_are_names(name: str) -> None:
     assert check_name("stream", name) == name
 

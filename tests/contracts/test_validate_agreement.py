@@ -1,9 +1,9 @@
 """One meaning, however rows come: alone or in company, as dicts or as Arrow.
 
-A column is read at once where it is clean and value by value where it is not, so the same value takes different
-ways depending on its neighbours. Each value is therefore judged alone, among strangers of other types, and in an
-Arrow column of its own type, and all three must agree. The texts are near-misses of numbers, times and UUIDs,
-because that is where Arrow's parsers and ours differ: this found `0x10` read as 16, and 24:00.
+A column is read at once where it is clean and value by value where it is not, so the same value takes
+different ways depending on its neighbours. Each value is therefore judged alone, among strangers of other
+types, and in an Arrow column of its own type, and all three must agree. The texts are near-misses of numbers,
+times and UUIDs, because that is where Arrow's parsers and ours differ: Arrow alone would read `0x10` as 16.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ TYPES = [
     "BLOB",
     "DATE",
     "TIME",
+    "TIME_NS",
     "TIMESTAMP",
     "TIMESTAMP_S",
     "TIMESTAMP_NS",
@@ -49,22 +50,32 @@ TYPES = [
 NUMBERS = st.one_of(
     st.integers(-(2**70), 2**70).map(str),
     st.from_regex(r"[+-]?[0-9]{0,4}\.?[0-9]{0,4}([eE][+-]?[0-9]{1,3})?", fullmatch=True),
-    st.sampled_from(["0x10", "1_0", " 1", "1 ", "", "-", "+", ".", "1e400", "NaN", "inf", "-Infinity", "١٢", "1e-400"]),
+    st.sampled_from(
+        ["0x10", "1_0", " 1", "1 ", "", "-", "+", ".", "1e400", "NaN", "inf", "-Infinity", "١٢", "1e-400"]
+    ),
 )
-DAYS = st.sampled_from(["2024-02-29", "2023-02-29", "0001-01-01", "9999-12-31", "2024-1-1", "20240101", "1677-09-21"])
+DAYS = st.sampled_from(
+    ["2024-02-29", "2023-02-29", "0001-01-01", "9999-12-31", "2024-1-1", "20240101", "1677-09-21"]
+)
 CLOCKS = st.sampled_from(
     ["00:00", "10:30:01", "23:59:60", "24:00", "10", "10:30:01.5", "10:30:01.1234567", "1030", "10:30:01,5"]
 )
 ZONES = st.sampled_from(["", "Z", "z", "+02:00", "-0230", "+02", "+24:00", " Z", "+02:60", "-23:59", "UTC"])
-TIMES = st.builds(lambda day, mark, clock, zone: f"{day}{mark}{clock}{zone}", DAYS, st.sampled_from("T t"), CLOCKS, ZONES)
-UUIDS = st.builds(lambda value, how: how(str(value)), st.uuids(), st.sampled_from([str, str.upper, lambda t: t[1:]]))
+TIMES = st.builds(
+    lambda day, mark, clock, zone: f"{day}{mark}{clock}{zone}", DAYS, st.sampled_from("T t"), CLOCKS, ZONES
+)
+UUIDS = st.builds(
+    lambda value, how: how(str(value)), st.uuids(), st.sampled_from([str, str.upper, lambda t: t[1:]])
+)
 TEXTS = st.one_of(
     NUMBERS,
     TIMES,
     DAYS,
     CLOCKS,
     UUIDS,
-    st.sampled_from(["a", "b", "true", "FALSE", "yes", "{}", '{"a": [1]}', "[", "AAAA", "P1DT2H", "-PT5S", "P", "null"]),
+    st.sampled_from(
+        ["a", "b", "true", "FALSE", "yes", "{}", '{"a": [1]}', "[", "AAAA", "P1DT2H", "-PT5S", "P", "null"]
+    ),
     st.text(max_size=5),
 )
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -90,7 +101,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 def outcome(validated: Validated) -> dict[int, Any]:
     """Per row, the stored scalar or the reason; `repr` keeps NaN equal to itself and 0.0 apart from -0.0."""
     stored = validated.batch.column(0)
-    if pa.types.is_timestamp(stored.type):
+    if pa.types.is_timestamp(stored.type) or pa.types.is_time(stored.type):
         stored = stored.cast(pa.int64())
     found = {int(at): repr(value) for at, value in zip(validated.positions, stored.to_pylist(), strict=True)}
     return found | {item.index: item.reason for item in validated.rejections}
@@ -127,7 +138,9 @@ NESTED: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
     ),
     "lists of structs": (
         "STRUCT(a DECIMAL(4,1))[]",
-        st.lists(st.one_of(st.none(), st.fixed_dictionaries({"a": st.one_of(st.none(), NUMBERS)})), max_size=3),
+        st.lists(
+            st.one_of(st.none(), st.fixed_dictionaries({"a": st.one_of(st.none(), NUMBERS)})), max_size=3
+        ),
     ),
 }
 
@@ -147,7 +160,8 @@ def test_nested_values_mean_the_same_every_way(name: str, data: st.DataObject) -
 
 @given(
     pairs=st.lists(
-        st.one_of(st.none(), st.dictionaries(st.sampled_from(["1", "2", "01", "x"]), st.integers(0, 300))), max_size=5
+        st.one_of(st.none(), st.dictionaries(st.sampled_from(["1", "2", "01", "x"]), st.integers(0, 300))),
+        max_size=5,
     )
 )
 def test_maps_mean_the_same_every_way(pairs: list[dict[str, int] | None]) -> None:
@@ -159,15 +173,20 @@ def test_maps_mean_the_same_every_way(pairs: list[dict[str, int] | None]) -> Non
     assert outcome(validate(schema, pa.table({"x": column}))) == as_dicts
     for at, pair in enumerate(pairs):
         keys = [int(key) if key != "x" else None for key in pair or {}]
-        good = None not in keys and len(set(keys)) == len(keys) and all(v <= 255 for v in (pair or {}).values())
-        assert (as_dicts[at] == repr(None if pair is None else list(zip(keys, pair.values(), strict=True)))) == good
+        good = (
+            None not in keys and len(set(keys)) == len(keys) and all(v <= 255 for v in (pair or {}).values())
+        )
+        assert (
+            as_dicts[at] == repr(None if pair is None else list(zip(keys, pair.values(), strict=True)))
+        ) == good
 
 
 @settings(max_examples=10)
 @given(
     rows=st.lists(
         st.fixed_dictionaries(
-            {}, optional={"id": st.one_of(st.integers(), TEXTS), "at": TIMES, "Name": TEXTS, "naem": st.none()}
+            {},
+            optional={"id": st.one_of(st.integers(), TEXTS), "at": TIMES, "Name": TEXTS, "naem": st.none()},
         ),
         max_size=8,
     )
@@ -177,8 +196,14 @@ def test_rows_are_rejected_alone(rows: list[dict[str, Any]]) -> None:
     together = validate(schema, rows)
     assert together.total == len(rows)
     alone = [validate(schema, [row]) for row in rows]
-    assert [int(at) for at in together.positions] == [at for at, one in enumerate(alone) if not one.rejections]
-    reasons = [(at, one.rejections[0].field, one.rejections[0].reason) for at, one in enumerate(alone) if one.rejections]
+    assert [int(at) for at in together.positions] == [
+        at for at, one in enumerate(alone) if not one.rejections
+    ]
+    reasons = [
+        (at, one.rejections[0].field, one.rejections[0].reason)
+        for at, one in enumerate(alone)
+        if one.rejections
+    ]
     assert [(item.index, item.field, item.reason) for item in together.rejections] == reasons
     assert len(together.rejected_rows) == len(together.rejections)
 

@@ -178,10 +178,10 @@ def _timestamp_of_text(array: pa.Array, unit: str) -> pa.Array:
 def _time(array: pa.Array, kind: SqlType) -> pa.Array | None:
     if not pt.is_time(array.type):
         return None
-    found = array.cast(kind.arrow, safe=False)
+    found = array.cast(kind.arrow, safe=UNIT_NS[array.type.unit] >= UNIT_NS[kind.arrow.unit])
     ends = pc.min_max(found.cast(pa.int64()))
     low, high = ends["min"].as_py(), ends["max"].as_py()
-    return found if low is None or (low >= 0 and high < 86_400_000_000) else None
+    return found if low is None or (low >= 0 and high < 86_400 * 10**9 // UNIT_NS[found.type.unit]) else None
 
 
 def _interval(array: pa.Array, kind: SqlType) -> pa.Array | None:

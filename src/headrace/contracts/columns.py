@@ -192,7 +192,8 @@ def _read_map(source: Values, shape: Shape, bytes_max: int) -> tuple[pa.Array, F
     flat = list(chain.from_iterable(pair for pair in pairs if pair is not None))
     keys, key_faults = _read_items([key for key, _ in flat], shape.members[0], bytes_max)
     items, item_faults = _read_items([item for _, item in flat], shape.members[1], bytes_max)
-    own |= _outside({at: Fault(f"key {f.reason}", f.value) for at, f in key_faults.items()}, offsets)
+    bad_keys = _outside(key_faults, offsets)
+    own |= {at: Fault(f"key {fault.reason}", fault.value) for at, fault in bad_keys.items()}
     own |= _repeated_keys(keys, offsets, own)
     if any(valid[position] for position in own):
         return _again_without(values, shape, own, bytes_max)

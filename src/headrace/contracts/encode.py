@@ -222,10 +222,17 @@ def _key(value: Any) -> str:
 
 
 def _other(array: pa.Array, kind: SqlType, _: bool) -> list[Any]:
-    """Let DuckDB write what only DuckDB knows."""
+    """Let DuckDB write what only DuckDB knows; BIT it hands out in its own layout, and takes for bytes."""
+    if kind.sql == "BIT":
+        return [None if value is None else _bits(value) for value in array.to_pylist()]
     table = pa.table({"x": array})
     written = scratch_query(f"SELECT CAST(CAST(x AS {kind.sql}) AS VARCHAR) AS x FROM _input", _input=table)
     return list(written.column(0).to_pylist())
+
+
+def _bits(value: bytes) -> str:
+    """Return the digits of a BIT: the first byte says how many leading bits are padding."""
+    return "".join(f"{byte:08b}" for byte in value[1:])[value[0] :]
 
 
 _ENCODERS: dict[str, _Encoder] = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.types as pt
 from pydantic import BaseModel
 
 from headrace.contracts.faults import Fault, Faults
@@ -18,6 +19,7 @@ from headrace.errors import RowsRejected
 
 ROW_TEXT_BYTES_MAX = 1 << 24
 """A rejected row whose JSON is longer is kept with its long values cut."""
+_UNREADABLE = "(not valid Arrow data)"
 _EXPECTED = "dicts, models, or anything with __arrow_c_stream__ (pyarrow, pandas, polars, duckdb)"
 
 
@@ -31,6 +33,7 @@ class Incoming:
         arrays: name and column, where the rows came as Arrow.
         faults: what is no row at all, or no valid Arrow.
         originals: what the caller sent, for `rows`.
+        broken: names of Arrow columns that hold invalid data; those values are NULL in `arrays`.
     """
 
     count: int
@@ -38,12 +41,18 @@ class Incoming:
     arrays: list[tuple[str, pa.Array]] = field(default_factory=list)
     faults: Faults = field(default_factory=dict)
     originals: list[Any] = field(default_factory=list)
+    broken: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def text(self, position: int) -> str:
         """Return one row as JSON text."""
         if self.rows is not None:
             return row_text(self.originals[position], ROW_TEXT_BYTES_MAX)
-        row = {name: _value(array, position) for name, array in self.arrays}
+        row = {
+            name: _UNREADABLE
+            if position in self.broken.get(name, ())
+            else to_python(array.slice(position, 1))[0]
+            for name, array in self.arrays
+        }
         return row_text(row, ROW_TEXT_BYTES_MAX)
 
     def as_rows(self) -> list[Row]:
@@ -55,15 +64,6 @@ class Incoming:
             return [{} for _ in range(self.count)]
         lists = [to_python(array) for _, array in self.arrays]
         return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
-
-
-def _value(array: pa.Array, position: int) -> Any:
-    one = array.slice(position, 1)
-    try:
-        one.validate(full=True)
-        return to_python(one)[0]
-    except (pa.ArrowException, ValueError):
-        return "(not valid Arrow data)"
 
 
 def take_in(rows: Any) -> Incoming:
@@ -100,14 +100,15 @@ def _take_arrow(rows: Any) -> Incoming:
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise RowsRejected(f"the Arrow data cannot be read: {error}", expected=_EXPECTED) from None
     kept = [(name, array) for name, array in arrays if not name.startswith("__index_level_")]
-    faults: Faults = {}
+    found = Incoming(table.num_rows, None, kept)
     for index, (name, array) in enumerate(kept):
         broken = _broken_rows(array)
         if broken:
             kept[index] = (name, _without(array, broken))
+            found.broken[name] = broken
         for position, reason in broken.items():
-            faults.setdefault(position, Fault(reason, None, f".{name}"))
-    return Incoming(table.num_rows, None, kept, faults)
+            found.faults.setdefault(position, Fault(reason, None, f".{name}"))
+    return found
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -120,24 +121,57 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _broken_rows(array: pa.Array) -> dict[int, str]:
-    """Return the positions whose bytes break Arrow's rules, such as text that is not UTF-8, by halving."""
+    """Return the positions whose bytes break Arrow's rules, such as text that is not UTF-8, by halving.
+
+    A slice of lists still holds all their items, so nested rows are copied out one part at a time; that reads
+    them, and is done only where all offsets inside are sound.
+    """
+    copy = array.type.num_fields > 0 and _has_sound_offsets(array)
     found: dict[int, str] = {}
     parts = [(0, len(array))]
     while parts:
         start, length = parts.pop()
-        try:
-            array.slice(start, length).validate(full=True)
-        except (pa.ArrowException, ValueError) as error:
-            if length <= 1:
-                found[start] = _reason(str(error))
-            else:
-                half = length // 2
-                parts += [(start, half), (start + half, length - half)]
+        part = array.slice(start, length)
+        reason = _invalid(part.take(pa.array(range(length), pa.int64())) if copy and length else part)
+        if reason is not None and length <= 1:
+            found[start] = reason
+        elif reason is not None:
+            half = length // 2
+            parts += [(start, half), (start + half, length - half)]
     return found
 
 
-def _reason(message: str) -> str:
-    return "is not valid UTF-8" if "UTF8" in message else f"is not valid Arrow data: {message[:200]}"
+def _invalid(array: pa.Array) -> str | None:
+    try:
+        array.validate(full=True)
+    except (pa.ArrowException, ValueError) as error:
+        message = str(error)
+        return "is not valid UTF-8" if "UTF8" in message else f"is not valid Arrow data: {message[:200]}"
+    return None
+
+
+def _has_sound_offsets(array: pa.Array) -> bool:
+    try:
+        return _invalid(array.view(_as_bytes(array.type))) is None
+    except (pa.ArrowException, ValueError, TypeError):
+        return False
+
+
+def _as_bytes(kind: pa.DataType) -> pa.DataType:
+    """Return the type with bytes in place of text, at any depth of lists and structs."""
+    if pt.is_string(kind):
+        return pa.binary()
+    if pt.is_large_string(kind):
+        return pa.large_binary()
+    if pt.is_struct(kind):
+        return pa.struct([field.with_type(_as_bytes(field.type)) for field in kind])
+    if pt.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_as_bytes(kind.value_type)))
+    if pt.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_as_bytes(kind.value_type)))
+    if pt.is_map(kind):
+        return pa.map_(_as_bytes(kind.key_type), _as_bytes(kind.item_type))
+    return kind
 
 
 def _without(array: pa.Array, broken: dict[int, str]) -> pa.Array:

@@ -109,12 +109,14 @@ def _clean(text: str, strict: bool) -> str:
 
 def _scalar(value: Any, strict: bool) -> Any:
     match value:
-        case str() if not isinstance(value, enum.Enum):
-            return _clean(value, strict)
-        case None | bool():
-            return value
         case enum.Enum():
             return _scalar(value.value, strict)
+        case np.generic():
+            return _scalar(value.item(), strict) if not isinstance(value.item(), np.generic) else str(value)
+        case str():
+            return _clean(str(value), strict)
+        case None | bool():
+            return value
         case int():
             return value if -(2**63) <= value < 2**64 else _digits(value)
         case float():
@@ -122,7 +124,7 @@ def _scalar(value: Any, strict: bool) -> Any:
         case Decimal():
             return format(value, "f") if value.is_finite() and abs(value.adjusted()) < 100 else str(value)
         case dt.datetime() if value.tzinfo is not None:
-            return value.isoformat().replace("+00:00", "Z")
+            return _in_utc(value)
         case dt.datetime() | dt.date() | dt.time():
             return value.isoformat()
         case dt.timedelta():
@@ -132,9 +134,14 @@ def _scalar(value: Any, strict: bool) -> Any:
             return base64.b64encode(bytes(value)).decode()
         case uuid.UUID():
             return str(value)
-        case np.generic():
-            return _scalar(value.item(), strict) if not isinstance(value.item(), np.generic) else str(value)
     return _foreign(value, strict)
+
+
+def _in_utc(value: dt.datetime) -> str:
+    try:
+        return value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, ValueError):
+        return str(value.isoformat())
 
 
 def _digits(value: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -15,7 +14,7 @@ import pyarrow.types as pt
 
 from headrace.contracts.casts import cast_column, simple
 from headrace.contracts.faults import Fault, Faults
-from headrace.contracts.types import SqlType, scratch_query
+from headrace.contracts.types import SqlType
 from headrace.contracts.values import Refused, plain, reader
 
 Values: TypeAlias = list[Any] | pa.Array
@@ -33,13 +32,11 @@ _NATURAL: dict[frozenset[type], pa.DataType] = {
     frozenset({dt.datetime}): pa.timestamp("us"),
 }
 """How clean Python values become Arrow before they are cast; what is not listed is read value by value."""
-_SIZED = ("text", "blob", "json", "other")
+_SIZED = ("text", "blob", "json")
 
 
 def read_leaves(source: Values, kind: SqlType, bytes_max: int) -> tuple[pa.Array, Faults]:
     """Return the column as `kind.arrow` and what is wrong with it; wrong values are NULL in the column."""
-    if kind.kind == "other":
-        return _read_by_duckdb(source, kind, bytes_max)
     array = _cast_arrow(source, kind) if isinstance(source, pa.Array) else _cast_python(source, kind)
     faults: Faults = {}
     if array is None:
@@ -77,6 +74,8 @@ def to_python(source: Values) -> list[Any]:
     source = simple(source)
     if pt.is_timestamp(source.type) and source.type.unit == "ns":
         source = _without_zone(source)
+    if pt.is_time64(source.type) and source.type.unit == "ns":
+        source = source.cast(pa.string())
     try:
         return list(source.to_pylist())
     except _FAILURES:
@@ -136,39 +135,3 @@ def _limit_size(array: pa.Array, bytes_max: int, faults: Faults) -> pa.Array:
         size = lengths[int(position)].as_py()
         faults[int(position)] = Fault(f"has {size:,} bytes, more than the {bytes_max:,} of one value", "…")
     return pc.if_else(too_long, pa.scalar(None, array.type), array)
-
-
-def _read_by_duckdb(source: Values, kind: SqlType, bytes_max: int) -> tuple[pa.Array, Faults]:
-    """Types that only DuckDB reads (BIT, TIME WITH TIME ZONE, …) come as text."""
-    faults: Faults = {}
-    texts: list[str | None] = []
-    for position, raw in enumerate(to_python(source)):
-        value = None if isinstance(raw, Refused) else plain(raw)
-        if value is not None and not isinstance(value, str):
-            faults[position] = Fault(f"expected text that DuckDB reads as {kind.sql}", raw)
-            value = None
-        texts.append(value)
-    try:
-        column = pa.array(texts, pa.string())
-    except UnicodeEncodeError:
-        column = pa.array(
-            [None if text is None else text.encode("utf-8", "replace") for text in texts], pa.string()
-        )
-    column = _limit_size(column, bytes_max, faults)
-    query = f"SELECT TRY_CAST(x AS {kind.sql}) AS x FROM _input"
-    array = _whole(scratch_query(query, _input=pa.table({"x": column})).column(0), kind.arrow)
-    for position in _new_nulls(column, array):
-        faults[position] = Fault(f"DuckDB cannot read it as {kind.sql}", texts[position])
-    return array, faults
-
-
-def _whole(column: pa.ChunkedArray, arrow: pa.DataType) -> pa.Array:
-    combined = column.combine_chunks()
-    if isinstance(combined, pa.ChunkedArray):
-        return combined.chunk(0) if combined.num_chunks else pa.nulls(0, arrow)
-    return combined
-
-
-def _new_nulls(before: pa.Array, after: pa.Array) -> Iterable[int]:
-    fresh = pc.and_(after.is_null(), before.is_valid())
-    return map(int, np.flatnonzero(fresh.to_numpy(zero_copy_only=False)))

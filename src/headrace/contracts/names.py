@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from headrace.contracts.schema import Schema
-from headrace.contracts.types import scratch_query
+from headrace.contracts.types import scratch_query, sql_type
 from headrace.errors import DeclarationError
 
 RESERVED_SUFFIXES = ("__late", "__rejected", "__history", "__new")
@@ -82,6 +82,12 @@ def check_columns(where: str, schema: Schema) -> None:
     if not len(schema):
         raise DeclarationError("there is no column", where=where, expected="at least one")
     for name in schema.names:
+        if not sql_type(schema[name].sql_type).is_storable:
+            raise DeclarationError(
+                f"the column {name!r} is a {schema[name].sql_type}, which cannot be stored",
+                where=where,
+                expected="a type that Arrow and DuckDB exchange without loss",
+            )
         if name.lower() in RESERVED_COLUMNS:
             raise DeclarationError(
                 f"the column name {name!r} is reserved",

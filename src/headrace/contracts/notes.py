@@ -8,6 +8,7 @@ from typing import Any
 
 import annotated_types as at
 from pydantic import AfterValidator, AllowInfNan, BeforeValidator, PlainValidator, Strict, WrapValidator
+from pydantic.fields import FieldInfo
 from pydantic.types import StringConstraints
 
 from headrace.contracts.annotations import DecimalDigits, EventTime, Pii
@@ -51,6 +52,8 @@ class Notes:
             return
         if isinstance(item, StringConstraints) or type(item).__name__ == "_PydanticGeneralMetadata":
             self._add_settings(vars(item))
+        elif isinstance(item, FieldInfo):
+            self.add_all(item.metadata)
         elif isinstance(item, at.GroupedMetadata):
             self.add_all(item)
         elif isinstance(item, AllowInfNan):

@@ -37,6 +37,7 @@ _KINDS = {
     "BLOB": "blob",
     "DATE": "date",
     "TIME": "time",
+    "TIME_NS": "time",
     "TIMESTAMP": "timestamp",
     "TIMESTAMP_S": "timestamp",
     "TIMESTAMP_MS": "timestamp",
@@ -47,7 +48,8 @@ _KINDS = {
     "JSON": "json",
 }
 _NESTED = {"struct", "list", "array", "map"}
-_FOREIGN = {"GEOMETRY", "VARIANT", '"NULL"'}
+_FOREIGN = {"GEOMETRY", "VARIANT", '"NULL"', "BIT", "TIME WITH TIME ZONE"}
+"""Types that Arrow carries as something else, and that DuckDB does not read back as they were."""
 
 
 @dataclass(frozen=True, slots=True)

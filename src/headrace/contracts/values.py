@@ -323,18 +323,21 @@ def read_date(value: Any) -> dt.date:
         raise Refused("is out of the years 0001 to 9999") from None
 
 
-def read_time(value: Any) -> int:
-    """TIME as microseconds since midnight: a time without zone, or its text."""
-    if isinstance(value, dt.time):
-        if value.tzinfo is not None:
+def time_reader(unit: str) -> Reader:
+    """TIME as an integer of `unit`s since midnight: a time without zone, or its text; finer is cut."""
+    unit_ns = UNIT_NS[unit]
+
+    def read(value: Any) -> int:
+        if not isinstance(value, str | dt.time):
+            raise _wrong(value, "a time of day")
+        if isinstance(value, dt.time) and value.tzinfo is not None:
             raise Refused("has a time zone, which TIME cannot keep")
-        return ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
-    if not isinstance(value, str):
-        raise _wrong(value, "a time of day")
-    ns = iso.clock_ns(value)
-    if ns is None:
-        raise Refused("is not a time of day such as 09:30:00")
-    return ns // 1000
+        ns = iso.clock_ns(value if isinstance(value, str) else value.isoformat())
+        if ns is None:
+            raise Refused("is not a time of day such as 09:30:00")
+        return ns // unit_ns
+
+    return read
 
 
 def read_interval(value: Any) -> pa.MonthDayNano:
@@ -403,7 +406,6 @@ _READERS: dict[str, Reader] = {
     "text": read_text,
     "blob": read_blob,
     "date": read_date,
-    "time": read_time,
     "interval": read_interval,
     "uuid": read_uuid,
     "json": read_json,
@@ -421,6 +423,8 @@ def reader(kind: SqlType) -> Reader:
             return decimal_reader(kind)
         case "timestamp":
             return timestamp_reader(kind.arrow.unit)
+        case "time":
+            return time_reader(kind.arrow.unit)
         case "enum":
             return enum_reader(kind.values)
         case _:
