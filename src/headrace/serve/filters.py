@@ -27,7 +27,19 @@ OPERATORS = {
     "null": "({column} IS NULL) = CAST(? AS BOOLEAN)",
 }
 WORDS = frozenset(
-    {"order", "limit", "cursor", "after", "columns", "format", "every_ms", "since", "wait_s", "token"}
+    {
+        "order",
+        "limit",
+        "cursor",
+        "after",
+        "after_s",
+        "columns",
+        "format",
+        "every_ms",
+        "since",
+        "wait_s",
+        "token",
+    }
 )
 LIMIT_DEFAULT = 1_000
 VALUES_MAX = 1_000

@@ -32,6 +32,7 @@ async def readyz(request: Request) -> Response:
 async def status(request: Request) -> Response:
     """Answer `GET /v1/status`: who serves, since when, how far and how busy."""
     service: Service = request.app.state.service
+    await service.reach(request.query_params)
     run = service.run
     stats = await service.reads.run(run.stats)
     version = run.version

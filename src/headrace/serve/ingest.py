@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ async def delete(request: Request) -> Response:
 async def _write(request: Request, write: Callable[..., AppendResult]) -> Response:
     service: Service = request.app.state.service
     on_reject, key = _options(request)
+    with_statuses = request.query_params.get("statuses") == "true"
     name = request.path_params["name"]
     content_type = request.headers.get("content-type", "")
     async with body_of(request, service.settings, service.flight) as body:
@@ -47,8 +49,7 @@ async def _write(request: Request, write: Callable[..., AppendResult]) -> Respon
         def work() -> Response:
             rows = rows_of(body, content_type, service.settings.decoded_bytes_max)
             result = write(name, rows, on_reject=on_reject, idempotency_key=key)
-            service.counters.rows(name, result)
-            return json_response(outcome(result), service.stamper.stamp())
+            return json_response(outcome(result, with_statuses), service.stamper.stamp())
 
         return await service.ingest.run(work)
 
@@ -57,6 +58,7 @@ async def transact(request: Request) -> Response:
     """Answer `POST /v1/transactions`: several changes, one commit."""
     service: Service = request.app.state.service
     on_reject, key = _options(request)
+    with_statuses = request.query_params.get("statuses") == "true"
     async with body_of(request, service.settings, service.flight) as body:
 
         def work() -> Response:
@@ -64,10 +66,7 @@ async def transact(request: Request) -> Response:
             with service.run.transaction(on_reject=on_reject, idempotency_key=key) as transaction:
                 for verb, name, rows in parts:
                     getattr(transaction, verb)(name, rows)
-            results = transaction.results
-            for (_, name, _), result in zip(parts, results, strict=True):
-                service.counters.rows(name, result)
-            return json_response(joined(results), service.stamper.stamp())
+            return json_response(joined(transaction.results, with_statuses), service.stamper.stamp())
 
         return await service.ingest.run(work)
 
@@ -84,9 +83,15 @@ def _options(request: Request) -> tuple[str, str | None]:
     return on_reject, key
 
 
-def outcome(result: AppendResult) -> dict[str, Any]:
-    """Return what became of the rows of a call; the list holds only those that were not accepted."""
+def outcome(result: AppendResult, with_statuses: bool = False) -> dict[str, Any]:
+    """Return what became of the rows of a call; the list holds only those that were not accepted.
+
+    Args:
+        result: of the call.
+        with_statuses: add the outcome of every row, one byte each, in base64.
+    """
     rows, truncated = listed_rows(result)
+    statuses = {"statuses": base64.b64encode(result.statuses.tobytes()).decode()} if with_statuses else {}
     return {
         "commit": result.commit,
         "accepted": result.accepted,
@@ -96,6 +101,7 @@ def outcome(result: AppendResult) -> dict[str, Any]:
         "replayed": result.replayed,
         "rows": rows,
         "rows_truncated": truncated,
+        **statuses,
     }
 
 
@@ -120,12 +126,12 @@ def listed_rows(result: AppendResult) -> tuple[list[dict[str, Any]], bool]:
     return rows, len(indexes) > LISTED_ROWS_MAX
 
 
-def joined(results: Sequence[AppendResult]) -> dict[str, Any]:
+def joined(results: Sequence[AppendResult], with_statuses: bool = False) -> dict[str, Any]:
     """Return what became of the changes of a transaction, in their order."""
     commits = [result.commit for result in results if result.commit is not None]
     return {
         "commit": max(commits, default=None),
-        "results": [outcome(result) for result in results],
+        "results": [outcome(result, with_statuses) for result in results],
     }
 
 

@@ -7,14 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from headrace.results import AppendResult, RowStatus
-
 if TYPE_CHECKING:
     from headrace.serve.service import Service
 
 HTTP_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-NAMES_MAX = 1_000
-"""Streams and tables counted apart; a stranger's made-up names do not fill the memory."""
 
 
 class Counters:
@@ -22,21 +18,9 @@ class Counters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.rows_by_name: dict[tuple[str, str], int] = defaultdict(int)
         self.requests: dict[tuple[str, str, int], int] = defaultdict(int)
         self.seconds: dict[str, list[int]] = defaultdict(lambda: [0] * (len(HTTP_BUCKETS_S) + 1))
         self.seconds_sum: dict[str, float] = defaultdict(float)
-
-    def rows(self, name: str, result: AppendResult) -> None:
-        """Count the rows of one call by what became of them."""
-        if result.replayed:
-            return
-        with self._lock:
-            for status in RowStatus:
-                count = result._count(status)
-                key = (name.lower(), status.name.lower())
-                if count and (key in self.rows_by_name or len(self.rows_by_name) < NAMES_MAX):
-                    self.rows_by_name[key] += count
 
     def request(self, method: str, route: str, status: int, took_s: float) -> None:
         """Count one answered request."""
@@ -125,9 +109,14 @@ def _run_metrics(text: Text, service: Service) -> None:
     text.one("step_rows_total", "counter", "Input rows of all steps.", stats.get("step_rows"))
     buckets: dict[float, int] = stats.get("step_buckets", {})
     text.histogram("step_seconds", "Time of one step.", [({}, buckets, stats.get("step_busy_s", 0.0))])
-    for part in ("log", "intake"):
-        for name, value in _numbers(stats.get(part)):
-            text.one(f"{part}_{name}", "gauge", f"{name} of the {part}.", value)
+    for name, value in _numbers(stats.get("log")):
+        text.one(f"log_{name}", "gauge", f"The log's {name.replace('_', ' ')}.", value)
+    rows = [
+        ({"name": name, "status": status}, float(count))
+        for name, counts in stats.get("intake", {}).items()
+        for status, count in _numbers(counts)
+    ]
+    text.add("rows_total", "counter", "Rows of streams and tables, by what became of them.", rows)
     infos = run.relations()
     counted = [({"name": i.name, "kind": i.kind}, float(i.rows)) for i in infos if i.rows is not None]
     text.add("relation_rows", "gauge", "Rows of a view, table or side table.", counted)
@@ -143,10 +132,6 @@ def _numbers(stats: Any) -> list[tuple[str, float]]:
 
 def _http_metrics(text: Text, service: Service) -> None:
     counters = service.counters
-    rows = [
-        ({"name": name, "status": status}, float(n)) for (name, status), n in counters.rows_by_name.items()
-    ]
-    text.add("rows_total", "counter", "Rows that came over HTTP, by what became of them.", rows)
     requests = [
         ({"method": method, "route": route, "status": str(status)}, float(count))
         for (method, route, status), count in list(counters.requests.items())

@@ -63,6 +63,10 @@ class Outcome(_Model):
     replayed: bool = Field(description="The Idempotency-Key was known: this is the first answer again.")
     rows: list[RowOutcome] = Field(description="Rows that were not accepted, at most 1,000.")
     rows_truncated: bool
+    statuses: str | None = Field(
+        default=None,
+        description="With `?statuses=true`: base64, a byte a row: 0 accepted, 1 repeated, 2 late, 3 rejected",
+    )
 
 
 class CommitAnswer(Outcome, Stamped):

@@ -102,7 +102,9 @@ _ON_REJECT = Parameter(
     "`keep`: bad rows are put aside, the others go in. `raise`: one bad row refuses the whole call (422).",
     {"type": "string", "enum": ["keep", "raise"], "default": "keep"},
 )
+_STATUSES = Parameter("statuses", "Tell the outcome of every row, in base64.", {"type": "boolean"})
 _AFTER = Parameter("after", "Wait until this commit is in the views.", _INTEGER)
+_AFTER_S = Parameter("after_s", "How long to wait for it, at most; then 429.", {"type": "number"})
 _FORMAT = Parameter(
     "format",
     "Instead of the Accept header.",
@@ -122,6 +124,7 @@ _LISTING = (
     Parameter("limit", "Rows of a page.", {"type": "integer", "minimum": 1, "default": LIMIT_DEFAULT}),
     Parameter("cursor", "`next` of the page before: all pages are of one version (410 when it is gone)."),
     _AFTER,
+    _AFTER_S,
     _FORMAT,
 )
 _CHANGES = (
@@ -144,7 +147,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "The rows are on disk when the answer comes. Bodies may be gzipped.",
         models.CommitAnswer,
         body=_ROWS_BODY,
-        parameters=(_KEY, _ON_REJECT),
+        parameters=(_KEY, _ON_REJECT, _STATUSES),
         errors=_WRITE_ERRORS,
     ),
     Operation(
@@ -155,7 +158,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Within one call the last row of a key wins.",
         models.CommitAnswer,
         body=_ROWS_BODY,
-        parameters=(_KEY, _ON_REJECT),
+        parameters=(_KEY, _ON_REJECT, _STATUSES),
         errors=_WRITE_ERRORS,
     ),
     Operation(
@@ -166,7 +169,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "",
         models.CommitAnswer,
         body=_ROWS_BODY,
-        parameters=(_KEY, _ON_REJECT),
+        parameters=(_KEY, _ON_REJECT, _STATUSES),
         errors=_WRITE_ERRORS,
     ),
     Operation(
@@ -177,7 +180,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "No reader ever sees a part of it.",
         models.TransactionAnswer,
         body=_TRANSACTION,
-        parameters=(_KEY, _ON_REJECT),
+        parameters=(_KEY, _ON_REJECT, _STATUSES),
         errors=_WRITE_ERRORS,
     ),
     Operation(
@@ -240,11 +243,18 @@ OPERATIONS: tuple[Operation, ...] = (
         models.SqlAnswer,
         formats=_ALL_FORMATS,
         body=_SQL,
-        parameters=(_AFTER, _FORMAT),
+        parameters=(_AFTER, _AFTER_S, _FORMAT),
         errors=(400, 404, 406, 408, 409, 410, 413, 415, 422, 429, 503),
     ),
     Operation(
-        "GET", "/v1/status", health.status, "The state of the server", "", models.StatusAnswer, errors=(503,)
+        "GET",
+        "/v1/status",
+        health.status,
+        "The state of the server",
+        "",
+        models.StatusAnswer,
+        parameters=(_AFTER, _AFTER_S),
+        errors=(400, 429, 503),
     ),
     Operation(
         "GET", "/metrics", health.metrics, "Counters for Prometheus", formats=("text/plain",), errors=(503,)

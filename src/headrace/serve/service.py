@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headrace.errors import BadRequest, Busy
@@ -49,25 +51,27 @@ class Service:
             time.time(),
         )
 
-    async def reach(self, after: str | None) -> None:
-        """Wait until a commit is in the published version.
+    async def reach(self, params: Mapping[str, str]) -> None:
+        """Wait until the commit in `?after=` is in the published version, at most `?after_s=` seconds.
 
         Raises:
             BadRequest: it is not a number.
             Busy: the time is up.
         """
+        after = params.get("after")
         if after is None:
             return
+        longest_s = seconds_of(params, "after_s", self.settings.after_timeout_s)
         if not after.isdigit() or len(after) > 18:
             raise BadRequest(f"after={after!r} is not a commit number"[:100], expected="after=COMMIT")
         commit = int(after)
         try:
-            async with asyncio.timeout(self.settings.after_timeout_s):
+            async with asyncio.timeout(longest_s):
                 await self.broadcast.reached(commit)
         except TimeoutError:
             raise Busy(
                 f"commit {commit} is not in the views yet; they are at commit {self.run.version.commit}",
-                expected=f"within {self.settings.after_timeout_s:g} s",
+                expected=f"within {longest_s:g} s",
                 hint="is it the commit that an append answered?",
             ) from None
 
@@ -76,3 +80,17 @@ class Service:
         self.broadcast.close()
         self.ingest.close()
         self.reads.close()
+
+
+def seconds_of(params: Mapping[str, str], name: str, most_s: float) -> float:
+    """Return a number of seconds in the address, at most `most_s`, which it is where nothing is given.
+
+    Raises:
+        BadRequest: it is no number.
+    """
+    value = params.get(name)
+    if value is None:
+        return most_s
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
+        return min(float(value), most_s)
+    raise BadRequest(f"{name}={value!r} is not a number of seconds"[:100], expected=f"0 to {most_s:g}")

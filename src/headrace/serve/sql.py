@@ -17,7 +17,7 @@ async def run_sql(request: Request) -> Response:
     """Answer one statement, as JSON, NDJSON, CSV or Arrow."""
     service: Service = request.app.state.service
     kind = wanted_format(request.headers.get("accept", ""), request.query_params.get("format"))
-    await service.reach(request.query_params.get("after"))
+    await service.reach(request.query_params)
     async with body_of(request, service.settings, service.flight) as body:
         sql, params = _question(body, request.headers.get("content-type", ""))
     if not sql.strip():

@@ -53,9 +53,13 @@ async def explain(request: Request) -> Response:
     service: Service = request.app.state.service
     name = request.path_params["name"]
     plan = await service.reads.run(lambda: service.run.explain(name))
-    facts = plan.as_dict() if hasattr(plan, "as_dict") else asdict(plan) if is_dataclass(plan) else None
+    facts = plan.as_dict() if hasattr(plan, "as_dict") else _plain(plan)
     body = {"view": service.run.relation(name).name, "text": str(plan), "plan": facts}
     return json_response(body, service.stamper.stamp(name))
+
+
+def _plain(plan: Any) -> Any:
+    return asdict(plan) if is_dataclass(plan) and not isinstance(plan, type) else None
 
 
 async def read_view(request: Request) -> Response:
@@ -63,7 +67,7 @@ async def read_view(request: Request) -> Response:
     service: Service = request.app.state.service
     params = request.query_params
     kind = wanted_format(request.headers.get("accept", ""), params.get("format"))
-    await service.reach(params.get("after"))
+    await service.reach(params)
     info = service.run.relation(request.path_params["name"])
     asked = listed(
         info.name, info.schema, params.multi_items(), own_order(info), service.settings.sql_rows_max

@@ -1,0 +1,315 @@
+"""The methods of a run, over HTTP."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import pyarrow as pa
+
+from headrace.change import VERSION
+from headrace.client.transport import PATIENCE_S, Transport
+from headrace.client.wire import (
+    ARROW,
+    JSON,
+    append_result,
+    body_of,
+    by_version,
+    freshness_of,
+    json_of,
+    json_rows,
+    relation_of,
+    table_of,
+    version_of,
+)
+from headrace.contracts.jsontext import json_text
+from headrace.errors import Busy, RowsRejected, UnknownName
+from headrace.results import AppendResult, Freshness, Version
+from headrace.runtime import Answer, RelationInfo
+
+PAGE_ROWS = 200_000
+FOLLOW_WAIT_S = 20
+Rows = Any
+"""Dicts, models, or anything with `__arrow_c_stream__` (pyarrow, pandas, polars, duckdb)."""
+
+
+def connect(url: str, token: str | None = None, *, patience_s: float = PATIENCE_S) -> RemoteRun:
+    """Return a run that is served somewhere else; its methods are those of `App.open`'s run.
+
+    Args:
+        url: `http://host:port`, as `headrace run` prints it; a `?token=` in it counts.
+        token: what the server wants, if anything.
+        patience_s: how long the server may be gone or busy before an error is raised.
+
+    Raises:
+        ConnectError: it is no address, or nobody answers there.
+        AccessDenied: the token is missing or wrong.
+    """
+    remote = RemoteRun(Transport(url, token, patience_s))
+    try:
+        remote.status()
+    except BaseException:
+        remote.close()
+        raise
+    return remote
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePlan:
+    """How a view is kept, as the server tells it: `str()` is the text, `as_dict()` the operators."""
+
+    text: str
+    plan: Any
+
+    def __str__(self) -> str:
+        return self.text
+
+    def as_dict(self) -> Any:
+        """Return the operators as plain data."""
+        return self.plan
+
+
+@dataclass(slots=True)
+class RemoteTransaction:
+    """Several changes that are sent together when the block ends, and become one commit.
+
+    Attributes:
+        results: the answers in the order of the calls, once the block has ended.
+    """
+
+    calls: list[tuple[str, str, list[str]]] = field(default_factory=list)
+    results: tuple[AppendResult, ...] = ()
+
+    def append(self, stream: str, rows: Rows) -> None:
+        """Add rows to a stream."""
+        self.calls.append(("append", stream, json_rows(rows)))
+
+    def upsert(self, table: str, rows: Rows) -> None:
+        """Insert or replace rows of a table by key; into a bag: add them."""
+        self.calls.append(("upsert", table, json_rows(rows)))
+
+    def delete(self, table: str, rows: Rows) -> None:
+        """Delete rows of a table by key; from a bag by whole row, one copy each."""
+        self.calls.append(("delete", table, json_rows(rows)))
+
+    def body(self) -> bytes:
+        """Return the request body."""
+        parts = [
+            f'{{"{verb}":{orjson.dumps(name).decode()},"rows":[{",".join(rows)}]}}'
+            for verb, name, rows in self.calls
+        ]
+        return f'{{"changes":[{",".join(parts)}]}}'.encode()
+
+
+class RemoteRun:
+    """A run somewhere else. Thread-safe. Use as a context manager, or call `close`; the server goes on.
+
+    A call that changes something carries an idempotency key of its own where none is given, so that it
+    may be sent again after a lost connection without counting twice.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._transport.url
+
+    # --- ways in ----------------------------------------------------------------------------------
+
+    def append(
+        self, stream: str, rows: Rows, *, on_reject: str = "keep", idempotency_key: str | None = None
+    ) -> AppendResult:
+        """Append rows to a stream; durable when it returns. Arguments and errors as of `Run.append`.
+
+        Raises:
+            ConnectError: the server cannot be reached; the call may be repeated with the same key.
+        """
+        return self._write(f"/v1/streams/{_step(stream)}", rows, on_reject, idempotency_key)
+
+    def upsert(
+        self, table: str, rows: Rows, *, on_reject: str = "keep", idempotency_key: str | None = None
+    ) -> AppendResult:
+        """Insert or replace rows by key (into a bag: add them); arguments and errors as for `append`."""
+        return self._write(f"/v1/tables/{_step(table)}/upsert", rows, on_reject, idempotency_key)
+
+    def delete(
+        self, table: str, rows: Rows, *, on_reject: str = "keep", idempotency_key: str | None = None
+    ) -> AppendResult:
+        """Delete rows by key (from a bag: by whole row); arguments and errors as for `append`."""
+        return self._write(f"/v1/tables/{_step(table)}/delete", rows, on_reject, idempotency_key)
+
+    def _write(self, path: str, rows: Rows, on_reject: str, key: str | None) -> AppendResult:
+        content, kind, count = body_of(rows)
+        response = self._transport.send(
+            "POST",
+            path,
+            params={"on_reject": on_reject, "statuses": "true"},
+            content=content,
+            headers={"Content-Type": kind, "Idempotency-Key": key or uuid.uuid4().hex},
+        )
+        return append_result(json_of(response), count)
+
+    @contextmanager
+    def transaction(
+        self, *, on_reject: str = "keep", idempotency_key: str | None = None
+    ) -> Iterator[RemoteTransaction]:
+        """Collect several changes and send them as one commit at the end of the block.
+
+        Raises:
+            RowsRejected: nothing was collected, or as for `append`.
+        """
+        transaction = RemoteTransaction()
+        yield transaction
+        if not transaction.calls:
+            return
+        response = self._transport.send(
+            "POST",
+            "/v1/transactions",
+            params={"on_reject": on_reject, "statuses": "true"},
+            content=transaction.body(),
+            headers={"Content-Type": JSON, "Idempotency-Key": idempotency_key or uuid.uuid4().hex},
+        )
+        told = json_of(response)["results"]
+        transaction.results = tuple(
+            append_result(facts, len(rows))
+            for facts, (_, _, rows) in zip(told, transaction.calls, strict=True)
+        )
+
+    # --- versions ---------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Return who serves, since when, how far and how busy."""
+        return json_of(self._transport.send("GET", "/v1/status"))
+
+    def advance(self) -> Version:
+        """Return the version once everything committed before the call is in every view."""
+        return self.wait_for(int(self.status()["commit"] or 0), None)
+
+    def wait_for(self, commit: int, timeout_s: float | None = 10.0) -> Version:
+        """Block until `commit` is in a published version or the time is up; return the version then."""
+        ends = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            try:
+                wait_s = 10.0 if ends is None else max(0.0, min(10.0, ends - time.monotonic()))
+                params = {"after": commit, "after_s": f"{wait_s:.3f}"}
+                return version_of(self._transport.send("GET", "/v1/status", params=params))
+            except Busy:
+                if ends is not None and time.monotonic() >= ends:
+                    return self.version
+
+    @property
+    def version(self) -> Version:
+        """The published version."""
+        return version_of(self._transport.send("GET", "/v1/status"))
+
+    @property
+    def freshness(self) -> Freshness:
+        """How much is committed but not in the published version."""
+        return freshness_of(self._transport.send("GET", "/v1/status"))
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> pa.Table:
+        """Answer one SELECT over views, tables, streams and side tables, all at one version."""
+        return self.answer(sql, params).table
+
+    def answer(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> Answer:
+        """Answer one SELECT, with version and freshness; errors as of `Run.answer`."""
+        values = dict(params) if isinstance(params, Mapping) else list(params)
+        try:
+            content = json_text({"sql": sql, "params": values}).encode()
+        except (TypeError, ValueError) as error:
+            raise RowsRejected(f"a parameter cannot be sent: {error}") from None
+        headers = {"Content-Type": JSON, "Accept": ARROW}
+        response = self._transport.send("POST", "/v1/sql", content=content, headers=headers)
+        table, schema = table_of(response)
+        return Answer(table, schema, version_of(response), freshness_of(response))
+
+    def read(self, view: str) -> Answer:
+        """Return all rows of one view, table or side table, in the order that its SQL names, if any."""
+        params: dict[str, Any] = {"limit": PAGE_ROWS}
+        tables = []
+        while True:
+            response = self._transport.send(
+                "GET", f"/v1/views/{_step(view)}", params=params, headers={"Accept": ARROW}
+            )
+            table, schema = table_of(response)
+            tables.append(table)
+            following = response.headers.get("Headrace-Next")
+            if following is None:
+                rows = pa.concat_tables(tables)
+                return Answer(rows, schema, version_of(response), freshness_of(response))
+            params["cursor"] = following
+
+    def snapshot(self, view: str) -> tuple[Version, pa.Table]:
+        """Return the version and all rows of a view, table or side table."""
+        answer = self.read(view)
+        return answer.version, answer.table
+
+    def changes(
+        self, view: str, since: int | Version | None = None, *, follow: bool = False
+    ) -> Iterator[pa.Table]:
+        """Yield Arrow tables with the view's columns, `_weight` and `_version`; arguments as of
+        `Run.changes`.
+        """
+        params: dict[str, Any] = {}
+        seen = None if since is None else int(since)
+        while True:
+            if seen is not None:
+                params["since"] = seen
+            response = self._transport.send(
+                "GET", f"/v1/views/{_step(view)}/changes", params=params, headers={"Accept": ARROW}
+            )
+            table, _ = table_of(response)
+            parts = by_version(table, VERSION)
+            yield from parts or ([table] if seen is None else [])
+            seen = int(response.headers["Headrace-Upto"])
+            if not follow:
+                return
+            params["wait_s"] = FOLLOW_WAIT_S
+
+    def explain(self, view: str) -> RemotePlan:
+        """Return the view's operators: rule, state, cost."""
+        facts = json_of(self._transport.send("GET", f"/v1/views/{_step(view)}/explain"))
+        return RemotePlan(str(facts["text"]), facts["plan"])
+
+    def relations(self) -> list[RelationInfo]:
+        """Return every readable name: streams, tables, side tables and views, with counts and errors."""
+        return [relation_of(facts) for facts in json_of(self._transport.send("GET", "/v1/views"))["views"]]
+
+    def relation(self, name: str) -> RelationInfo:
+        """Return one readable name.
+
+        Raises:
+            UnknownName: with a *did you mean*.
+        """
+        if not name:
+            raise UnknownName("the name is empty")
+        return relation_of(json_of(self._transport.send("GET", f"/v1/views/{_step(name)}/schema")))
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the connections; the server goes on."""
+        self._transport.close()
+
+    def __enter__(self) -> RemoteRun:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _step(name: str) -> str:
+    return quote(name, safe="")
