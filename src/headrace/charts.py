@@ -31,6 +31,10 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 SYMBOLS = {"GBP": "£", "USD": "$", "EUR": "€", "JPY": "¥", "CNY": "¥", "INR": "₹", "KRW": "₩", "BRL": "R$"}
 VALUE_WIDTH_PX = 74
 """Room at the right edge for a bar's number."""
+LEGEND_ENTRY_PX = 88
+"""Width that one name of a legend is given before the next line begins; a legend has two lines at most."""
+STRIP_FONT = {"expr": "clamp(bandwidth('y') * 0.92, 6, 11)"}
+"""The type of a strip's name and value shrinks with the strip, so that neighbours never overlap."""
 TIME_LABEL = (
     "utchours(datum.value) == 0 && utcminutes(datum.value) == 0 && utcseconds(datum.value) == 0"
     " ? utcFormat(datum.value, utcdate(datum.value) == 1 ? '%b %Y' : '%d %b')"
@@ -209,9 +213,9 @@ def _series(panel: Line | Area | Bar) -> Spec:
     scale: Spec = {}
     if panel.series is None:
         scale = {"domain": [panel.labels.get(name, name) for name in panel.ys]}
-    legend: Spec | None = {"title": None, "values": None} if panel.legend else None
-    if legend is not None:
-        legend.pop("values")
+    columns = f"max(1, floor(width / {LEGEND_ENTRY_PX}))"
+    shown = {"title": None, "columns": {"expr": columns}, "symbolLimit": {"expr": f"2 * {columns}"}}
+    legend = shown if panel.legend else None
     return {"field": "s", "type": "nominal", "scale": scale, "legend": legend}
 
 
@@ -280,7 +284,7 @@ def _standing_bars(panel: Bar) -> Spec:
 def _lying_bars(panel: Bar) -> Spec:
     several = panel.series is not None or len(panel.ys) > 1
     room = f"max(30, width - {VALUE_WIDTH_PX})" if panel.values and not several else "width"
-    axis = {"title": None, "labelColor": "$ink", "labelFontSize": 12, "labelLimit": 150, "labelPadding": 8}
+    axis = {"title": None, "labelColor": "$ink", "labelFontSize": 12, "labelLimit": 176, "labelPadding": 8}
     category = {"field": "x", "type": "nominal", "sort": None, "axis": axis}
     number = {
         "field": "y",
@@ -310,7 +314,8 @@ def _heat(panel: Heat, schema: Schema) -> Spec:
     over_time = is_time(schema[panel.x].arrow)
     scale: Spec = {"domain": list(panel.domain), "clamp": True} if panel.domain else {"zero": True}
     shade: Spec = {"field": "v", "type": "quantitative", "scale": scale, "legend": None}
-    axis = {"title": None, "labelColor": "$ink", "labelLimit": 120, "labelPadding": 6}
+    axis: Spec = {"title": None, "labelColor": "$ink", "labelLimit": 120, "labelPadding": 6}
+    axis["labelFontSize"] = STRIP_FONT
     strip = {"field": "y", "type": "nominal", "sort": None, "axis": axis}
     if over_time:
         return _heat_over_time(panel, strip, shade)
@@ -342,6 +347,7 @@ def _heat_over_time(panel: Heat, strip: Spec, shade: Spec) -> Spec:
     layers = [cells]
     if panel.values:
         newest = _right_text("label", "$ink")
+        newest["mark"]["fontSize"] = STRIP_FONT
         newest["transform"] = [
             {"joinaggregate": [{"op": "max", "field": "x", "as": "newest"}], "groupby": ["y"]},
             {"filter": "datum.x == datum.newest"},

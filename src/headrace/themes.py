@@ -117,6 +117,7 @@ def vega_config(theme: Theme) -> dict[str, Any]:
             "labelFontSize": 11,
             "labelLimit": 110,
             "symbolSize": 60,
+            "symbolOpacity": 1,
             "symbolType": "square",
             "title": None,
             "columnPadding": 10,

@@ -135,7 +135,7 @@ def test_stale_looks_different_from_quiet(stub: Stub, open_page: OpenPage) -> No
     page.until(
         "document.querySelector('.panel[data-state=error] .problem')?.textContent.startsWith('broken: Conversion')"
     )
-    stub.freshness_ms = 4000
+    stub.freshness_ms = 5000
     page.until("document.querySelector('.tile').dataset.state === 'behind'")
     stub.freshness_ms = 60_000
     page.until("document.querySelector('.tile').dataset.state === 'stale'")

@@ -4,7 +4,7 @@ import { Rows } from "./rows.js";
 
 const EVERY_MS = 100; // the server gathers changes for so long: nobody reads faster
 const SILENCE_MS = 12000; // no message at all for so long: the connection is dead, whatever the socket says
-const BEHIND_MS = 2000; // answers older than this are behind
+const BEHIND_MS = 3000; // answers older than this are behind
 const STALE_MS = 15000; // and older than this, stale
 const QUIET_MS = 5000; // no change for so long, with nothing waiting: quiet
 const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 8000];
@@ -89,7 +89,7 @@ export class Feed {
     const kind = message.type;
     if (kind === "snapshot") this.snapshot(message);
     else if (kind === "change" && this.loaded) this.change(message);
-    else if (kind === "error") this.error = message.error?.problem ?? "the view has no answer at present";
+    else if (kind === "error" || kind === "gone") this.error = message.error?.problem ?? "the view has no answer at present";
     this.tell(kind !== "heartbeat");
   }
 
