@@ -16,6 +16,8 @@ from headrace.cli.main import app as command_line
 from headrace.errors import HeadraceError
 from headrace.panels import PANELS
 from headrace.runtime import Run
+from headrace.serve.filters import OPERATORS
+from headrace.serve.operations import OPERATIONS, Operation
 from headrace.serve.settings import ServerSettings
 from headrace.sources.registry import formats
 
@@ -126,6 +128,18 @@ def test_every_panel_and_field_is_documented(kind: str) -> None:
     assert [field for field in PANELS[kind].model_fields if f"`{field}`" not in text] == []
 
 
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+def test_every_operation_and_parameter_of_the_api_is_documented(operation: Operation) -> None:
+    text = page("http.md")
+    assert f"| `{operation.method} {operation.path}` |" in text
+    assert [item.name for item in operation.parameters if f"| `{item.name}` |" not in text] == []
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_filter_is_documented(operator: str) -> None:
+    assert f"`{operator}`" in page("http.md")
+
+
 # --- pages --------------------------------------------------------------------------------------------
 
 
@@ -198,7 +212,7 @@ def examples() -> list[Any]:
 @pytest.mark.parametrize("source", examples())
 def test_every_example_runs(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(source, "example", "exec"), {"__name__": "__main__"})
+    exec(compile(source, "example", "exec", dont_inherit=True), {"__name__": "__main__"})
 
 
 def test_there_are_examples_that_run() -> None:
