@@ -29,7 +29,7 @@ from headrace.solutions.promotions.tally import tally
 from headrace.solutions.promotions.verify import Compared, compare_views
 
 HERE = Path(__file__).parent
-SERVER_STARTS_WITHIN_S = 30.0
+SERVER_STARTS_WITHIN_S = 120.0
 ENDS_WITHIN_S = 10.0
 VERIFY_EVENTS = 100_000
 """How many events `--verify` plays when neither their number nor a time is given."""
@@ -76,7 +76,7 @@ def run_demo(
             sys.stdout.write(f"{server.url}\n")
             sys.stdout.flush()
             console.print(
-                f"the wall:  {server.url}/wall\nall views: {server.url}/\nCtrl-C ends the demo",
+                f"the wall:  {server.url}/dashboards/wall\nall views: {server.url}/\nCtrl-C ends the demo",
                 highlight=False,
             )
             summary = _simulate(server, plan, journal, steady, console)
@@ -193,7 +193,7 @@ def _stay(server: Server, console: Console) -> int:
     console.print("the simulator is done; the wall stays until Ctrl-C")
     while True:
         server.must_run()
-        time.sleep(0.5)
+        time.sleep(0.5)  # sleeps: the wall stays until Ctrl-C
 
 
 def _verify(url: str, journal: Path, console: Console) -> int:
