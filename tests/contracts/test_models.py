@@ -186,6 +186,13 @@ def test_a_model_in_itself_is_refused() -> None:
     assert "contains itself" in refused(Tree).problem
 
 
+def test_an_annotation_that_names_nothing_is_refused() -> None:
+    class Lost(hr.Event):
+        a: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+    assert refused(Lost).problem == "the annotation names 'Nowhere', which is not defined"
+
+
 def test_types_without_sql_are_refused_by_name() -> None:
     class Union(hr.Event):
         a: int | str

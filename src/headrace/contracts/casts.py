@@ -14,10 +14,15 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from headrace.contracts.types import SqlType
-from headrace.contracts.values import EXACT_FLOAT_MAX, FLOAT_DIGITS, UNIT_NS
+from headrace.contracts.values import (
+    EXACT_FLOAT_MAX,
+    FLOAT_DIGITS,
+    INTEGER_TEXT,
+    NUMBER_CHARS_MAX,
+    NUMBER_TEXT,
+    UNIT_NS,
+)
 
-_INTEGER = "^[+-]?[0-9]{1,60}$"
-_NUMBER = r"^[+-]?(?:[0-9]{1,100}\.?[0-9]{0,100}|\.[0-9]{1,100})(?:[eE][+-]?[0-9]{1,4})?$"
 _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _Cast = Callable[[pa.Array, SqlType], pa.Array | None]
 
@@ -53,6 +58,13 @@ def _all(mask: pa.Array) -> bool:
     return pc.all(mask, min_count=0).as_py() is not False
 
 
+def _is_written_as(array: pa.Array, pattern: str) -> bool:
+    longest = pc.max(pc.binary_length(array)).as_py()
+    if longest is None or longest > NUMBER_CHARS_MAX:
+        return longest is None
+    return _all(pc.match_substring_regex(array, f"^(?:{pattern})$"))
+
+
 def _bool(array: pa.Array, _: SqlType) -> pa.Array | None:
     return array if pt.is_boolean(array.type) else None
 
@@ -64,7 +76,7 @@ def _int(array: pa.Array, kind: SqlType) -> pa.Array | None:
         return array.cast(kind.arrow)
     if pt.is_floating(array.type):
         return array.cast(kind.arrow) if _within(array, EXACT_FLOAT_MAX) else None
-    if pt.is_string(array.type) and _all(pc.match_substring_regex(array, _INTEGER)):
+    if pt.is_string(array.type) and _is_written_as(array, INTEGER_TEXT):
         return pc.utf8_ltrim(array, "+").cast(kind.arrow)
     return None
 
@@ -93,7 +105,7 @@ def _float(array: pa.Array, kind: SqlType) -> pa.Array | None:
         return array
     if pt.is_integer(array.type):
         array = array.cast(pa.float64())
-    if pt.is_string(array.type) and _all(pc.match_substring_regex(array, _NUMBER)):
+    if pt.is_string(array.type) and _is_written_as(array, NUMBER_TEXT):
         array = array.cast(pa.float64())
         if not _all(pc.is_finite(array)):
             return None
@@ -114,7 +126,7 @@ def _decimal(array: pa.Array, kind: SqlType) -> pa.Array | None:
         if not _within(array, np.nextafter(10.0 ** (FLOAT_DIGITS - kind.scale), 0)):
             return None
         array = array.cast(pa.string())
-    if pt.is_string(array.type) and _all(pc.match_substring_regex(array, _NUMBER)):
+    if pt.is_string(array.type) and _is_written_as(array, NUMBER_TEXT):
         return array.cast(kind.arrow)
     return None
 

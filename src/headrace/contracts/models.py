@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import pydantic
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict
+from pydantic.errors import PydanticUndefinedAnnotation
 from pydantic.fields import FieldInfo
 
 from headrace.contracts.annotations import DecimalDigits, EventTime
@@ -128,8 +129,7 @@ def _read_model(model: type[BaseModel], where: str, stack: Stack) -> RowShape:
             expected="a finite STRUCT",
             hint="use Any for a JSON column",
         )
-    if not model.__pydantic_complete__:
-        model.model_rebuild()
+    _complete(model, where)
     if not model.model_fields:
         raise DeclarationError(
             "the model has no fields", where=where, expected="at least one annotated field"
@@ -149,6 +149,20 @@ def _read_model(model: type[BaseModel], where: str, stack: Stack) -> RowShape:
         custom = max(custom, needed)
     _refuse_twins(members, where)
     return RowShape(tuple(members), extra == "ignore", custom)
+
+
+def _complete(model: type[BaseModel], where: str) -> None:
+    """Resolve annotations that were names when the class was made."""
+    if model.__pydantic_complete__:
+        return
+    try:
+        model.model_rebuild()
+    except PydanticUndefinedAnnotation as error:
+        raise DeclarationError(
+            f"the annotation names {error.name!r}, which is not defined",
+            where=where,
+            expected="names that the module of the model knows",
+        ) from None
 
 
 def _custom_of_class(model: type[BaseModel]) -> Custom:
