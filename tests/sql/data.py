@@ -1,4 +1,4 @@
-"""Small random relations for the tests of this room: few values, so that keys meet and ties and NULLs are common."""
+"""Small random relations for the tests of this room: few values, so that keys meet; ties and NULLs abound."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ v: k INTEGER, name VARCHAR, tz TIMESTAMP WITH TIME ZONE, day DATE, tags VARCHAR[
 e: a INTEGER, s VARCHAR
 odd table: select INTEGER, a b INTEGER, q"q VARCHAR, ünï DOUBLE, Group INTEGER, MixedCase VARCHAR
 wide: h HUGEINT, ub UBIGINT, tiny TINYINT, r FLOAT, bl BLOB, tm TIME, iv INTERVAL, id UUID, js JSON
-person: id BIGINT, name VARCHAR, emailAddress VARCHAR, creditCard VARCHAR, city VARCHAR, state VARCHAR, dateTime TIMESTAMP, extra VARCHAR
-auction: id BIGINT, itemName VARCHAR, description VARCHAR, initialBid BIGINT, reserve BIGINT, dateTime TIMESTAMP, expires TIMESTAMP, seller BIGINT, category BIGINT, extra VARCHAR
-bid: auction BIGINT, bidder BIGINT, price BIGINT, channel VARCHAR, url VARCHAR, dateTime TIMESTAMP, extra VARCHAR
+person: id BIGINT, name VARCHAR, email_address VARCHAR, credit_card VARCHAR, city VARCHAR, state VARCHAR, date_time TIMESTAMP, extra VARCHAR
+auction: id BIGINT, item_name VARCHAR, description VARCHAR, initial_bid BIGINT, reserve BIGINT, date_time TIMESTAMP, expires TIMESTAMP, seller BIGINT, category BIGINT, extra VARCHAR
+bid: auction BIGINT, bidder BIGINT, price BIGINT, channel VARCHAR, url VARCHAR, date_time TIMESTAMP, extra VARCHAR
 side_input: key BIGINT, value VARCHAR
 part: p_partkey INTEGER, p_name VARCHAR, p_mfgr VARCHAR, p_brand VARCHAR, p_type VARCHAR, p_size INTEGER, p_container VARCHAR, p_retailprice DECIMAL(15,2), p_comment VARCHAR
 supplier: s_suppkey INTEGER, s_name VARCHAR, s_address VARCHAR, s_nationkey INTEGER, s_phone VARCHAR, s_acctbal DECIMAL(15,2), s_comment VARCHAR

@@ -19,7 +19,8 @@ import pytest
 from tests.sql.data import CATALOG, filled
 from tests.sql.naive import Naive, answer, bag
 
-from headrace.sql import plan_view
+from headrace.errors import SqlError
+from headrace.sql import format_error, plan_view
 from headrace.sql.plan import Node, Recompute, Scan, ViewPlan
 
 FOLDER = Path(__file__).parent / "fixtures"
@@ -109,6 +110,25 @@ def test_shapes(path: Path) -> None:
         path.write_text("\n\n".join(pairs) + "\n")
     else:
         assert shapes == [case.shape for case in cases]
+
+
+def error_of(sql: str) -> str:
+    """Return the error that planning a query raises, as a person reads it."""
+    with pytest.raises(SqlError) as caught:
+        plan_view("case", sql, CATALOG)
+    kind = type(caught.value).__name__
+    return "\n".join(f"{kind}: {format_error(caught.value)}".split("\n"))
+
+
+def test_errors_name_the_place_and_the_way_out() -> None:
+    path = FOLDER / "errors.sql"
+    blocks = [block.strip("\n").partition("\n---\n") for block in path.read_text().split("\n\n") if block]
+    told = [error_of(sql) for sql, _, _ in blocks]
+    if os.environ.get("HEADRACE_WRITE_SHAPES"):
+        pairs = [f"{sql}\n---\n{text}" for (sql, _, _), text in zip(blocks, told, strict=True)]
+        path.write_text("\n\n".join(pairs) + "\n")
+    else:
+        assert told == [expected for _, _, expected in blocks]
 
 
 def test_the_corpus_is_large() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from headrace.contracts.schema import Schema
 from headrace.sql.duck import Duck, quote
 from headrace.sql.errors import Text, raise_from_duckdb
-from headrace.sql.functions import unstable_functions
+from headrace.sql.functions import CLOCK_WORDS, unstable_functions
 from headrace.sql.tree import NOWHERE, Tree, is_query, members, walk
 from headrace.sql.windows import WindowCallText, is_window
 
@@ -76,7 +76,7 @@ def relations_in(tree: Tree, shadowed: frozenset[str]) -> Iterator[tuple[str, Tr
         yield from relations_in(member, shadowed)
 
 
-def refuse_outside(text: Text, tree: Tree) -> None:
+def refuse_outside(text: Text, tree: Tree, catalog: Mapping[str, Schema]) -> None:
     """Refuse what reads files, settings, samples or the past.
 
     Raises:
@@ -106,6 +106,24 @@ def refuse_outside(text: Text, tree: Tree) -> None:
                 part, "POSITIONAL JOIN depends on an order that rows do not have", "a JOIN on a key"
             )
     _refuse_open_order(text, tree)
+    _refuse_unstable(text, tree, catalog)
+
+
+def _refuse_unstable(text: Text, tree: Tree, catalog: Mapping[str, Schema]) -> None:
+    """Refuse functions by name; what hides from this is found again in DuckDB's bound plan."""
+    columns = {column.name.lower() for schema in catalog.values() for column in schema}
+    columns |= {str(part.get("alias") or "").lower() for part in walk(tree)}
+    for part in walk(tree):
+        if part.get("class") == "FUNCTION" and not part.get("is_operator"):
+            name = str(part["function_name"])
+        elif part.get("class") == "COLUMN_REF" and len(part["column_names"]) == 1:
+            name = str(part["column_names"][0])
+            if name.lower() not in CLOCK_WORDS or name.lower() in columns:
+                continue
+        else:
+            continue
+        if name.lower() in unstable_functions():
+            raise _unstable(text, part, name)
 
 
 def _placed(part: Tree, tree: Tree) -> Tree:
@@ -137,16 +155,22 @@ def _refuse_open_order(text: Text, tree: Tree) -> None:
             )
 
 
-def bind_in_duckdb(duck: Duck, text: Text, tree: Tree, catalog: Mapping[str, Schema]) -> None:
+def bind_in_duckdb(duck: Duck, text: Text, windows: Sequence[WindowCallText], columns: Sequence[str]) -> None:
     """Let DuckDB bind the view as it was written, so that its complaints point into the user's text.
 
-    TUMBLE, HOP and SESSION are replaced by stand-ins of the same length.
+    Calls of TUMBLE, HOP and SESSION are replaced by stand-ins of the same length.
+
+    Args:
+        duck: the scratch database, which knows the relations.
+        text: the view's SQL.
+        windows: the calls in it.
+        known: names for suggestions.
 
     Raises:
         SqlError: DuckDB's complaint.
         UnsupportedSql: a function whose answer depends on more than its arguments.
     """
-    padded = _with_stand_ins(duck, text, tree, catalog)
+    padded = _with_stand_ins(duck, text, windows)
     if padded is None:
         return
     answer = duck.bound_plan(padded)
@@ -159,7 +183,7 @@ def bind_in_duckdb(duck: Duck, text: Text, tree: Tree, catalog: Mapping[str, Sch
             "invalid input",
             "out of range",
         ):
-            raise_from_duckdb(text, answer)
+            raise_from_duckdb(text, answer, known)
         return
     for part in walk(answer):
         path = (part.get("qname") or {}).get("path") if isinstance(part.get("qname"), dict) else None
@@ -169,32 +193,27 @@ def bind_in_duckdb(duck: Duck, text: Text, tree: Tree, catalog: Mapping[str, Sch
 
 def _unstable(text: Text, part: Tree, name: str) -> Exception:
     hint = "an event-time column: only the data may decide what a view holds"
+    called = name.lower() if name.lower() in CLOCK_WORDS else f"{name.lower()}()"
+    if name.lower() in ("getvariable", "current_setting", "current_schema", "current_database"):
+        hint = "the value itself, or a table that holds it"
     if name.lower() in ("random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "setseed"):
         hint = "hash(key): it spreads rows just as well and always the same way"
-    return text.unsupported(part, f"{name}() does not depend on its arguments alone", hint)
+    return text.unsupported(part, f"{called} does not depend on its arguments alone", hint)
 
 
-def _with_stand_ins(duck: Duck, text: Text, tree: Tree, catalog: Mapping[str, Schema]) -> str | None:
-    """Return the text with window calls replaced, same length; None where one reads a WITH query."""
+def _with_stand_ins(duck: Duck, text: Text, windows: Sequence[WindowCallText]) -> str | None:
+    """Return the text with window calls replaced, same length; None where one leaves no room."""
     raw = text.sql.encode()
-    for number, part in enumerate(part for part in walk(tree) if is_window(part)):
-        names = {
-            str(entry["key"]).lower() for query in walk(tree) if is_query(query) for entry in _entries(query)
-        }
-        first = part["function"]["arguments"][:1]
-        read = str((first[0]["expression"].get("column_names") or [""])[-1]).lower() if first else ""
-        if read in names:
-            return None
-        call = WindowCallText(duck, text, part, lambda name: catalog.get(name.lower()))
+    for number, call in enumerate(windows):
         stand_in = f"__w{number}"
-        duck.con.execute(f"CREATE OR REPLACE TEMP VIEW {stand_in} AS {call.sql()}")
-        start = part["query_location"]
-        length = _call_length(raw[start : start + part["query_location_length"]])
-        alias = "" if part.get("alias") else f" AS {quote(call.relation)}"
+        duck.declare(stand_in, call.output)
+        start, length = call.place["query_location"], call.place["query_location_length"]
+        room = _call_length(raw[start : start + length])
+        alias = "" if call.place.get("alias") else f" AS {quote(call.relation)}"
         new = (stand_in + alias).encode()
-        if length is None or length < len(new):
+        if room is None or room < len(new):
             return None
-        raw = raw[:start] + new.ljust(length) + raw[start + length :]
+        raw = raw[:start] + new.ljust(room) + raw[start + room :]
     return raw.decode()
 
 
@@ -207,7 +226,3 @@ def _call_length(raw: bytes) -> int | None:
         if depth == 0 and found[0] == b")":
             return found.end()
     return None
-
-
-def _entries(query: Tree) -> list[Tree]:
-    return (query.get("cte_map") or {}).get("map") or []

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import NoReturn
 
 import duckdb
@@ -102,40 +105,91 @@ class Text:
         return error
 
 
-def raise_from_duckdb(text: Text, answer: Tree) -> NoReturn:
-    """Raise DuckDB's own complaint, as its JSON functions report it, about the same text."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Names that a query could have meant: of columns, and of the items of its FROM clauses."""
+
+    columns: Sequence[str] = ()
+    tables: Sequence[str] = ()
+
+
+def raise_from_duckdb(text: Text, answer: Tree, known: Known) -> NoReturn:
+    """Raise DuckDB's own complaint, as its JSON functions report it, about the same text.
+
+    Args:
+        text: the view's SQL.
+        answer: DuckDB's answer with its message and place.
+        known: names for suggestions.
+    """
     message = str(answer.get("error_message", "this SQL is not valid"))
-    problem, expected, hint = _split_message(message)
+    told = _told(message, known)
     position = answer.get("position")
     offset = int(position) if position is not None and str(position).isdigit() else None
+    if offset is None and "lambda arrow" in message and "->" in text.sql:
+        offset = len(text.sql.partition("->")[0].encode())
     length = _length_at(text.sql, offset, str(answer.get("location", "")))
-    raise text.error(problem, byte_offset=offset, byte_length=length, expected=expected, hint=hint)
+    raise text.error(
+        told.problem, byte_offset=offset, byte_length=length, expected=told.expected, hint=told.hint
+    )
 
 
 def raise_from_exception(text: Text, error: duckdb.Error) -> NoReturn:
     """Raise a DuckDB exception that carries no position."""
-    problem, expected, hint = _split_message(re.sub(r"^[\w ]+ Error: ", "", str(error)))
-    raise text.error(problem, expected=expected, hint=hint) from error
+    told = _told(re.sub(r"^[\w ]+ Error: ", "", str(error)), Known())
+    raise text.error(told.problem, expected=told.expected, hint=told.hint) from error
 
 
-def _split_message(message: str) -> tuple[str, str | None, str | None]:
-    """Take DuckDB's message apart: the problem, the candidates, the suggestion."""
-    lines = [line.strip() for line in message.split("\n") if line.strip()]
-    problem, rest = (lines[0] if lines else "this SQL is not valid"), lines[1:]
+@dataclass(slots=True)
+class _Told:
+    problem: str
     expected: str | None = None
     hint: str | None = None
-    for line in rest:
-        if line.startswith(("Candidate bindings:", "Candidate Entries:")):
-            names = line.split(":", 1)[1].strip()
-            hint = f"did you mean {names}?" if "," not in names else f"one of {names}"
-        elif line.startswith("Did you mean"):
-            hint = line[0].lower() + line[1:]
-        elif line.startswith("Either add"):
-            hint = line
-    if "Candidate functions:" in message:
-        known = [line for line in rest if "->" in line]
-        expected = "; ".join(known[:6]) + (" …" if len(known) > 6 else "")
-    return problem, expected, hint
+
+
+def _told(message: str, known: Known) -> _Told:
+    """Take DuckDB's message apart: the problem, what would be right, the suggestion."""
+    lines = [line.strip() for line in message.split("\n") if line.strip()]
+    told = _Told(lines[0].rstrip("!") if lines else "this SQL is not valid")
+    for line in lines[1:]:
+        if line.startswith("Did you mean"):
+            told.hint = line[0].lower() + line[1:]
+        elif line.startswith("Candidate tables:"):
+            told.expected = "one of:" + line.split(":", 1)[1].replace('"', "")
+    functions = [line.replace(", /)", ")") for line in lines[1:] if "->" in line]
+    if functions:
+        told.expected = "; ".join(functions[:4]) + (" …" if len(functions) > 4 else "")
+    _rephrase(told, known)
+    return told
+
+
+_NO_COLUMN = re.compile(
+    r'Referenced column "(?P<column>.*)" not found'
+    r'|(?:Values list|Table) "(?P<table>.*)" does not have a column named "(?P<field>.*)"'
+)
+
+_NO_TABLE = re.compile(r'Referenced table "(?P<table>.*)" not found')
+
+
+def _rephrase(told: _Told, known: Known) -> None:
+    """Say in our words what is about columns: DuckDB suggests names by chance, and functions that we refuse."""
+    missing = _NO_COLUMN.match(told.problem)
+    if missing:
+        name = missing["column"] or missing["field"]
+        owner = f"{missing['table']!r} has" if missing["table"] else "there is"
+        told.problem = f"{owner} no column {name!r}"
+        columns = list(dict.fromkeys(known.columns))
+        close = get_close_matches(name.lower(), [column.lower() for column in columns], n=1, cutoff=0.6)
+        told.hint = f"did you mean {close[0]!r}?" if close else None
+        listed = ", ".join(columns[:20]) + (" …" if len(columns) > 20 else "")
+        told.expected = f"one of: {listed}" if columns else None
+    table = _NO_TABLE.match(told.problem)
+    if table and table["table"].lower() in known.tables:
+        told.problem, told.expected = f"{table['table']!r} has no such column", None
+    if "lambda arrow" in told.problem:
+        told.problem, told.hint = "DuckDB no longer reads `x -> …` as a lambda", "lambda x: …"
+    if "must appear in the GROUP BY clause" in told.problem:
+        told.problem = told.problem.split(" must appear")[0] + " is neither grouped nor aggregated"
+        told.hint = "add it to GROUP BY, or take max(…), or arg_max(…, time) for the newest"
 
 
 def _length_at(sql: str, byte_offset: int | None, location: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from headrace.sql.duck import connection
@@ -68,21 +69,27 @@ AGGREGATE_MACROS["wavg"] = AGGREGATE_MACROS["weighted_avg"]
 AGGREGATE_MACROS["geometric_mean"] = AGGREGATE_MACROS["geomean"]
 
 
+CLOCK_WORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+"""Words that are functions without parentheses, unless a column is named so."""
+
+
 @lru_cache(maxsize=1)
-def _facts() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+def _facts() -> tuple[frozenset[str], frozenset[str]]:
     con = connection()
     try:
         rows = con.execute(
-            "SELECT lower(function_name), function_type, stability FROM duckdb_functions()"
+            "SELECT lower(function_name), function_type, stability, macro_definition FROM duckdb_functions()"
         ).fetchall()
     finally:
         con.close()
-    aggregates = frozenset(name for name, kind, _ in rows if kind == "aggregate")
-    unstable = frozenset(
-        name for name, _, stability in rows if stability in ("VOLATILE", "CONSISTENT_WITHIN_QUERY")
-    )
-    tables = frozenset(name for name, kind, _ in rows if kind in ("table", "table_macro", "pragma"))
-    return aggregates, unstable - {"error"}, tables
+    aggregates = frozenset(name for name, kind, _, _ in rows if kind == "aggregate")
+    unstable = {
+        name for name, _, stability, _ in rows if stability in ("VOLATILE", "CONSISTENT_WITHIN_QUERY")
+    }
+    unstable = (unstable | CLOCK_WORDS) - {"error"}
+    outside = re.compile(r"\b(" + "|".join(map(re.escape, sorted(unstable))) + r"|duckdb_\w+|pragma_\w+)\b")
+    macros = {name for name, _, _, text in rows if text and outside.search(text)}
+    return aggregates, frozenset(unstable | macros)
 
 
 def aggregates() -> frozenset[str]:
@@ -93,11 +100,6 @@ def aggregates() -> frozenset[str]:
 def unstable_functions() -> frozenset[str]:
     """Names of scalar functions whose answer depends on more than their arguments: random, now, nextval, …"""
     return _facts()[1]
-
-
-def table_functions() -> frozenset[str]:
-    """Names of all table functions."""
-    return _facts()[2]
 
 
 def canonical(name: str) -> str:

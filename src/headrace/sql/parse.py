@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headrace.sql.duck import Duck
-from headrace.sql.errors import Text, raise_from_duckdb
+from headrace.sql.errors import Known, Text, raise_from_duckdb
 from headrace.sql.tree import Tree, walk
 
 
@@ -24,7 +24,7 @@ def parse_select(duck: Duck, text: Text) -> Tree:
                 byte_length=1,
                 expected="SELECT, WITH, VALUES or FROM; no CREATE, INSERT, COPY, ATTACH, PRAGMA and the like",
             )
-        raise_from_duckdb(text, answer)
+        raise_from_duckdb(text, answer, Known())
     statements = answer["statements"]
     if not statements:
         raise text.error("there is no SQL", expected="one SELECT")

@@ -11,9 +11,9 @@ from headrace.sql.bind.env import Bound, Env
 from headrace.sql.bind.query import bind_query
 from headrace.sql.bind.recompute import recompute
 from headrace.sql.bind.work import NotPlanned, Work
-from headrace.sql.check import bind_in_duckdb, check_relations, refuse_outside, relations_in
+from headrace.sql.check import bind_in_duckdb, check_relations, known_names, refuse_outside, relations_in
 from headrace.sql.duck import Duck
-from headrace.sql.errors import Text
+from headrace.sql.errors import Text, raise_from_exception
 from headrace.sql.expand import expand_windows
 from headrace.sql.parse import parse_select
 from headrace.sql.passes import optimise
@@ -47,11 +47,13 @@ def plan_view(
     try:
         tree = parse_select(duck, text)
         relations = check_relations(text, tree, catalog)
-        refuse_outside(text, tree)
+        refuse_outside(text, tree, catalog)
         for relation in relations:
             duck.declare(relation, catalog[relation])
-        bind_in_duckdb(duck, text, tree, catalog)
-        tree = break_ties(duck, expand_windows(duck, text, tree, catalog))
+        expanded, windows = expand_windows(duck, text, tree, catalog)
+        known = known_names(tree, [catalog[relation] for relation in relations], windows)
+        bind_in_duckdb(duck, text, windows, known)
+        tree = _decided(duck, text, expanded)
         reference = duck.text(tree)
         described = duck.describe(reference)
         if len({label.lower() for label, _ in duck.labels(reference)}) < len(described):
@@ -70,6 +72,15 @@ def plan_view(
         )
     finally:
         duck.close()
+
+
+def _decided(duck: Duck, text: Text, tree: Tree) -> Tree:
+    """Return the query with its open orders decided, after one more look by DuckDB."""
+    try:
+        duck.describe(duck.text(tree))
+    except duckdb.Error as error:
+        raise_from_exception(text, error)
+    return break_ties(duck, tree)
 
 
 def _planned(work: Work, tree: Tree, described: list[tuple[str, str]]) -> tuple[Bound, Node]:

@@ -262,13 +262,34 @@ def _is_open(tree: Tree) -> bool:
     return not tree["arg_orders"] and (name in _BY_ROW or name in _BY_FRAME or _is_by_rows(tree))
 
 
+def _new(keys: list[Tree], known: list[Tree]) -> list[Tree]:
+    """Return the keys that are not among the known ones, each once."""
+    seen = {_spelling(tree) for tree in known}
+    found = []
+    for key in keys:
+        spelling = _spelling(key)
+        if spelling not in seen:
+            seen.add(spelling)
+            found.append(key)
+    return found
+
+
+def _spelling(tree: Tree) -> str:
+    places = ("query_location", "query_location_length", "alias")
+    plain = {key: value for key, value in tree.items() if key not in places}
+    if tree.get("class") == "COLUMN_REF":
+        return "column " + ".".join(str(name).lower() for name in tree["column_names"])
+    return repr(plain)
+
+
 def _with_keys(tree: Tree, keys: list[Tree]) -> Tree:
     def change(part: Tree) -> Tree | None:
         if is_query(part) and part is not tree:
             return part
         if part.get("class") != "WINDOW" or not _is_open(part):
             return None
-        extra = [order_item(key) for key in keys]
+        known = [*part["partitions"], *(item["expression"] for item in part["orders"])]
+        extra = [order_item(key) for key in _new(keys, known)]
         if function_name(part) in _BY_ROW or _is_by_rows(part):
             return part | {"orders": [*part["orders"], *extra], TIE_KEYS: len(extra)}
         return part | {"arg_orders": [*part["orders"], *extra]}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import duckdb
 
 from headrace.contracts.schema import Schema
-from headrace.sql.duck import Duck, quote
+from headrace.sql.duck import Duck, column, quote
 from headrace.sql.errors import Text
 from headrace.sql.render import Renderer
 from headrace.sql.tree import Tree, string_value
@@ -160,6 +160,12 @@ class WindowCallText:
                 hint="GROUP BY date_trunc('month', …) for calendar months",
             )
         return int(days) * _UNITS_US["d"] + int(micros)
+
+    @property
+    def output(self) -> Schema:
+        """The columns that the call answers."""
+        bounds = (column(label, self.bound_type) for label in ("window_start", "window_end"))
+        return Schema.of([*self.schema, *bounds])
 
     # as SQL
 

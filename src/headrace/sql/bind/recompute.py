@@ -13,7 +13,7 @@ from headrace.sql.windows import HOP_KEY
 
 _JOIN_WORDS = {
     "INNER": "INNER JOIN", "LEFT": "LEFT JOIN", "RIGHT": "RIGHT JOIN", "OUTER": "FULL JOIN",
-    "SEMI": "SEMI JOIN", "ANTI": "ANTI JOIN",
+    "FULL": "FULL JOIN",     "SEMI": "SEMI JOIN", "ANTI": "ANTI JOIN",
 }  # fmt: skip
 
 

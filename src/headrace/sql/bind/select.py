@@ -122,7 +122,7 @@ class Select:
     def _star(self, tree: Tree) -> list[Tree]:
         if tree["columns"] and tree.get("expr"):
             raise NotPlanned("COLUMNS(…)")
-        if tree["qualified_exclude_list"] or tree["rename_list"]:
+        if tree["qualified_exclude_list"]:
             raise NotPlanned("a star with qualified names")
         columns = self._star_columns(str(tree["relation_name"]))
         if tree.get("expr"):
