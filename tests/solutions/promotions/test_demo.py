@@ -60,7 +60,7 @@ def test_the_demo_verifies_itself() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "all 17 views equal the tally" in done.stderr
+    assert "all 18 views equal the tally" in done.stderr
     assert done.stdout.startswith("http://127.0.0.1:")
 
 

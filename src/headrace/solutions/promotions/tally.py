@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 Row = dict[str, Any]
+TEN_SECONDS = timedelta(seconds=10)
 MINUTE = timedelta(minutes=1)
 TEN_MINUTES = timedelta(minutes=10)
 DAY = timedelta(days=1)
@@ -118,6 +119,14 @@ def gmv_per_minute(taken: Taken) -> list[Row]:
             "orders": _orders(lines),
         }
         for (start, end), lines in by_window(taken.of("orders"), "occurred_at", MINUTE).items()
+    ]
+
+
+def gmv_per_10_seconds(taken: Taken) -> list[Row]:
+    """Net GMV per 10 seconds."""
+    return [
+        {"window_start": start, "window_end": end, "net_gmv": sum(map(_net, lines), ZERO)}
+        for (start, end), lines in by_window(taken.of("orders"), "occurred_at", TEN_SECONDS).items()
     ]
 
 
@@ -309,6 +318,7 @@ def kept_aside(taken: Taken) -> list[Row]:
 VIEWS: tuple[Callable[[Taken], list[Row]], ...] = (
     gmv,
     gmv_per_minute,
+    gmv_per_10_seconds,
     product_sales,
     top_products_now,
     top_products_per_10_minutes,
