@@ -11,6 +11,8 @@ from headrace.change import as_batch
 from headrace.contracts.schema import Schema
 from headrace.errors import ViewInError
 
+_CAREFUL = "SET disabled_optimizers = 'common_subexpressions'"
+"""Without it, DuckDB may compute a part of an expression outside of the TRY that it stands in."""
 _SETTINGS = (
     "SET TimeZone = 'UTC'",
     "SET autoinstall_known_extensions = false",
@@ -29,10 +31,18 @@ def quote(name: str) -> str:
 class Duck:
     """One in-memory DuckDB connection; not thread-safe."""
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, settings: Sequence[str] = _SETTINGS) -> None:
         self._connection = duckdb.connect(":memory:", config={"threads": threads})
-        for setting in _SETTINGS:
+        self._careful: Duck | None = None
+        for setting in settings:
             self._connection.execute(setting)
+
+    @property
+    def careful(self) -> Duck:
+        """A connection in which TRY catches every error inside it."""
+        if self._careful is None:
+            self._careful = Duck(settings=(_CAREFUL, *_SETTINGS))
+        return self._careful
 
     def select(
         self, rows: pa.RecordBatch, schema: Schema, items: Sequence[str], output: Schema
@@ -64,9 +74,22 @@ class Duck:
                 self._connection.unregister(name)
         return fit(answer, output)
 
+    def types(self, items: Sequence[str], source: Schema) -> list[str]:
+        """Return DuckDB's types of expressions over the columns of `source`."""
+        nulls = ", ".join(f"CAST(NULL AS {column.sql_type}) AS {quote(column.name)}" for column in source)
+        listed = ", ".join(f"({item}) AS c{at}" for at, item in enumerate(items))
+        answer = self._connection.sql(f"SELECT {listed} FROM (SELECT {nulls or '1'} WHERE false)")
+        return [str(kind) for kind in answer.types]
+
+    def constant(self, item: str) -> pa.Array:
+        """Return the value of an expression without columns, as a column of one row."""
+        return self._connection.sql(f"SELECT ({item}) AS c").to_arrow_table().column(0).combine_chunks()
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+        if self._careful is not None:
+            self._careful.close()
 
 
 def _source(name: str, schema: Schema) -> str:

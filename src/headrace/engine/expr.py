@@ -12,6 +12,8 @@ import pyarrow as pa
 from headrace.contracts.schema import Column, Schema
 from headrace.engine.columns import Bools
 from headrace.engine.duck import Duck, quote
+from headrace.engine.kernels.compile import Compiled, compile_expression
+from headrace.engine.kernels.vec import Miss, Vec
 from headrace.errors import ViewInError
 from headrace.sql.plan import Expr
 
@@ -31,7 +33,17 @@ class Expressions:
         self._output = output
         self._plain = [_column_name(expr, source) for expr in exprs]
         self._rest = [at for at, name in enumerate(self._plain) if name is None]
-        self._rest_output = Schema.of(output.columns[at] for at in self._rest)
+        self._kernels: dict[int, Compiled] | None = None
+
+    def _compiled(self, duck: Duck) -> dict[int, Compiled]:
+        """Return the expressions that have kernels; compiled at the first batch."""
+        if self._kernels is None:
+            found = {
+                at: compile_expression(self._exprs[at].sql, self._source, self._output.columns[at], duck)
+                for at in self._rest
+            }
+            self._kernels = {at: kernel for at, kernel in found.items() if kernel is not None}
+        return self._kernels
 
     def evaluate(self, rows: pa.RecordBatch, duck: Duck) -> list[pa.Array]:
         """Return one array per expression.
@@ -40,18 +52,25 @@ class Expressions:
             ViewInError: DuckDB would answer with an error.
         """
         found: list[pa.Array | None] = [None if name is None else rows.column(name) for name in self._plain]
-        if self._rest:
-            answers = self._by_duck(rows, duck)
-            for at, answer in zip(self._rest, answers, strict=True):
+        rest = []
+        kernels, loaded = self._compiled(duck), dict[str, Vec]()
+        for at in self._rest:
+            try:
+                found[at] = kernels[at].evaluate(rows, loaded)
+            except (KeyError, Miss):
+                rest.append(at)
+        if rest:
+            for at, answer in zip(rest, self._by_duck(rows, duck, rest), strict=True):
                 found[at] = answer
         return [array for array in found if array is not None]
 
-    def _by_duck(self, rows: pa.RecordBatch, duck: Duck) -> list[pa.Array]:
+    def _by_duck(self, rows: pa.RecordBatch, duck: Duck, numbers: Sequence[int]) -> list[pa.Array]:
+        output = Schema.of(self._output.columns[at] for at in numbers)
         if rows.num_rows == 0:
-            return [pa.nulls(0, column.arrow) for column in self._rest_output]
+            return [pa.nulls(0, column.arrow) for column in output]
         source, narrowed = self._narrow(rows)
-        items = [f"({self._exprs[at].sql}) AS c{at}" for at in self._rest]
-        return list(duck.select(narrowed, source, items, self._rest_output).columns)
+        items = [f"({self._exprs[at].sql}) AS c{at}" for at in numbers]
+        return list(duck.select(narrowed, source, items, output).columns)
 
     def _narrow(self, rows: pa.RecordBatch) -> tuple[Schema, pa.RecordBatch]:
         """Return only the columns that are read, or the first where none is."""
@@ -67,13 +86,13 @@ class Expressions:
         source, narrowed = self._narrow(rows)
         tests = [f"(TRY(({self._exprs[at].sql}) IS NULL) IS NULL)" for at in self._rest] or ["false"]
         output = Schema((Column("bad", "BOOLEAN", pa.bool_()),))
-        bad = duck.select(narrowed, source, [" OR ".join(tests)], output).column(0)
+        bad = duck.careful.select(narrowed, source, [" OR ".join(tests)], output).column(0)
         return np.asarray(bad.to_numpy(zero_copy_only=False), dtype=np.bool_)
 
     def first_error(self, rows: pa.RecordBatch, duck: Duck) -> str:
         """Return DuckDB's message for rows of which some fail."""
         try:
-            self._by_duck(rows, duck)
+            self._by_duck(rows, duck, self._rest)
         except ViewInError as error:
             return error.problem
         return "an expression fails"

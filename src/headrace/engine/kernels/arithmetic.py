@@ -1,0 +1,147 @@
+"""+ − * / // % and sign over integers, decimals up to 64 bits, and doubles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from headrace.engine.kernels.vec import DECIMAL, FLOAT, INT, Miss, Type, Vec, both_valid
+
+_SAFE = 9.2e18
+"""Products beyond this might not fit 64 bits."""
+
+
+def as_float(vec: Vec) -> Any:
+    """Return numbers as doubles, as DuckDB casts them."""
+    if vec.kind == FLOAT:
+        return vec.data
+    if vec.kind == INT:
+        return np.asarray(vec.data).astype(np.float64)
+    if vec.kind == DECIMAL:
+        return _decimal_as_float(vec)
+    raise Miss
+
+
+def _decimal_as_float(vec: Vec) -> Any:
+    if np.any(np.abs(np.asarray(vec.data).astype(np.float64)) > 9_007_199_254_740_992) and vec.scale:
+        raise Miss
+    return np.asarray(vec.data).astype(np.float64) / 10.0**vec.scale
+
+
+def rescaled(vec: Vec, scale: int) -> Any:
+    """Return the units of an integer or decimal at a scale that is not smaller."""
+    if scale == vec.scale:
+        return vec.data
+    return product(vec.data, np.int64(10 ** (scale - vec.scale)) if scale - vec.scale < 19 else None)
+
+
+def product(one: Any, other: Any) -> Any:
+    """Return the product of int64 numbers, exact."""
+    if other is None:
+        raise Miss
+    if np.any(np.abs(np.multiply(one, other, dtype=np.float64)) > _SAFE):
+        raise Miss
+    return one * other
+
+
+def in_range(data: Any, output: Type) -> Any:
+    """Return the numbers if all fit the type, else Miss."""
+    low, high = output.bounds if output.kind == INT else (1 - 10**output.precision, 10**output.precision - 1)
+    if low <= -(2**63) and high >= 2**63 - 1:
+        return data
+    if np.any((data < max(low, -(2**63))) | (data > min(high, 2**63 - 1))):
+        raise Miss
+    return data
+
+
+def combine(operator: str, one: Vec, other: Vec, output: Type) -> Vec:
+    """Return `one operator other` for + − *; NULL where either is."""
+    valid = both_valid(one.valid, other.valid)
+    if output.kind == FLOAT:
+        return Vec(FLOAT, _float(operator, as_float(one), as_float(other)), valid)
+    if output.kind not in (INT, DECIMAL) or {one.kind, other.kind} - {INT, DECIMAL}:
+        raise Miss
+    if operator == "*":
+        if one.scale + other.scale != output.scale:
+            raise Miss
+        data = product(one.data, other.data)
+    else:
+        left, right = rescaled(one, output.scale), rescaled(other, output.scale)
+        data = _sum(left, right) if operator == "+" else _difference(left, right)
+    if valid is not None:
+        data = np.where(valid, data, 0)
+    return Vec(output.kind, in_range(data, output), valid, output.scale)
+
+
+def _sum(left: Any, right: Any) -> Any:
+    with np.errstate(over="ignore"):
+        data = left + right
+    if np.any(((left ^ data) & (right ^ data)) < 0):
+        raise Miss
+    return data
+
+
+def _difference(left: Any, right: Any) -> Any:
+    with np.errstate(over="ignore"):
+        data = left - right
+    if np.any(((left ^ right) & (left ^ data)) < 0):
+        raise Miss
+    return data
+
+
+def _float(operator: str, left: Any, right: Any) -> Any:
+    with np.errstate(all="ignore"):
+        match operator:
+            case "+":
+                return left + right
+            case "-":
+                return left - right
+            case "*":
+                return left * right
+            case _:
+                return left / right
+
+
+def divide(one: Vec, other: Vec, output: Type) -> Vec:
+    """Return `one / other`, a double."""
+    if output.kind != FLOAT:
+        raise Miss
+    return Vec(FLOAT, _float("/", as_float(one), as_float(other)), both_valid(one.valid, other.valid))
+
+
+def whole_divide(one: Vec, other: Vec, output: Type, *, remainder: bool) -> Vec:
+    """Return `one // other` or `one % other` of integers, rounding towards zero."""
+    valid = both_valid(one.valid, other.valid)
+    if output.kind != INT or one.kind != INT or other.kind != INT:
+        raise Miss
+    divisor = other.data
+    if other.valid is not None:
+        divisor = np.where(other.valid, divisor, 1)
+    if np.any(divisor == 0) or np.any((divisor == -1) & (one.data == output.bounds[0])):
+        raise Miss
+    rest = np.fmod(one.data, divisor)
+    data = rest if remainder else (one.data - rest) // divisor
+    if valid is not None:
+        data = np.where(valid, data, 0)
+    return Vec(INT, in_range(data, output), valid)
+
+
+def negative(one: Vec, output: Type) -> Vec:
+    """Return −x."""
+    if one.kind != output.kind or one.kind not in (INT, FLOAT, DECIMAL):
+        raise Miss
+    if one.kind != FLOAT and np.any(one.data == -(2**63)):
+        raise Miss
+    data = -one.data
+    return Vec(one.kind, data if one.kind == FLOAT else in_range(data, output), one.valid, one.scale)
+
+
+def absolute(one: Vec, output: Type) -> Vec:
+    """Return |x|."""
+    if one.kind != output.kind or one.kind not in (INT, FLOAT, DECIMAL):
+        raise Miss
+    if one.kind != FLOAT and np.any(one.data == -(2**63)):
+        raise Miss
+    data = np.abs(one.data)
+    return Vec(one.kind, data if one.kind == FLOAT else in_range(data, output), one.valid, one.scale)

@@ -1,0 +1,346 @@
+"""From an expression's text to a function of kernels, or the knowledge that it is DuckDB's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import sqlglot
+from sqlglot import exp
+
+from headrace.contracts.schema import Column, Schema
+from headrace.engine.duck import Duck
+from headrace.engine.kernels import arithmetic, casts, compare, logic, text, time
+from headrace.engine.kernels.vec import BOOL, INT, OTHER, Miss, Type, Vec, load, store, type_of
+
+Kernel = Callable[[pa.RecordBatch, dict[str, Vec]], Vec]
+"""Of a batch and the columns loaded so far: the value of an expression."""
+
+_COMPARISONS: dict[type[exp.Expr], str] = {
+    exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
+}  # fmt: skip
+_SUMS: dict[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
+_TIME_KINDS = ("time", "date")
+
+
+class Compiled:
+    """An expression as kernels."""
+
+    def __init__(self, kernel: Kernel, output: Column) -> None:
+        self._kernel = kernel
+        self._output = output
+
+    def evaluate(self, rows: pa.RecordBatch, loaded: dict[str, Vec]) -> pa.Array:
+        """Return one value per row; `loaded` is shared by the expressions of a batch.
+
+        Raises:
+            Miss: this batch is DuckDB's.
+        """
+        return store(self._kernel(rows, loaded), self._output, rows.num_rows)
+
+
+def compile_expression(sql: str, source: Schema, output: Column, duck: Duck) -> Compiled | None:
+    """Return an expression over the columns of `source` as kernels, or None where some part of it has
+    none.
+    """
+    try:
+        tree = sqlglot.parse_one(sql, dialect="duckdb")
+        types = _types(tree, source, duck)
+        if types[id(tree)].sql != type_of(output.sql_type).sql or type_of(output.sql_type).kind == OTHER:
+            return None
+        return Compiled(_Compiler(source, types, duck).compile(tree), output)
+    except (Miss, sqlglot.errors.SqlglotError, KeyError):
+        return None
+
+
+def _types(tree: exp.Expr, source: Schema, duck: Duck) -> dict[int, Type]:
+    """Return DuckDB's type of every part of an expression."""
+    parts = [part for part in tree.walk() if _has_type(part)]
+    texts = [part.sql(dialect="duckdb") for part in parts]
+    try:
+        names = duck.types(texts, source)
+    except Exception as error:
+        raise Miss from error
+    return {id(part): type_of(name) for part, name in zip(parts, names, strict=True)}
+
+
+def _has_type(part: exp.Expr) -> bool:
+    if isinstance(part, exp.Identifier | exp.DataType | exp.DataTypeParam | exp.Var):
+        return False
+    return not (isinstance(part, exp.If) and isinstance(part.parent, exp.Case))
+
+
+class _Compiler:
+    def __init__(self, source: Schema, types: Mapping[int, Type], duck: Duck) -> None:
+        self._source = source
+        self._types = types
+        self._duck = duck
+
+    def type(self, part: exp.Expr) -> Type:
+        return self._types[id(part)]
+
+    def compile(self, part: exp.Expr) -> Kernel:
+        if isinstance(part, exp.Paren):
+            return self.compile(part.this)
+        if isinstance(part, exp.Column):
+            return self._column(part.name)
+        if not any(True for _ in part.find_all(exp.Column)):
+            return self._constant(part)
+        return self._operation(part)
+
+    def _column(self, name: str) -> Kernel:
+        column = self._source[name]
+        kind = type_of(column.sql_type)
+
+        def kernel(rows: pa.RecordBatch, loaded: dict[str, Vec]) -> Vec:
+            if name not in loaded:
+                loaded[name] = load(rows.column(column.name), kind)
+            return loaded[name]
+
+        return kernel
+
+    def _constant(self, part: exp.Expr) -> Kernel:
+        kind = self.type(part)
+        if kind.kind == OTHER:
+            raise Miss
+        array = self._duck.constant(part.sql(dialect="duckdb"))
+        if kind.kind == "text":
+            vec = Vec("text", array[0])
+        else:
+            whole = load(array, kind)
+            valid = None if whole.valid is None else whole.valid[0]
+            vec = Vec(whole.kind, whole.data[0], valid, whole.scale)
+        return lambda _rows, _loaded: vec
+
+    def _operation(self, part: exp.Expr) -> Kernel:
+        for kinds, build in _BUILDERS:
+            if isinstance(part, kinds):
+                return build(self, part)
+        raise Miss
+
+    # --- families
+    # ----------------------------------------------------------------------------------------------
+    def logical(self, part: exp.Expr) -> Kernel:
+        if isinstance(part, exp.Not):
+            inner = self.compile(part.this)
+            return lambda rows, loaded: logic.negation(inner(rows, loaded))
+        if isinstance(part, exp.Is):
+            if not isinstance(part.expression, exp.Null):
+                raise Miss
+            inner = self.compile(part.this)
+            return lambda rows, loaded: logic.is_null(inner(rows, loaded))
+        parts = [self.compile(item) for item in part.flatten()]
+        join = logic.conjunction if isinstance(part, exp.And) else logic.disjunction
+        return lambda rows, loaded: join([item(rows, loaded) for item in parts])
+
+    def comparison(self, part: exp.Expr) -> Kernel:
+        sign = _COMPARISONS[type(part)]
+        one, other = self._pair(part)
+        return lambda rows, loaded: compare.compare(sign, one(rows, loaded), other(rows, loaded))
+
+    def _pair(self, part: exp.Expr) -> tuple[Kernel, Kernel]:
+        return self.compile(part.this), self.compile(part.expression)
+
+    def distinct(self, part: exp.Expr) -> Kernel:
+        one, other = self._pair(part)
+        if isinstance(part, exp.NullSafeNEQ):
+            return lambda rows, loaded: compare.is_distinct(one(rows, loaded), other(rows, loaded))
+        return lambda rows, loaded: logic.negation(
+            compare.is_distinct(one(rows, loaded), other(rows, loaded))
+        )
+
+    def between(self, part: exp.Expr) -> Kernel:
+        value, low, high = (self.compile(part.args[name]) for name in ("this", "low", "high"))
+
+        def kernel(rows: pa.RecordBatch, loaded: dict[str, Vec]) -> Vec:
+            found = value(rows, loaded)
+            above = compare.compare(">=", found, low(rows, loaded))
+            return logic.conjunction([above, compare.compare("<=", found, high(rows, loaded))])
+
+        return kernel
+
+    def membership(self, part: exp.Expr) -> Kernel:
+        kind, items = self.type(part.this), part.expressions
+        if not items or any(
+            self.type(item).kind != kind.kind for item in items if not isinstance(item, exp.Null)
+        ):
+            raise Miss
+        value = self.compile(part.this)
+        choices = [self._null(kind) if isinstance(item, exp.Null) else self.compile(item) for item in items]
+        return lambda rows, loaded: compare.is_in(
+            value(rows, loaded), [choice(rows, loaded) for choice in choices]
+        )
+
+    def arithmetic(self, part: exp.Expr) -> Kernel:
+        kind = self.type(part)
+        if kind.kind in _TIME_KINDS:
+            return self._time_shift(part)
+        one, other = self._pair(part)
+        if isinstance(part, exp.Div):
+            return lambda rows, loaded: arithmetic.divide(one(rows, loaded), other(rows, loaded), kind)
+        if isinstance(part, exp.IntDiv | exp.Mod):
+            rest = isinstance(part, exp.Mod)
+            return lambda rows, loaded: arithmetic.whole_divide(
+                one(rows, loaded), other(rows, loaded), kind, remainder=rest
+            )
+        sign = _SUMS[type(part)]
+        return lambda rows, loaded: arithmetic.combine(sign, one(rows, loaded), other(rows, loaded), kind)
+
+    def _time_shift(self, part: exp.Expr) -> Kernel:
+        amount = part.expression
+        if self.type(part).kind != "time" or any(True for _ in amount.find_all(exp.Column)):
+            raise Miss
+        if not isinstance(part, exp.Add | exp.Sub) or self.type(amount).sql != "INTERVAL":
+            raise Miss
+        length = self._duck.constant(amount.sql(dialect="duckdb"))[0].as_py()
+        if length is None or length[0]:
+            raise Miss
+        micros = length[1] * 86_400_000_000 + length[2] // 1000
+        inner, signed = self.compile(part.this), micros if isinstance(part, exp.Add) else -micros
+        return lambda rows, loaded: time.shift(inner(rows, loaded), signed)
+
+    def sign(self, part: exp.Expr) -> Kernel:
+        inner, kind = self.compile(part.this), self.type(part)
+        function = arithmetic.negative if isinstance(part, exp.Neg) else arithmetic.absolute
+        return lambda rows, loaded: function(inner(rows, loaded), kind)
+
+    def cast(self, part: exp.Expr) -> Kernel:
+        if isinstance(part, exp.TryCast):
+            raise Miss
+        inner, kind = self.compile(part.this), self.type(part)
+        if kind.kind == OTHER or self.type(part.this).kind == OTHER:
+            raise Miss
+        return lambda rows, loaded: casts.cast(inner(rows, loaded), kind)
+
+    def case(self, part: exp.Expr) -> Kernel:
+        kind = self.type(part)
+        branches = [
+            (self._condition(part, item), self._as(item.args["true"], kind)) for item in _branches(part)
+        ]
+        default = part.args.get("default") if isinstance(part, exp.Case) else part.args.get("false")
+        last = self._null(kind) if default is None else self._as(default, kind)
+
+        def kernel(rows: pa.RecordBatch, loaded: dict[str, Vec]) -> Vec:
+            whole = last(rows, loaded)
+            for condition, value in reversed(branches):
+                whole = logic.choose(condition(rows, loaded), value(rows, loaded), whole)
+            return whole
+
+        return kernel
+
+    def _condition(self, part: exp.Expr, branch: exp.Expr) -> Kernel:
+        if isinstance(part, exp.Case) and part.this is not None:
+            value, wanted = self.compile(part.this), self.compile(branch.this)
+            return lambda rows, loaded: compare.compare("=", value(rows, loaded), wanted(rows, loaded))
+        if self.type(branch.this).kind != BOOL:
+            raise Miss
+        return self.compile(branch.this)
+
+    def _as(self, part: exp.Expr, kind: Type) -> Kernel:
+        """Compile a part whose value is wanted as another type."""
+        if isinstance(part, exp.Null):
+            return self._null(kind)
+        inner, own = self.compile(part), self.type(part)
+        if own.sql == kind.sql:
+            return inner
+        if OTHER in (own.kind, kind.kind):
+            raise Miss
+        return lambda rows, loaded: casts.cast(inner(rows, loaded), kind)
+
+    def _null(self, kind: Type) -> Kernel:
+        if kind.kind == OTHER:
+            raise Miss
+        if kind.kind == "text":
+            vec = Vec("text", pa.scalar(None, pa.string()))
+        else:
+            zero: Any = np.float64(0) if kind.kind == "float" else np.int64(0)
+            vec = Vec(kind.kind, np.bool_(False) if kind.kind == BOOL else zero, np.bool_(False), kind.scale)
+        return lambda _rows, _loaded: vec
+
+    def coalesce(self, part: exp.Expr) -> Kernel:
+        kind = self.type(part)
+        parts = [self._as(item, kind) for item in [part.this, *part.expressions]]
+        return lambda rows, loaded: logic.coalesce([item(rows, loaded) for item in parts])
+
+    def null_if(self, part: exp.Expr) -> Kernel:
+        one, other = self._pair(part)
+        if self.type(part.this).sql != self.type(part).sql:
+            raise Miss
+
+        def kernel(rows: pa.RecordBatch, loaded: dict[str, Vec]) -> Vec:
+            value = one(rows, loaded)
+            return logic.null_if(value, compare.compare("=", value, other(rows, loaded)))
+
+        return kernel
+
+    def text(self, part: exp.Expr) -> Kernel:
+        function = _TEXT[type(part)]
+        items = [part.this, *([part.expression] if part.args.get("expression") is not None else [])]
+        if isinstance(part, exp.SplitPart):
+            items = [part.this, part.args["delimiter"], part.args["part_index"]]
+        if self.type(part.this).kind != "text" or part.args.get("escape") is not None:
+            raise Miss
+        inner = [self.compile(item) for item in items]
+        found: Kernel = lambda rows, loaded: function(*[item(rows, loaded) for item in inner])  # noqa: E731
+        if part.args.get("negate"):
+            return lambda rows, loaded: logic.negation(found(rows, loaded))
+        return found
+
+    def time(self, part: exp.Expr) -> Kernel:
+        unit = part.args["unit"].name
+        inner = self.compile(part.this)
+        if self.type(part).kind == "date":
+            return lambda rows, loaded: casts.cast(time.truncate(unit, inner(rows, loaded)), type_of("DATE"))
+        return lambda rows, loaded: time.truncate(unit, inner(rows, loaded))
+
+    def anonymous(self, part: exp.Expr) -> Kernel:
+        name, items = part.name.lower(), part.expressions
+        if name in ("date_part", "datepart") and isinstance(items[0], exp.Literal) and items[0].is_string:
+            unit, inner = items[0].this, self.compile(items[1])
+            return lambda rows, loaded: time.part_of(unit, inner(rows, loaded))
+        if name == "prefix" and self.type(items[0]).kind == "text":
+            one, other = self.compile(items[0]), self.compile(items[1])
+            return lambda rows, loaded: text.starts_with(one(rows, loaded), other(rows, loaded))
+        raise Miss
+
+    def epoch(self, part: exp.Expr) -> Kernel:
+        scale = part.args.get("scale")
+        if self.type(part).kind != INT or scale is None or scale.name != "3":
+            raise Miss
+        inner = self.compile(part.this)
+        return lambda rows, loaded: time.epoch_ms(inner(rows, loaded))
+
+
+def _branches(part: exp.Expr) -> list[exp.Expr]:
+    return list(part.args["ifs"]) if isinstance(part, exp.Case) else [part]
+
+
+_TEXT: dict[type[exp.Expr], Callable[..., Vec]] = {
+    exp.Lower: text.lower,
+    exp.Upper: text.upper,
+    exp.Length: text.length,
+    exp.Like: text.like,
+    exp.Contains: text.contains,
+    exp.StartsWith: text.starts_with,
+    exp.DPipe: text.join,
+    exp.SplitPart: text.split_part,
+}
+_BUILDERS: tuple[tuple[Any, Callable[[_Compiler, Any], Kernel]], ...] = (
+    ((exp.And, exp.Or, exp.Not, exp.Is), _Compiler.logical),
+    (tuple(_COMPARISONS), _Compiler.comparison),
+    ((exp.NullSafeEQ, exp.NullSafeNEQ), _Compiler.distinct),
+    (exp.Between, _Compiler.between),
+    (exp.In, _Compiler.membership),
+    ((exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod), _Compiler.arithmetic),
+    ((exp.Neg, exp.Abs), _Compiler.sign),
+    (exp.Cast, _Compiler.cast),
+    ((exp.Case, exp.If), _Compiler.case),
+    (exp.Coalesce, _Compiler.coalesce),
+    (exp.Nullif, _Compiler.null_if),
+    (tuple(_TEXT), _Compiler.text),
+    (exp.TimestampTrunc, _Compiler.time),
+    (exp.UnixToTime, _Compiler.epoch),
+    (exp.Anonymous, _Compiler.anonymous),
+)

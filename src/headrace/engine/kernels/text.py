@@ -1,0 +1,113 @@
+"""Text: lower, upper, length, LIKE, ||, contains, starts_with, split_part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.engine.columns import Text, view
+from headrace.engine.kernels.vec import INT, TEXT, Miss, Vec, from_flags
+
+
+def _column(part: Vec) -> pa.Array:
+    if part.kind != TEXT or not isinstance(part.data, pa.Array):
+        raise Miss
+    return part.data
+
+
+def _constant(part: Vec) -> str:
+    if part.kind != TEXT or not isinstance(part.data, pa.Scalar) or not part.data.is_valid:
+        raise Miss
+    return str(part.data.as_py())
+
+
+def _is_ascii(array: pa.Array) -> bool:
+    text = view(array, exact=True)
+    assert isinstance(text, Text)
+    return not bool((text.heap & 0x80).any())
+
+
+def lower(part: Vec) -> Vec:
+    """Return text in lower case; other letters than ASCII are left to DuckDB."""
+    array = _column(part)
+    if not _is_ascii(array):
+        raise Miss
+    return Vec(TEXT, pc.ascii_lower(array))
+
+
+def upper(part: Vec) -> Vec:
+    """Return text in upper case; other letters than ASCII are left to DuckDB."""
+    array = _column(part)
+    if not _is_ascii(array):
+        raise Miss
+    return Vec(TEXT, pc.ascii_upper(array))
+
+
+def length(part: Vec) -> Vec:
+    """Return the number of characters."""
+    counts = pc.utf8_length(_column(part))
+    valid = None if counts.null_count == 0 else ~counts.is_null().to_numpy(zero_copy_only=False)
+    data = pc.fill_null(counts, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return Vec(INT, data, valid)
+
+
+def like(part: Vec, pattern: Vec) -> Vec:
+    """Return LIKE for a constant pattern of % and literal text."""
+    wanted = _constant(pattern)
+    array = _column(part)
+    if "_" in wanted or "\\" in wanted:
+        raise Miss
+    pieces = wanted.split("%")
+    if len(pieces) == 1:
+        return from_flags(pc.equal(array, wanted))
+    first, last, middle = pieces[0], pieces[-1], [piece for piece in pieces[1:-1] if piece]
+    if len(middle) > 1 or (middle and (first or last)):
+        return _ordered(array, wanted)
+    if middle:
+        return from_flags(pc.match_substring(array, middle[0]))
+    if first and last:
+        return _ordered(array, wanted)
+    if first:
+        return from_flags(pc.starts_with(array, first))
+    return from_flags(pc.ends_with(array, last))
+
+
+def _ordered(array: pa.Array, wanted: str) -> Vec:
+    return from_flags(pc.match_like(array, wanted))
+
+
+def contains(part: Vec, piece: Vec) -> Vec:
+    """Return whether text holds a constant piece."""
+    return from_flags(pc.match_substring(_column(part), _constant(piece)))
+
+
+def starts_with(part: Vec, piece: Vec) -> Vec:
+    """Return whether text starts with a constant piece."""
+    return from_flags(pc.starts_with(_column(part), _constant(piece)))
+
+
+def join(one: Vec, other: Vec) -> Vec:
+    """Return `one || other`, NULL where either is."""
+    if one.kind != TEXT or other.kind != TEXT:
+        raise Miss
+    return Vec(TEXT, pc.binary_join_element_wise(one.data, other.data, ""))
+
+
+def split_part(part: Vec, separator: Vec, index: Vec) -> Vec:
+    """Return piece number `index` (from 1) of text split at a constant separator, '' beyond the last."""
+    array, cut = _column(part), _constant(separator)
+    number = int(index.data) if index.kind == INT and np.ndim(index.data) == 0 else 0
+    if number < 1 or not cut or index.valid is not None:
+        raise Miss
+    lists = pc.split_pattern(array, cut)
+    offsets = np.asarray(lists.offsets)
+    at = offsets[:-1] + number - 1
+    there = at < offsets[1:]
+    pieces = lists.values.take(pa.array(np.where(there, at, 0), mask=~there)) if len(lists.values) else None
+    if pieces is None:
+        raise Miss
+    pieces = pc.fill_null(pieces, "")
+    if array.null_count:
+        pieces = pc.if_else(array.is_valid(), pieces, pa.scalar(None, pieces.type))
+    return Vec(TEXT, pieces)

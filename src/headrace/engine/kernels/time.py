@@ -1,0 +1,103 @@
+"""Times and dates: date_trunc, date_part, epoch_ms, adding a constant length of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from headrace.engine.kernels.vec import DATE, FLOAT, INT, TIME, Miss, Vec
+
+_SECOND, _DAY = 1_000_000, 86_400_000_000
+_FINITE = 9_000_000_000_000_000_000
+_UNITS = {
+    "microsecond": 1, "microseconds": 1, "millisecond": 1_000, "milliseconds": 1_000, "second": _SECOND,
+    "seconds": _SECOND, "minute": 60 * _SECOND, "minutes": 60 * _SECOND, "hour": 3600 * _SECOND,
+    "hours": 3600 * _SECOND, "day": _DAY, "days": _DAY,
+}  # fmt: skip
+_CALENDAR = {"month": "M", "months": "M", "year": "Y", "years": "Y"}
+_WEEK_SHIFT = 3 * _DAY
+"""The epoch was a Thursday; weeks begin on Monday."""
+
+
+def micros(part: Vec) -> Any:
+    """Return times or dates as microseconds; infinities are left to DuckDB."""
+    if part.kind == TIME:
+        data = part.data
+    elif part.kind == DATE:
+        if np.any(np.abs(part.data) > 100_000_000):
+            raise Miss
+        data = part.data * _DAY
+    else:
+        raise Miss
+    if np.any(np.abs(data) > _FINITE):
+        raise Miss
+    return data
+
+
+def truncate(unit: str, part: Vec) -> Vec:
+    """Return date_trunc as a TIMESTAMP."""
+    data, name = micros(part), unit.lower()
+    if name in _UNITS:
+        return Vec(TIME, data - data % _UNITS[name], part.valid)
+    if name in ("week", "weeks"):
+        return Vec(TIME, data - (data + _WEEK_SHIFT) % (7 * _DAY), part.valid)
+    if name in _CALENDAR:
+        return Vec(TIME, _from_calendar(_calendar(data, _CALENDAR[name])), part.valid)
+    raise Miss
+
+
+def _calendar(data: Any, unit: str) -> Any:
+    return np.asarray(data).astype("datetime64[us]").astype(f"datetime64[{unit}]")
+
+
+def _from_calendar(data: Any) -> Any:
+    return data.astype("datetime64[us]").astype(np.int64)
+
+
+def _month(data: Any) -> Any:
+    return _calendar(data, "M").astype(np.int64) % 12 + 1
+
+
+_PARTS: dict[str, Callable[[Any], Any]] = {
+    "year": lambda data: _calendar(data, "Y").astype(np.int64) + 1970,
+    "quarter": lambda data: (_month(data) + 2) // 3,
+    "month": _month,
+    "day": lambda data: data // _DAY - _calendar(data, "M").astype("datetime64[D]").astype(np.int64) + 1,
+    "dow": lambda data: (data // _DAY + 4) % 7,
+    "dayofweek": lambda data: (data // _DAY + 4) % 7,
+    "isodow": lambda data: (data // _DAY + 3) % 7 + 1,
+    "doy": lambda data: data // _DAY - _calendar(data, "Y").astype("datetime64[D]").astype(np.int64) + 1,
+    "hour": lambda data: data % _DAY // (3600 * _SECOND),
+    "minute": lambda data: data % (3600 * _SECOND) // (60 * _SECOND),
+    "second": lambda data: data % (60 * _SECOND) // _SECOND,
+    "millisecond": lambda data: data % (60 * _SECOND) // 1000,
+    "microsecond": lambda data: data % (60 * _SECOND),
+}
+
+
+def part_of(name: str, part: Vec) -> Vec:
+    """Return date_part; BIGINT, or DOUBLE for the epoch."""
+    data, wanted = micros(part), name.lower()
+    if wanted == "epoch":
+        return Vec(FLOAT, np.asarray(data).astype(np.float64) / 1e6, part.valid)
+    if wanted not in _PARTS:
+        raise Miss
+    return Vec(INT, _PARTS[wanted](data), part.valid)
+
+
+def epoch_ms(part: Vec) -> Vec:
+    """Return milliseconds since the epoch, rounded to the nearest, halves away from zero."""
+    if part.kind != TIME:
+        raise Miss
+    data = micros(part)
+    return Vec(INT, np.sign(data) * ((np.abs(data) + 500) // 1000), part.valid)
+
+
+def shift(part: Vec, amount_us: int) -> Vec:
+    """Return a time moved by a constant length."""
+    data = micros(part)
+    if np.any(np.abs(data) > _FINITE - abs(amount_us)):
+        raise Miss
+    return Vec(TIME, data + amount_us, part.valid)

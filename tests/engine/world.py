@@ -1,0 +1,170 @@
+"""A small world for tests of the engine: relations, views from SQL, random changes, DuckDB as the reference.
+
+After every step each view must equal what DuckDB answers over the accumulated rows, and the sum of the
+emitted changes must equal the view's rows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from headrace.change import Change
+from headrace.contracts.schema import Column, Schema
+from headrace.engine.columns import canonical
+from headrace.engine.duck import typed_source
+from headrace.engine.engine import Engine, StepOutput
+from headrace.sql.plan import ViewPlan
+from headrace.sql.planner import plan_view
+
+CLOCK = datetime(2024, 1, 1, tzinfo=UTC)
+Row = dict[str, Any]
+
+
+def schema(**types: str) -> Schema:
+    """Return a schema from DuckDB type names."""
+    with duckdb.connect() as connection:
+        items = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in types.items())
+        table = connection.sql(f"SELECT {items}").to_arrow_table()
+        kinds = connection.sql(f"SELECT {items}").types
+    return Schema.of(
+        Column(name, str(kind), field.type)
+        for name, kind, field in zip(types, kinds, table.schema, strict=True)
+    )
+
+
+def shown(value: Any) -> str:
+    """Return a value as text for comparison: numbers rounded to nine digits, −0.0 as 0.0."""
+    if isinstance(value, float):
+        return f"{value + 0.0:.9g}"
+    return canonical(value, exact=False)
+
+
+def bag(table: pa.Table) -> Counter[tuple[str, ...]]:
+    """Return the rows of a table as a multiset."""
+    return Counter(tuple(shown(value) for value in row.values()) for row in table.to_pylist())
+
+
+class World:
+    """An engine, the rows that it should hold, and the checks."""
+
+    def __init__(self, relations: Mapping[str, Schema], *, append_only: Sequence[str] = ()) -> None:
+        self.relations = dict(relations)
+        self.rows: dict[str, list[Row]] = {name: [] for name in relations}
+        self.engine = Engine()
+        self.plans: dict[str, ViewPlan] = {}
+        self.sums: dict[str, Counter[tuple[str, ...]]] = {}
+        self.given: dict[str, list[Change]] = {name: [] for name in relations}
+        for name, columns in relations.items():
+            self.engine.add_relation(name, columns, append_only=name in append_only)
+
+    def history(self, name: str) -> Iterator[Change]:
+        yield from self.given[name]
+
+    def catalog(self) -> dict[str, Schema]:
+        return {**self.relations, **{name: plan.schema for name, plan in self.plans.items()}}
+
+    def add(self, name: str, sql: str) -> ViewPlan:
+        plan = plan_view(name, sql, self.catalog())
+        self.engine.add_view(plan, self.history)
+        self.plans[name] = plan
+        self.sums[name] = bag(self.engine.snapshot(name))
+        return plan
+
+    def step(self, changes: Mapping[str, Sequence[tuple[Row, int]]]) -> StepOutput:
+        """Apply rows with weights and check every view."""
+        moved = {}
+        for name, pairs in changes.items():
+            for row, weight in pairs:
+                for _ in range(abs(weight)):
+                    self.rows[name].append(row) if weight > 0 else self.rows[name].remove(row)
+            rows = pa.RecordBatch.from_pylist([row for row, _ in pairs], schema=self.relations[name].arrow)
+            moved[name] = Change(rows, np.array([weight for _, weight in pairs], dtype=np.int64))
+        output = self.engine.step(moved, CLOCK, {})
+        for name, change in moved.items():
+            self.given[name].append(change)
+        self.check(output)
+        return output
+
+    def check(self, output: StepOutput) -> None:
+        for name, change in output.changes.items():
+            assert change.weights.all()
+            rows = bag(pa.Table.from_batches([Change.inserts(change.rows).rows]))
+            assert len(rows) <= len(change)
+            for row, weight in zip(change.rows.to_pylist(), change.weights.tolist(), strict=True):
+                self.sums[name][tuple(shown(value) for value in row.values())] += weight
+        connection = duckdb.connect(config={"threads": 1})
+        connection.execute("SET TimeZone = 'UTC'")
+        for name, columns in self.relations.items():
+            connection.register(f"_{name}", pa.Table.from_pylist(self.rows[name], schema=columns.arrow))
+            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {typed_source(f'_{name}', columns)}")
+        for name, plan in self.plans.items():
+            self._check_view(connection, name, plan, output)
+        connection.close()
+
+    def _check_view(
+        self, connection: duckdb.DuckDBPyConnection, name: str, plan: ViewPlan, output: StepOutput
+    ) -> None:
+        wanted = _answer(connection, plan.reference_sql)
+        connection.execute(f'CREATE VIEW "{name}" AS {plan.reference_sql}')
+        if wanted is None:
+            assert name in output.errors, f"{name} should be in error"
+            return
+        assert name not in output.errors, output.errors
+        table = self.engine.snapshot(name)
+        assert table.schema.names == list(plan.schema.names)
+        assert table.schema.types == [column.arrow for column in plan.schema], name
+        found = bag(table)
+        assert found == wanted, f"{name}: extra {found - wanted}, missing {wanted - found}"
+        summed = Counter({row: count for row, count in self.sums[name].items() if count})
+        assert summed == wanted, (
+            f"{name}: the changes add up to {summed - wanted} too much, {wanted - summed} less"
+        )
+        assert self.engine.store(name).row_count == table.num_rows
+
+    def explain_rule(self, name: str) -> str:
+        return self.engine.explain(name).rule
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Counter[tuple[str, ...]] | None:
+    """Return DuckDB's rows, or None where it answers with an error."""
+    try:
+        return bag(connection.sql(sql).to_arrow_table())
+    except duckdb.Error:
+        return None
+
+
+def random_steps(
+    world: World,
+    make: Mapping[str, Callable[[random.Random], Row]],
+    *,
+    steps: int,
+    seed: int,
+    most: int = 12,
+    deletes: float = 0.4,
+    append_only: Sequence[str] = (),
+) -> None:
+    """Run steps of random insertions and deletions; rows repeat, some steps touch one relation only."""
+    rng = random.Random(seed)
+    for _ in range(steps):
+        changes: dict[str, list[tuple[Row, int]]] = {}
+        for name, maker in make.items():
+            if rng.random() < 0.3:
+                continue
+            held = list(world.rows[name])
+            pairs: list[tuple[Row, int]] = []
+            for _ in range(rng.randrange(most)):
+                if name not in append_only and held and rng.random() < deletes:
+                    pairs.append((held.pop(rng.randrange(len(held))), -1))
+                else:
+                    pairs.append((maker(rng), rng.choice((1, 1, 1, 2))))
+            if pairs:
+                changes[name] = pairs
+        world.step(changes)
