@@ -155,7 +155,20 @@ def _refuse_open_order(text: Text, tree: Tree) -> None:
             )
 
 
-def bind_in_duckdb(duck: Duck, text: Text, windows: Sequence[WindowCallText], columns: Sequence[str]) -> None:
+def known_names(tree: Tree, schemas: Sequence[Schema], windows: Sequence[WindowCallText]) -> Known:
+    """Return the names that a query could mean, for suggestions."""
+    columns = ["window_start", "window_end"] if windows else []
+    columns += [column.name for schema in schemas for column in schema]
+    tables: list[str] = [call.relation for call in windows]
+    for part in walk(tree):
+        if part.get("alias"):
+            (columns if "class" in part else tables).append(str(part["alias"]))
+        if part.get("type") == "BASE_TABLE":
+            tables.append(str(part["table_name"]))
+    return Known(tuple(columns), tuple(name.lower() for name in tables))
+
+
+def bind_in_duckdb(duck: Duck, text: Text, windows: Sequence[WindowCallText], known: Known) -> None:
     """Let DuckDB bind the view as it was written, so that its complaints point into the user's text.
 
     Calls of TUMBLE, HOP and SESSION are replaced by stand-ins of the same length.
