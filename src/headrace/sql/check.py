@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from headrace.contracts.schema import Schema
 from headrace.sql.duck import Duck, quote
-from headrace.sql.errors import Text, raise_from_duckdb
+from headrace.sql.errors import Known, Text, raise_from_duckdb
 from headrace.sql.functions import CLOCK_WORDS, unstable_functions
 from headrace.sql.tree import NOWHERE, Tree, is_query, members, walk
 from headrace.sql.windows import WindowCallText, is_window
