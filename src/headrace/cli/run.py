@@ -45,13 +45,15 @@ def run(
         complain(error)
         raise typer.Exit(USAGE) from None
     serving = Serving(project, data, settings=settings, dev=dev, announce=lambda url: announce(url, as_json))
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         serving.load()
         with listen(host, port) as door:
             serving.serve(door)
     except KeyboardInterrupt:
         pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
     note("stopped; everything that was acknowledged is on disk")
 
 
