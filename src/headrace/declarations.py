@@ -1,4 +1,4 @@
-"""What an app declares, as plain data: the runtime, the log and the pages read these, nobody writes them again."""
+"""What an app declares, as plain data: the runtime, the log and the pages read these, nobody changes them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class StreamDecl:
 
     @property
     def late_name(self) -> str:
-        """The side table of late rows: the stream's columns and `_watermark`, the watermark that they missed."""
+        """The side table of late rows: the stream's columns and `_watermark`, which they missed."""
         return f"{self.name}__late"
 
     @property

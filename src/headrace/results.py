@@ -56,7 +56,7 @@ class AppendResult:
 
     @property
     def repeated(self) -> int:
-        """Rows whose event id had been accepted before with the same content, or upserts that change nothing."""
+        """Rows whose event id was accepted before with the same content, or upserts that change nothing."""
         return self._count(RowStatus.REPEATED)
 
     @property
@@ -98,7 +98,7 @@ class Freshness:
     """How old an answer is.
 
     Attributes:
-        freshness_ms: age of the oldest acknowledged commit that is not in the answered version; 0 when none waits.
+        freshness_ms: age of the oldest acknowledged commit that is not in the answered version; 0: none waits.
         pending_commits: acknowledged commits that are not in the version yet.
     """
 

@@ -1,8 +1,8 @@
 """The logical plan: what the SQL room hands to the engine room.
 
 Every node names its output columns (unique within the node, compared exactly) and their types in `schema`.
-Scalar work stands in `Project` and `Filter` only: keys, arguments, order columns of other nodes are plain columns of
-their input.  A scalar expression is DuckDB SQL over the input's column names, so that DuckDB can always answer it;
+Scalar work stands in `Project` and `Filter` only: keys, arguments, order columns of other nodes are plain
+columns of their input. A scalar expression is DuckDB SQL over the input's columns, so DuckDB can always answer it;
 the engine may answer it with a kernel where tests prove the two equal.
 """
 
@@ -49,11 +49,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Scan(Node):
-    """The rows of a stream, table, side table (`orders__late`) or other view; only the columns that are needed."""
+    """The rows of a stream, table, side table (`orders__late`) or other view; only needed columns."""
 
     relation: str
     columns: tuple[str, ...]
-    """Column names in the relation; `schema` gives them their (possibly other) names in the plan, same order."""
+    """Column names in the relation; `schema` has their (possibly other) names in the plan, same order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Equality:
 
 @dataclass(frozen=True, slots=True)
 class Join(Node):
-    """Inner join of N inputs on equalities; output columns are those of all inputs in order (names are unique).
+    """Inner join of N inputs on equalities; output columns are those of all inputs in order, names unique.
 
     `residual`, if any, is a predicate over the output columns. Inputs that no equality connects are crossed.
     """
@@ -141,13 +141,13 @@ class AggCall:
 
     Attributes:
         name: output column.
-        func: lower case, as DuckDB names it: `sum`, `count`, `count_star`, `avg`, `min`, `max`, `quantile_cont`, …
+        func: lower case, as DuckDB names it: `sum`, `count`, `count_star`, `avg`, `quantile_cont`, …
         args: input columns; constants (the fraction of a quantile) stand in `sql` only.
         distinct: `count(DISTINCT x)`.
         filter: a BOOLEAN input column, or None.
-        sql: the whole call as DuckDB SQL over the input's columns: the meaning, and what runs when no rule fits.
+        sql: the whole call as DuckDB SQL over the input's columns: the meaning, and what runs without a rule.
         sql_type: DuckDB's type of the result.
-        params: constant arguments after the columns, such as the fraction of a quantile, as DuckDB SQL literals.
+        params: constant arguments after the columns, such as the fraction of a quantile, as SQL literals.
         order: ORDER BY inside the call; the call reads `args`, `filter` and the columns of `order`.
     """
 
@@ -170,7 +170,7 @@ class AggCall:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate(Node):
-    """GROUP BY: output is the keys, then one column per call. No keys: exactly one row, also over no input."""
+    """GROUP BY: output is the keys, then one column per call. No keys: one row, also over no input."""
 
     input: Node
     keys: tuple[str, ...]
@@ -205,8 +205,8 @@ class OrderKey:
 class TopN(Node):
     """The first rows of each partition in order; ties break by the remaining columns ascending, NULLs last.
 
-    `order` already ends with the tie-breaking columns when `rank` is `row_number` or None, so it is total up to equal
-    rows. `rank` adds `rank_column` (BIGINT) as the last output column: `row_number`, `rank` or `dense_rank` over
+    `order` already ends with the tie-breaking columns when `rank` is `row_number` or None, so it is total up to
+    equal rows. `rank` adds `rank_column` (BIGINT) as the last output column: `row_number`, `rank` or `dense_rank` over
     the declared keys (`rank_keys` of them); rows with rank <= limit stay. Without `rank`: LIMIT and OFFSET.
     `limit` is None for OFFSET alone.
     """
@@ -227,9 +227,9 @@ class TopN(Node):
 
 @dataclass(frozen=True, slots=True)
 class Recompute(Node):
-    """DuckDB's answer over the whole of the inputs: correct, and it costs the size of the inputs at every step.
+    """DuckDB's answer over the whole of the inputs: correct, and it costs their size at every step.
 
-    `sql` reads the inputs under `aliases`, one table name for each part; `reason` names the SQL that has no rule yet.
+    `sql` reads the inputs under `aliases`, one table name for each part; `reason` names the SQL without a rule.
     """
 
     parts: tuple[Node, ...]
@@ -249,12 +249,12 @@ class ViewPlan:
     Attributes:
         name: the view's name.
         sql: as the user wrote it.
-        reference_sql: the same meaning in plain DuckDB SQL over tables named like the relations; what the oracle runs.
+        reference_sql: the same meaning in plain DuckDB SQL over tables named like the relations, for the oracle.
         root: the plan; `root.schema` has the user's column names.
         relations: every relation that is read, lower case.
         order: ORDER BY of the outermost query, kept for presentation only (a view is a bag).
         unique_key: output columns that identify a row when the plan guarantees it (group keys), else None.
-        event_time_columns: output columns that are monotone in a stream's event time (window bounds), for display.
+        event_time_columns: output columns that are monotone in a stream's event time (window bounds).
     """
 
     name: str
