@@ -98,7 +98,7 @@ class Freshness:
     """How old an answer is.
 
     Attributes:
-        freshness_ms: age of the oldest acknowledged commit that is not in the answered version; 0: none waits.
+        freshness_ms: age of the oldest acknowledged commit not in the answered version; 0: none waits.
         pending_commits: acknowledged commits that are not in the version yet.
     """
 

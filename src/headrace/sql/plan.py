@@ -2,7 +2,7 @@
 
 Every node names its output columns (unique within the node, compared exactly) and their types in `schema`.
 Scalar work stands in `Project` and `Filter` only: keys, arguments, order columns of other nodes are plain
-columns of their input. A scalar expression is DuckDB SQL over the input's columns, so DuckDB can always answer it;
+columns of their input. A scalar expression is DuckDB SQL over the input's columns: DuckDB can always answer it;
 the engine may answer it with a kernel where tests prove the two equal.
 """
 
@@ -205,8 +205,8 @@ class OrderKey:
 class TopN(Node):
     """The first rows of each partition in order; ties break by the remaining columns ascending, NULLs last.
 
-    `order` already ends with the tie-breaking columns when `rank` is `row_number` or None, so it is total up to
-    equal rows. `rank` adds `rank_column` (BIGINT) as the last output column: `row_number`, `rank` or `dense_rank` over
+    `order` already ends with the tie-breaking columns when `rank` is `row_number` or None: total up to equal
+    rows. `rank` adds `rank_column` (BIGINT) as the last column: `row_number`, `rank` or `dense_rank` over
     the declared keys (`rank_keys` of them); rows with rank <= limit stay. Without `rank`: LIMIT and OFFSET.
     `limit` is None for OFFSET alone.
     """
@@ -229,7 +229,7 @@ class TopN(Node):
 class Recompute(Node):
     """DuckDB's answer over the whole of the inputs: correct, and it costs their size at every step.
 
-    `sql` reads the inputs under `aliases`, one table name for each part; `reason` names the SQL without a rule.
+    `sql` reads the inputs under `aliases`, one table name per part; `reason` names the SQL without a rule.
     """
 
     parts: tuple[Node, ...]
@@ -249,7 +249,7 @@ class ViewPlan:
     Attributes:
         name: the view's name.
         sql: as the user wrote it.
-        reference_sql: the same meaning in plain DuckDB SQL over tables named like the relations, for the oracle.
+        reference_sql: the same meaning in plain DuckDB SQL over tables named like the relations.
         root: the plan; `root.schema` has the user's column names.
         relations: every relation that is read, lower case.
         order: ORDER BY of the outermost query, kept for presentation only (a view is a bag).
