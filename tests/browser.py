@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 CHROMIUM = Path(os.environ.get("HEADRACE_CHROMIUM", "/usr/bin/chromium"))
 FLAGS = [
@@ -63,7 +63,7 @@ class Watched:
         self.page = page
         self.troubles: list[str] = []
         self.requests: list[str] = []
-        page.on("console", lambda message: message.type == "error" and self.note(f"console: {message.text}"))
+        page.on("console", self.said)
         page.on("pageerror", lambda error: self.note(f"exception: {error}"))
         page.on("request", self.asked)
         page.on("requestfailed", lambda request: self.note(f"failed: {request.url}"))
@@ -71,6 +71,10 @@ class Watched:
 
     def note(self, trouble: str) -> None:
         self.troubles.append(trouble)
+
+    def said(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.note(f"console: {message.text}")
 
     def asked(self, request: Request) -> None:
         self.requests.append(request.url)

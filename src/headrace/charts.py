@@ -41,20 +41,21 @@ TIME_LABEL = (
     " : utcFormat(datum.value, utcseconds(datum.value) == 0 ? '%H:%M' : '%H:%M:%S')"
 )
 """A tick of a time axis: a clock of 24 hours in UTC, the day at midnight, the month at its first day."""
-STEP_OF_X: list[Spec] = [
-    {
-        "window": [{"op": "lag", "field": "x", "as": "before"}],
-        "sort": [{"field": "x"}],
-        "groupby": ["lane"],
-    },
-    {
-        "calculate": "datum.before == null || datum.before == datum.x ? null : datum.x - datum.before",
-        "as": "gap",
-    },
-    {"joinaggregate": [{"op": "min", "field": "gap", "as": "step"}]},
-    {"calculate": "datum.x + (isValid(datum.step) ? datum.step : 60000)", "as": "x2"},
-]
-"""Give every row the end of its time bucket, as wide as the smallest gap between two rows of one lane."""
+
+
+def step_of_x(*lanes: str) -> list[Spec]:
+    """Return transforms that give every row the end of its time bucket, `x2`.
+
+    Buckets are as wide as the smallest gap between two times of the same lane, where lanes are given.
+    """
+    before: Spec = {"window": [{"op": "lag", "field": "x", "as": "before"}], "sort": [{"field": "x"}]}
+    same = "datum.before == null || datum.before == datum.x"
+    return [
+        before | ({"groupby": list(lanes)} if lanes else {}),
+        {"calculate": f"{same} ? null : datum.x - datum.before", "as": "gap"},
+        {"joinaggregate": [{"op": "min", "field": "gap", "as": "step"}]},
+        {"calculate": "datum.x + (isValid(datum.step) ? datum.step : 60000)", "as": "x2"},
+    ]
 
 
 def spec_of(panel: Panel, schema: Schema) -> Spec | None:
@@ -130,7 +131,7 @@ def _frame(**parts: Any) -> Spec:
 def _plot(panel: Line | Area, schema: Schema) -> Spec:
     several = panel.series is not None or len(panel.ys) > 1
     stacked = isinstance(panel, Area) and panel.stack and several
-    encoding: Spec = {"x": _x_axis(schema[panel.x].arrow), "y": _y_axis(panel.format, zero=panel.zero)}
+    encoding: Spec = {"x": _x_axis(schema[panel.x].arrow), "y": _y_axis(panel, schema)}
     encoding["y"]["stack"] = "zero" if stacked else None
     encoding["tooltip"] = _tooltip(several)
     if several:
@@ -166,13 +167,15 @@ def _x_axis(kind: pa.DataType) -> Spec:
     return {"field": "x", "type": "ordinal", "sort": None, "axis": {"title": None, "labelAngle": 0}}
 
 
-def _y_axis(format_text: str | None, *, zero: bool) -> Spec:
+def _y_axis(panel: Line | Area | Bar, schema: Schema) -> Spec:
     axis: Spec = {"title": None, "tickCount": {"expr": "max(2, floor(height / 38))"}}
-    label = _axis_label(parse_format(format_text) if format_text else None)
+    if all(pa.types.is_integer(schema[name].arrow) for name in panel.ys):
+        axis["tickMinStep"] = 1
+    label = _axis_label(parse_format(panel.format) if panel.format else None)
     return {
         "field": "y",
         "type": "quantitative",
-        "scale": {"zero": zero, "nice": True},
+        "scale": {"zero": panel.zero, "nice": True},
         "axis": axis | {"labelExpr": label},
     }
 
@@ -231,8 +234,8 @@ def _bars(panel: Bar, schema: Schema) -> Spec:
     over_time = is_time(schema[panel.x].arrow)
     lying = panel.horizontal if panel.horizontal is not None else not over_time
     if over_time and not lying:
-        return _bars_over_time(panel)
-    return _lying_bars(panel) if lying else _standing_bars(panel)
+        return _bars_over_time(panel, schema)
+    return _lying_bars(panel) if lying else _standing_bars(panel, schema)
 
 
 def _bar_colour(panel: Bar) -> Spec:
@@ -247,19 +250,18 @@ def _bar_colour(panel: Bar) -> Spec:
     return {"condition": conditions, "value": "$accent"} if conditions else {"value": "$accent"}
 
 
-def _bars_over_time(panel: Bar) -> Spec:
+def _bars_over_time(panel: Bar, schema: Schema) -> Spec:
     several = panel.series is not None or len(panel.ys) > 1
     return _frame(
         transform=[
-            {"calculate": "datum.s", "as": "lane"},
-            *STEP_OF_X,
+            *step_of_x(),
             {"stack": "y", "groupby": ["x"], "sort": [{"field": "s"}], "as": ["y0", "y1"]},
         ],
         mark={"type": "rect", "stroke": "$panel", "strokeWidth": 0.6},
         encoding={
             "x": _x_axis(pa.timestamp("us")),
             "x2": {"field": "x2"},
-            "y": _y_axis(panel.format, zero=True) | {"field": "y0"},
+            "y": _y_axis(panel, schema) | {"field": "y0"},
             "y2": {"field": "y1"},
             "color": _bar_colour(panel),
             "tooltip": _tooltip(several),
@@ -267,14 +269,14 @@ def _bars_over_time(panel: Bar) -> Spec:
     )
 
 
-def _standing_bars(panel: Bar) -> Spec:
+def _standing_bars(panel: Bar, schema: Schema) -> Spec:
     several = panel.series is not None or len(panel.ys) > 1
     axis = {"title": None, "labelAngle": 0, "labelLimit": 90, "labelOverlap": True}
     return _frame(
         mark={"type": "bar", "width": {"band": 0.78}},
         encoding={
             "x": {"field": "x", "type": "ordinal", "sort": None, "axis": axis},
-            "y": _y_axis(panel.format, zero=True),
+            "y": _y_axis(panel, schema),
             "color": _bar_colour(panel),
             "tooltip": _tooltip(several),
         },
@@ -354,8 +356,7 @@ def _heat_over_time(panel: Heat, strip: Spec, shade: Spec) -> Spec:
         ]
         newest["encoding"]["color"] = _level_text(panel)
         layers.append(newest)
-    lane = {"calculate": "datum.y", "as": "lane"}
-    return _frame(transform=[lane, *STEP_OF_X], encoding={"y": strip}, layer=layers)
+    return _frame(transform=step_of_x("y"), encoding={"y": strip}, layer=layers)
 
 
 def _heat_table(panel: Heat, strip: Spec, shade: Spec) -> Spec:

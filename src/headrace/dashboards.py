@@ -172,20 +172,20 @@ def _problems(dashboard: Dashboard, schemas: Mapping[str, Schema]) -> Iterator[D
                 f"the panel is {width} columns wide, the dashboard has {dashboard.columns}",
                 where=f"{where}, field 'width'",
             )
-        missing: set[str] = set()
+        for view in panel.views:
+            if view.lower() not in schemas:
+                yield _missing_view(view, schemas, where)
         for use in panel.uses():
             schema = schemas.get(use.view.lower())
             if schema is not None:
                 yield from _column_problem(use, schema, f"{where}, field {use.field!r}")
-            elif use.view not in missing:
-                missing.add(use.view)
-                unknown = UnknownName.of("view", use.view, schemas)
-                yield DeclarationError(
-                    unknown.problem,
-                    where=f"{where}, field 'view'",
-                    expected=unknown.expected,
-                    hint=unknown.hint,
-                )
+
+
+def _missing_view(view: str, schemas: Mapping[str, Schema], where: str) -> DeclarationError:
+    unknown = UnknownName.of("view", view, schemas)
+    return DeclarationError(
+        unknown.problem, where=f"{where}, field 'view'", expected=unknown.expected, hint=unknown.hint
+    )
 
 
 def _column_problem(use: Use, schema: Schema, where: str) -> Iterator[DeclarationError]:

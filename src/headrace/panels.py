@@ -171,7 +171,7 @@ class Panel(BaseModel):
     @property
     def views(self) -> tuple[str, ...]:
         """The views that the panel reads, each once; the first is the one it is about."""
-        return tuple(dict.fromkeys(use.view for use in self.uses()))
+        return ()
 
     def label(self) -> str:
         """Return how messages call this panel."""
@@ -209,6 +209,11 @@ class ViewPanel(Panel):
             yield Use("format", self.view, column)
         for field, column, numeric in self._columns():
             yield Use(field, self.view, column, numeric)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that the panel reads, each once, its own first."""
+        return tuple(dict.fromkeys([self.view, *(use.view for use in self.uses())]))
 
     def _columns(self) -> Iterator[tuple[str, str, bool]]:
         """Name the panel's own columns: field, column, whether it must be a number."""

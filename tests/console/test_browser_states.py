@@ -132,9 +132,8 @@ def test_stale_looks_different_from_quiet(stub: Stub, open_page: OpenPage) -> No
     page.until(f"{STATES}.filter(one => one === 'quiet').length >= 9")
     opacity = "getComputedStyle(document.querySelector('.tile .body')).opacity"
     assert page.js(opacity) == "1"
-    page.until(
-        "document.querySelector('.panel[data-state=error] .problem')?.textContent.startsWith('broken: Conversion')"
-    )
+    problem = "document.querySelector('.panel[data-state=error] .problem')?.textContent"
+    page.until(f"{problem} === \"broken: Conversion Error: 'x' is no INTEGER\"")
     stub.freshness_ms = 5000
     page.until("document.querySelector('.tile').dataset.state === 'behind'")
     stub.freshness_ms = 60_000

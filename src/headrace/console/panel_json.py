@@ -84,13 +84,13 @@ def panel_json(panel: Panel, known: Mapping[str, Schema]) -> Json:
 
 
 def _problem(panel: ViewPanel, known: Mapping[str, Schema]) -> str | None:
+    for view in panel.views:
+        if view.lower() not in known:
+            return f"there is no view named {view!r}"
     for use in panel.uses():
-        schema = known.get(use.view.lower())
-        if schema is None:
-            return f"there is no view named {use.view!r}"
-        if use.column not in schema:
+        if use.column not in known[use.view.lower()]:
             return f"the view {use.view!r} has no column {use.column!r}"
-    return None if panel.view.lower() in known else f"there is no view named {panel.view!r}"
+    return None
 
 
 def _words(panel: ViewPanel) -> Json:

@@ -3,7 +3,7 @@
 import { Rows } from "./rows.js";
 
 const EVERY_MS = 100; // the server gathers changes for so long: nobody reads faster
-const SILENCE_MS = 12000; // no message at all for so long: the connection is dead, whatever the socket says
+const SILENCE_MS = 6000; // no message at all for so long: the connection is dead, whatever the socket says
 const BEHIND_MS = 3000; // answers older than this are behind
 const STALE_MS = 15000; // and older than this, stale
 const QUIET_MS = 5000; // no change for so long, with nothing waiting: quiet

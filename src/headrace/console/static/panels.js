@@ -155,8 +155,9 @@ class TilePanel extends Panel {
 
   // As large as the box allows: a wall is read from across the room.
   fit() {
+    const padding = Number.parseFloat(getComputedStyle(this.body).paddingBottom) || 0;
     const width = this.body.clientWidth - 20;
-    const height = this.body.clientHeight - 8 - (this.beneath.childElementCount ? 20 : 0);
+    const height = this.body.clientHeight - padding - 2 - (this.beneath.childElementCount ? 20 : 0);
     if (width <= 0 || height <= 0) return;
     this.number.style.fontSize = "40px";
     const natural = this.number.offsetWidth || 1;
@@ -326,14 +327,17 @@ export class TablePanel extends Panel {
       cell.bar ? Math.max(...chosen.map((row) => Math.abs(toNumber(row[at[n]])) || 0), 0) : 0);
     while (this.tbody.rows.length > chosen.length) this.tbody.deleteRow(-1);
     const seen = new Set();
+    const fresh = [];
     chosen.forEach((row, number) => {
       const name = plain(row[at[0]]);
       seen.add(name);
       const line = this.rowAt(number);
       this.fillRow(line, row, { rows, at, largest });
-      if (this.known && !this.known.has(name) && this.page.motion) flash(line);
+      if (this.known && !this.known.has(name)) fresh.push(line);
     });
     this.known = seen;
+    // When all is new, nothing is news.
+    if (this.page.motion && fresh.length * 3 <= chosen.length) fresh.forEach(flash);
   }
 
   rowAt(number) {

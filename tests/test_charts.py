@@ -1,0 +1,135 @@
+"""Charts: Vega-Lite accepts and draws what panels become, whatever the columns and rows hold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import vl_convert
+
+from headrace.charts import colour, curve_spec, spec_of
+from headrace.contracts.schema import Column, Schema
+from headrace.panels import Area, Bar, Curve, Funnel, Heat, Line, Panel, Table, Text, Tile
+from headrace.themes import DARK, LIGHT, THEMES, Theme
+
+SCHEMA = Schema.of(
+    [
+        Column("at", "TIMESTAMP", pa.timestamp("us")),
+        Column("day", "DATE", pa.date32()),
+        Column("name.[0]'\"", "VARCHAR", pa.string()),
+        Column("n", "BIGINT", pa.int64()),
+        Column("x", "DOUBLE", pa.float64()),
+        Column("price", "DECIMAL(18,2)", pa.decimal128(18, 2)),
+    ]
+)
+NAME = SCHEMA.names[2]
+MINUTE_MS = 60_000
+PLOT_ROWS = [
+    {
+        "x": minute * MINUTE_MS,
+        "y": minute * 3.5,
+        "s": s,
+        "label": "£1",
+        "at": "then",
+        "last": minute == 9,
+        "tail": minute > 7,
+    }
+    for minute in range(10)
+    for s in ("a", "</text><script>")
+]
+BAR_ROWS = [{"x": f"<b>{n}", "y": n, "s": "y", "label": f"{n}", "at": ""} for n in range(5)]
+HEAT_ROWS = [
+    {"x": minute * MINUTE_MS, "y": host, "v": minute * 10, "label": "10%", "at": "then", "strong": False}
+    for minute in range(6)
+    for host in ("a", "b")
+]
+TABLE_ROWS = [{"x": f"M{m}", "y": "c", "v": m, "label": f"{m}", "at": "", "strong": m > 2} for m in range(5)]
+FUNNEL_ROWS = [{"stage": "seen", "v": 10, "label": "10", "share": "100%"}]
+
+CASES: dict[str, tuple[Panel, list[dict[str, Any]]]] = {
+    "line": (Line(view="v", x="at", y=["n", "x"], labels={"n": "count"}, thresholds={"warn": 20}), PLOT_ROWS),
+    "line of series": (
+        Line(view="v", x="day", y="price", series=NAME, format="money GBP", partial=True),
+        PLOT_ROWS,
+    ),
+    "line over numbers": (Line(view="v", x="n", y="x", zero=False, format="percent"), PLOT_ROWS),
+    "area": (Area(view="v", x="at", y="n", format="bytes", partial=True), PLOT_ROWS),
+    "stacked area": (Area(view="v", x="at", y="n", series=NAME, legend=False), PLOT_ROWS),
+    "bars over time": (Bar(view="v", x="at", y="n", series=NAME), PLOT_ROWS),
+    "lying bars": (Bar(view="v", x=NAME, y="price", thresholds={"bad": "> 3"}), BAR_ROWS),
+    "lying bars of series": (Bar(view="v", x=NAME, y=["n", "x"]), BAR_ROWS),
+    "standing bars": (Bar(view="v", x=NAME, y="n", horizontal=False, format="duration ms"), BAR_ROWS),
+    "heat": (Heat(view="v", x="at", y=NAME, value="x", domain=(0, 100), thresholds={"bad": 40}), HEAT_ROWS),
+    "heat table": (Heat(view="v", x="n", y=NAME, value="x"), TABLE_ROWS),
+    "funnel": (Funnel(view="v", steps=["n", "x"]), FUNNEL_ROWS),
+}
+
+
+def filled(panel: Panel, rows: list[dict[str, Any]], theme: Theme = LIGHT) -> dict[str, Any]:
+    spec = spec_of(panel, SCHEMA)
+    assert spec is not None
+    return colour(spec, theme) | {"width": 300, "height": 160, "data": {"name": "rows", "values": rows}}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_chart_draws_its_rows(name: str) -> None:
+    panel, rows = CASES[name]
+    drawn = vl_convert.vegalite_to_svg(filled(panel, rows))
+    empty = vl_convert.vegalite_to_svg(filled(panel, []))
+    assert drawn.count("<path") > empty.count("<path")
+    assert "<script" not in drawn
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_colour_of_a_theme_is_left_open(name: str) -> None:
+    panel, rows = CASES[name]
+    for theme in THEMES.values():
+        assert '"$' not in json.dumps({**filled(panel, rows, theme), "$schema": ""}).replace('"$schema"', "")
+
+
+def test_a_specification_holds_names_of_no_column() -> None:
+    panel = Line(view="v", x="at", y="price", series=NAME)
+    assert "name.[0]" not in json.dumps(spec_of(panel, SCHEMA))
+
+
+def test_the_curve_of_a_tile_is_a_chart_too() -> None:
+    spec = curve_spec(Tile(view="v", value="n", curve=Curve(view="v", x="at", y="n")))
+    assert spec is not None
+    rows = [{"x": minute * MINUTE_MS, "y": minute} for minute in range(5)]
+    drawn = vl_convert.vegalite_to_svg(
+        colour(spec, DARK) | {"width": 100, "height": 30, "data": {"name": "rows", "values": rows}}
+    )
+    assert DARK.accent in drawn
+    assert curve_spec(Tile(view="v", value="n")) is None
+
+
+def test_tiles_tables_and_texts_are_no_charts() -> None:
+    for panel in (Tile(view="v", value="n"), Table(view="v"), Text(text="a")):
+        assert spec_of(panel, SCHEMA) is None
+
+
+def test_a_chart_prints_to_png() -> None:
+    panel, rows = CASES["lying bars"]
+    assert vl_convert.vegalite_to_png(filled(panel, rows)).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("ground", ["panel", "ground", "raised"])
+@pytest.mark.parametrize("ink", ["ink", "muted", "accent", "good", "warn", "bad"])
+def test_text_can_be_read(theme: Theme, ground: str, ink: str) -> None:
+    tokens = theme.tokens()
+    assert contrast(tokens[ink], tokens[ground]) >= 4.5
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of WCAG 2.2."""
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour_text: str) -> float:
+    parts = [int(colour_text[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
