@@ -76,7 +76,7 @@ class OrderedRows:
         pending = np.arange(len(slots), dtype=np.int64)
         while len(pending):
             front, complete = self._read(slots[pending], count)
-            done = complete | settled(front)
+            done = complete if complete.all() else complete | settled(front)
             chosen = front.take(np.flatnonzero(done[front.slots]))
             found.append(Front(pending[chosen.slots], chosen.rows, chosen.trusted, len(slots)))
             pending = pending[~done]
