@@ -43,7 +43,7 @@ class ReadOptions:
     Attributes:
         delimiter: between the columns of a CSV; None: found out.
         header: whether the first line of a CSV names the columns; otherwise they are `column0`, `column1`, …
-        encoding: of text, as DuckDB (CSV) or Python (all other text) name it.
+        encoding: of text, as Python names it.
         pattern: for the format `pattern`: a regular expression with named groups, or `%{NAME:column}` pieces.
         batch_rows: rows per chunk.
     """
@@ -106,7 +106,7 @@ def register_format(added: Format) -> None:
 
 def formats() -> dict[str, Format]:
     """Return all registered formats by name."""
-    from headrace.sources import json_lines, log_lines, tabular  # noqa: F401 - they register themselves
+    from headrace.sources import csv_files, json_lines, log_lines, tabular  # noqa: F401 - they register themselves
 
     return dict(_FORMATS)
 
