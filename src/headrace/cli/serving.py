@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import threading
@@ -95,6 +96,7 @@ class Serving:
         self._project: Project | None = None
         self._again = False
         self._stop = threading.Event()
+        self._digests: dict[Path, bytes] = {}
 
     def load(self) -> Project:
         """Load the project, so that its errors are told before anything is opened."""
@@ -175,15 +177,29 @@ class Serving:
         folder = self._folder.resolve()
 
         def wanted(_: Any, path: str) -> bool:
-            return path.endswith(WATCHED) and data not in Path(path).parents
+            inside = Path(path).relative_to(folder).parts
+            hidden = any(part.startswith((".", "__pycache__")) for part in inside)
+            return path.endswith(WATCHED) and not hidden and data not in Path(path).parents
 
         for changes in watch(folder, watch_filter=wanted, stop_event=self._stop, raise_interrupt=False):
-            names = sorted({str(Path(path).relative_to(folder)) for _, path in changes})
-            note(f"edited: {', '.join(names)}")
+            edited = sorted(path for path in {Path(path) for _, path in changes} if self._differs(path))
+            if not edited:
+                continue
+            note(f"edited: {', '.join(str(path.relative_to(folder)) for path in edited)}")
             if self._is_good():
                 self._again = True
                 server.should_exit = True
                 return
+
+    def _differs(self, path: Path) -> bool:
+        """Tell whether a file holds something else than at its last edit; one save may be told twice."""
+        try:
+            digest = hashlib.blake2b(path.read_bytes()).digest()
+        except OSError:
+            digest = b""
+        before = self._digests.get(path)
+        self._digests[path] = digest
+        return digest != before
 
     def _is_good(self) -> bool:
         """Load and plan the edited project apart from the running one; tell what is wrong with it."""
