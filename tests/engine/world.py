@@ -59,11 +59,22 @@ class World:
         self.relations = dict(relations)
         self.rows: dict[str, list[Row]] = {name: [] for name in relations}
         self.engine = Engine()
+        self.duckdb = duckdb.connect(config={"threads": 1})
+        self.duckdb.execute("SET TimeZone = 'UTC'")
         self.plans: dict[str, ViewPlan] = {}
         self.sums: dict[str, Counter[tuple[str, ...]]] = {}
         self.given: dict[str, list[Change]] = {name: [] for name in relations}
         for name, columns in relations.items():
             self.engine.add_relation(name, columns, append_only=name in append_only)
+            self._register(name)
+            source = typed_source(f"_{name}", columns)
+            self.duckdb.execute(f"CREATE VIEW {name} AS SELECT * FROM {source}")
+
+    def _register(self, name: str) -> None:
+        """Let DuckDB see the relation's rows."""
+        self.duckdb.register(
+            f"_{name}", pa.Table.from_pylist(self.rows[name], schema=self.relations[name].arrow)
+        )
 
     def history(self, name: str) -> Iterator[Change]:
         yield from self.given[name]
@@ -75,6 +86,7 @@ class World:
         plan = plan_view(name, sql, self.catalog())
         self.engine.add_view(plan, self.history)
         self.plans[name] = plan
+        self.duckdb.execute(f'CREATE VIEW "{name}" AS {plan.reference_sql}')
         self.sums[name] = bag(self.engine.snapshot(name))
         return plan
 
@@ -100,20 +112,13 @@ class World:
             assert len(rows) <= len(change)
             for row, weight in zip(change.rows.to_pylist(), change.weights.tolist(), strict=True):
                 self.sums[name][tuple(shown(value) for value in row.values())] += weight
-        connection = duckdb.connect(config={"threads": 1})
-        connection.execute("SET TimeZone = 'UTC'")
-        for name, columns in self.relations.items():
-            connection.register(f"_{name}", pa.Table.from_pylist(self.rows[name], schema=columns.arrow))
-            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {typed_source(f'_{name}', columns)}")
+        for name in self.relations:
+            self._register(name)
         for name, plan in self.plans.items():
-            self._check_view(connection, name, plan, output)
-        connection.close()
+            self._check_view(name, plan, output)
 
-    def _check_view(
-        self, connection: duckdb.DuckDBPyConnection, name: str, plan: ViewPlan, output: StepOutput
-    ) -> None:
-        wanted = _answer(connection, plan.reference_sql)
-        connection.execute(f'CREATE VIEW "{name}" AS {plan.reference_sql}')
+    def _check_view(self, name: str, plan: ViewPlan, output: StepOutput) -> None:
+        wanted = _answer(self.duckdb, plan.reference_sql)
         if wanted is None:
             assert name in output.errors, f"{name} should be in error"
             return
