@@ -24,7 +24,7 @@ from headrace.sql import format_error, plan_view
 from headrace.sql.plan import Node, Recompute, Scan, ViewPlan
 
 FOLDER = Path(__file__).parent / "fixtures"
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def named(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
-def test_plan_equals_duckdb(case: Case) -> None:
+def test_plan_names_and_types_equal_duckdbs(case: Case) -> None:
     plan = planned(case.sql)
     for seed in SEEDS:
         con = database(seed)
@@ -91,11 +91,6 @@ def test_plan_equals_duckdb(case: Case) -> None:
         assert bag(Naive(con).rows(plan.root)) == expected, plan.reference_sql
         if case.is_plain and not case.is_open:
             assert bag(answer(con, case.sql)) == expected, plan.reference_sql
-
-
-@pytest.mark.parametrize("case", CASES, ids=named)
-def test_names_and_types_are_duckdbs(case: Case) -> None:
-    plan = planned(case.sql)
     relation = database(1).sql(f"SELECT * FROM ({plan.reference_sql})")
     assert list(plan.schema.names) == relation.columns
     assert [c.sql_type for c in plan.schema] == [str(t).replace('"NULL"', "INTEGER") for t in relation.types]

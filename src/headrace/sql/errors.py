@@ -171,7 +171,7 @@ _NO_TABLE = re.compile(r'Referenced table "(?P<table>.*)" not found')
 
 
 def _rephrase(told: _Told, known: Known) -> None:
-    """Say in our words what is about columns; DuckDB suggests names by chance, and functions that we refuse."""
+    """Say in our words what is about columns; DuckDB suggests names by chance, and functions we refuse."""
     missing = _NO_COLUMN.match(told.problem)
     if missing:
         name = missing["column"] or missing["field"]

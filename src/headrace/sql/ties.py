@@ -86,7 +86,7 @@ class _Ties:
 
     def _labelled(self, old: Tree, new: Tree) -> Tree:
         """Keep the label that DuckDB gave an output before we changed it."""
-        if new.get("alias") or new["class"] == "STAR" or self._label(old) == self._label(new):
+        if old == new or new.get("alias") or new["class"] == "STAR" or self._label(old) == self._label(new):
             return new
         return new | {"alias": self._label(old)}
 
