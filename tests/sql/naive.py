@@ -69,13 +69,11 @@ class Naive:
                 self.con.execute(f"CREATE OR REPLACE TEMP TABLE {quote(alias)} AS FROM {table}")
         self._count += 1
         name = f"naive_{self._count}"
-        columns = ", ".join(f"{quote(c.name)} {c.sql_type}" for c in node.schema)
-        self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({columns})")
-        described = self.con.sql(f"SELECT * FROM ({sql}\n)")
-        types = [str(t) for t in described.types]
+        self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+        made = self.con.sql(f"FROM {name}")
+        types = [str(sql_type) for sql_type in made.types]
         assert types == [c.sql_type for c in node.schema], (type(node).__name__, sql, types)
-        assert [n.lower() for n in described.columns] == [n.lower() for n in node.schema.names], sql
-        self.con.execute(f"INSERT INTO {name} {sql}")
+        assert [n.lower() for n in made.columns] == [n.lower() for n in node.schema.names], sql
         return name
 
     def rows(self, node: Node) -> Rows:
