@@ -229,7 +229,7 @@ def _answer(
         if relation is None:
             raise SqlError("the statement has no answer", expected="a SELECT")
         names = _told_apart(relation.columns)
-        types = [str(sql_type).replace('"NULL"', "NULL") for sql_type in relation.types]
+        types = [str(sql_type) for sql_type in relation.types]
         reader = relation.to_arrow_reader(BATCH_ROWS)
         batches = list(_bounded(reader, limits))
         schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, names, strict=True)])

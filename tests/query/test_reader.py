@@ -1,0 +1,268 @@
+"""Ad-hoc answers: right, of the right types, within limits, and nothing of one query left for the next."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from headrace.contracts.schema import Column, Schema
+from headrace.errors import Closed, QueryStopped, SqlError, UnknownName
+from headrace.query import QueryLimits, Reader
+
+GMV = Schema(
+    (Column("category", "VARCHAR", pa.string()), Column("amount", "DECIMAL(18,2)", pa.decimal128(18, 2)))
+)
+WIDE = Schema(
+    (
+        Column("big", "HUGEINT", pa.decimal128(38, 0)),
+        Column("id", "UUID", pa.string()),
+        Column("extra", "JSON", pa.string()),
+    )
+)
+TABLES: dict[str, Any] = {
+    "gmv": pa.table(
+        {
+            "category": ["tea", "jam", "tea"],
+            "amount": pa.array([Decimal("1.50"), None, Decimal("2")], pa.decimal128(18, 2)),
+        }
+    ),
+    "wide": pa.table(
+        {
+            "big": pa.array([Decimal(10**30), None], pa.decimal128(38, 0)),
+            "id": ["ddfe5e1b-5160-4cc0-8eb2-38f75758491b", None],
+            "extra": ['{"a": [1, 2]}', None],
+        }
+    ),
+}
+SCHEMAS = {"gmv": GMV, "wide": WIDE}
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[Reader]:
+    reader = Reader(memory_limit_bytes=256 << 20)
+    yield reader
+    reader.close()
+
+
+def ask(reader: Reader, sql: str, params: Any = (), **limits: Any) -> list[dict[str, Any]]:
+    table, schema = reader.run(sql, params, TABLES, SCHEMAS, QueryLimits(**limits) if limits else None)
+    assert tuple(table.schema.names) == schema.names
+    assert tuple(table.schema.types) == tuple(column.arrow for column in schema)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def test_a_question_over_a_table(reader: Reader) -> None:
+    found = ask(reader, "SELECT category, sum(amount) AS total FROM GMV GROUP BY ALL ORDER BY 1")
+    assert found == [{"category": "jam", "total": None}, {"category": "tea", "total": Decimal("3.50")}]
+
+
+def test_the_answer_has_sql_types(reader: Reader) -> None:
+    _, schema = reader.run("SELECT sum(amount) AS a, 1 AS b, [1] AS c FROM gmv", (), TABLES, SCHEMAS)
+    assert [column.sql_type for column in schema] == ["DECIMAL(38,2)", "INTEGER", "INTEGER[]"]
+
+
+def test_types_that_arrow_would_lose_keep_their_meaning(reader: Reader) -> None:
+    found = ask(
+        reader,
+        "SELECT big + 1 AS big, typeof(id) AS t, extra->'a'->>1 AS second FROM wide WHERE big IS NOT NULL",
+    )
+    assert found == [{"big": Decimal(10**30 + 1), "t": "UUID", "second": "2"}]
+
+
+def test_tables_are_loaded_only_where_they_are_read(reader: Reader) -> None:
+    loaded = []
+
+    def load() -> pa.Table:
+        loaded.append("gmv")
+        return TABLES["gmv"]
+
+    reader.run("SELECT 1", (), {"gmv": load}, {"gmv": GMV})
+    assert loaded == []
+    table, _ = reader.run("SELECT count(*) AS n FROM gmv a, gmv b", (), {"gmv": load}, {"gmv": GMV})
+    assert table.to_pylist() == [{"n": 9}]
+    assert loaded == ["gmv"]
+
+
+def test_parameters_by_position_and_by_name(reader: Reader) -> None:
+    assert ask(reader, "SELECT category AS c FROM gmv WHERE amount > ? AND category = ?", [1.6, "tea"]) == [
+        {"c": "tea"}
+    ]
+    assert ask(reader, "SELECT $n + 1 AS n, $text AS t", {"n": 1, "text": "'; DROP"}) == [
+        {"n": 2, "t": "'; DROP"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sql", "params"),
+    [
+        ("SELECT ?", []),
+        ("SELECT ?", [1, 2]),
+        ("SELECT $a", {"b": 1}),
+        ("SELECT 1", [1]),
+        ("SELECT ?", [object()]),
+    ],
+)
+def test_parameters_that_do_not_fit(reader: Reader, sql: str, params: Any) -> None:
+    with pytest.raises(SqlError):
+        ask(reader, sql, params)
+
+
+def test_repeated_column_names_are_told_apart(reader: Reader) -> None:
+    assert ask(reader, "SELECT 1 AS a, 2 AS A, 3 AS a_1, 4 AS a") == [
+        {"a": 1, "A_1": 2, "a_1_1": 3, "a_2": 4}
+    ]
+
+
+def test_show_and_describe(reader: Reader) -> None:
+    assert ask(reader, "SHOW TABLES") == [{"name": "gmv"}, {"name": "wide"}]
+    described = ask(reader, "SELECT column_name, column_type FROM (DESCRIBE wide)")
+    assert [row["column_type"] for row in described] == ["HUGEINT", "UUID", "JSON"]
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT 'x'::INT", "SELECT nope FROM gmv", "SELECT 1 // 0", "SELECT sum(category) FROM gmv"]
+)
+def test_what_duckdb_refuses_is_an_sql_error(reader: Reader, sql: str) -> None:
+    with pytest.raises(SqlError) as caught:
+        ask(reader, sql)
+    assert "Did you mean" not in caught.value.problem
+
+
+def test_python_variables_are_not_seen(reader: Reader) -> None:
+    secret = pa.table({"x": [1]})
+    assert secret.num_rows == 1
+    with pytest.raises(UnknownName):
+        ask(reader, "SELECT * FROM secret")
+
+
+def test_one_query_leaves_nothing_for_the_next(reader: Reader) -> None:
+    ask(reader, "SELECT * FROM wide")
+    for sql in ("SELECT * FROM wide", "SELECT * FROM __rows_0"):
+        with pytest.raises(UnknownName):
+            reader.run(sql, (), {"gmv": TABLES["gmv"]}, {"gmv": GMV})
+
+
+ENDLESS = [
+    "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
+    "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 5",
+    "SELECT max(sqrt(a.range * b.range)) FROM range(100000000) a, range(1000) b",
+]
+
+
+@pytest.mark.parametrize("sql", ENDLESS)
+def test_endless_queries_are_stopped(reader: Reader, sql: str) -> None:
+    with pytest.raises(QueryStopped, match="too long"):
+        ask(reader, sql, timeout_s=0.2)
+
+
+GREEDY = [
+    "SELECT list(a.range::VARCHAR || b.range) FROM range(1000000) a, range(1000000) b",
+    "SELECT a.range::VARCHAR || b.range AS x FROM range(10000) a, range(10000) b ORDER BY x",
+    "SELECT count(DISTINCT a.range * 1000000 + b.range) FROM range(100000) a, range(10000) b",
+]
+
+
+@pytest.mark.parametrize("sql", GREEDY)
+def test_greedy_queries_are_stopped(sql: str) -> None:
+    small = Reader(memory_limit_bytes=24 << 20)
+    with pytest.raises(QueryStopped, match="memory"):
+        ask(small, sql, timeout_s=60)
+    small.close()
+
+
+OVERSIZED = [
+    "SELECT repeat('x', 1000000000)",
+    "SELECT repeat(repeat('x', 90000), 90000)",
+    "SELECT 'x'.repeat(1000000000)",
+    "SELECT lpad('x', 1000000000, 'y')",
+    "SELECT rpad('x', 1000000000, 'y')",
+    "SELECT list_resize([1], 1000000000)",
+    "SELECT replace(repeat('x', 90000), 'x', repeat('y', 90000))",
+    "SELECT regexp_replace(repeat('x', 90000), 'x', repeat('y', 90000), 'g')",
+    "SELECT repeat('x', n) FROM (SELECT 1000000000 AS n)",
+]
+
+
+@pytest.mark.parametrize("sql", OVERSIZED)
+def test_values_of_any_size_are_refused_before_they_are_made(reader: Reader, sql: str) -> None:
+    with pytest.raises(SqlError, match="would make a value of more than"):
+        ask(reader, sql)
+
+
+def test_the_bounded_functions_work_as_ever(reader: Reader) -> None:
+    found = ask(
+        reader,
+        "SELECT repeat('ab', 2) AS a, lpad('x', 3, 'y') AS b, replace('abc', 'b', 'xx') AS c, "
+        "regexp_replace('aaa', 'a', 'b', 'g') AS d, list_resize([1], 2) AS e, replace(NULL, 'a', 'b') AS f, "
+        "repeat([1], 2) AS g, regexp_replace('aaa', 'a', 'b') AS h",
+    )
+    assert found == [
+        {"a": "abab", "b": "yyx", "c": "axxc", "d": "bbb", "e": [1, None], "f": None, "g": [1, 1], "h": "baa"}
+    ]
+
+
+def test_answers_are_bounded_in_rows_and_bytes(reader: Reader) -> None:
+    assert len(ask(reader, "SELECT * FROM range(100)", rows_max=100)) == 100
+    with pytest.raises(QueryStopped, match="too many rows"):
+        ask(reader, "SELECT * FROM range(101)", rows_max=100)
+    with pytest.raises(QueryStopped, match="too many rows"):
+        ask(reader, "SELECT * FROM range(1000000000000)", rows_max=100)
+    with pytest.raises(QueryStopped, match="too large"):
+        ask(reader, "SELECT repeat('x', 10000) FROM range(10000)", result_bytes_max=1 << 20)
+
+
+def test_a_stopped_query_does_not_spoil_the_next(reader: Reader) -> None:
+    with pytest.raises(QueryStopped):
+        ask(reader, ENDLESS[0], timeout_s=0.1)
+    assert ask(reader, "SELECT count(*) AS n FROM gmv") == [{"n": 3}]
+
+
+def test_queries_run_side_by_side(reader: Reader) -> None:
+    answers: list[Any] = []
+
+    def work(number: int) -> None:
+        sql = "SELECT count(*) + ? AS n FROM gmv"
+        answers.extend(ask(reader, sql, [number])[0]["n"] - number for _ in range(10))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [3] * 60
+
+
+def test_one_stopped_query_does_not_stop_its_neighbour(reader: Reader) -> None:
+    found: list[Any] = []
+    slow = threading.Thread(
+        target=lambda: found.append(
+            ask(reader, "SELECT sum(a.range) AS s FROM range(60000000) a", timeout_s=60)
+        )
+    )
+    slow.start()
+    for _ in range(3):
+        with pytest.raises(QueryStopped):
+            ask(reader, ENDLESS[0], timeout_s=0.05)
+    slow.join()
+    assert found == [[{"s": 60000000 * (60000000 - 1) // 2}]]
+
+
+def test_a_closed_reader_says_so() -> None:
+    reader = Reader()
+    assert reader.mentioned("SELECT * FROM gmv", ["gmv", "wide"]) == ["gmv"]
+    reader.close()
+    reader.close()
+    with pytest.raises(Closed):
+        reader.run("SELECT 1", (), {}, {})
+
+
+def test_configuration_is_locked(reader: Reader) -> None:
+    for sql in ("SET threads = 1", "SET enable_external_access = true", "PRAGMA threads = 4"):
+        with pytest.raises(SqlError):
+            ask(reader, sql)
