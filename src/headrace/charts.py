@@ -137,6 +137,8 @@ def _plot(panel: Line | Area, schema: Schema) -> Spec:
     if several:
         encoding["color"] = _series(panel)
     layers = _plot_layers(panel, encoding, stacked=stacked)
+    if not stacked:
+        layers.append(_newest_points(encoding))
     layers += [_rule(rule.level, rule.value) for rule in parse_thresholds(panel.thresholds)]
     return _frame(layer=layers)
 
@@ -148,6 +150,18 @@ def _plot_layers(panel: Line | Area, encoding: Spec, *, stacked: bool) -> list[S
     whole = {"transform": [{"filter": "!datum.last"}], "mark": mark, "encoding": encoding}
     faint = mark | ({"strokeDash": [2, 3]} if isinstance(panel, Line) else {"opacity": 0.1})
     return [whole, {"transform": [{"filter": "datum.tail"}], "mark": faint, "encoding": encoding}]
+
+
+def _newest_points(encoding: Spec) -> Spec:
+    """A dot at the newest point of each series; also the only thing to see while there is but one."""
+    return {
+        "transform": [
+            {"joinaggregate": [{"op": "max", "field": "x", "as": "newest"}], "groupby": ["s"]},
+            {"filter": "datum.x == datum.newest"},
+        ],
+        "mark": {"type": "point", "filled": True, "size": 26, "opacity": 1},
+        "encoding": encoding,
+    }
 
 
 def _plot_mark(panel: Line | Area, *, stacked: bool) -> Spec:

@@ -56,6 +56,9 @@ export function spanText(ms) {
   return `${Math.round(ms / 86400000)} d`;
 }
 
+// The same in whole seconds, for what is counted while one looks at it.
+export const wholeSpanText = (ms) => (ms < 90000 ? `${Math.round(ms / 1000)} s` : spanText(ms));
+
 const UNIT_MS = { us: 0.001, ms: 1, s: 1000, min: 60000, h: 3600000 };
 const BYTES = ["B", "kB", "MB", "GB", "TB", "PB"];
 

@@ -1,7 +1,7 @@
 // The panels of a page: a frame that tells version and freshness, and what is drawn inside.
 
 import { Chart, chartRows, curveRows, vega } from "./chart.js";
-import { EMPTY, LEVEL_SIGN, clockText, levelOf, plain, show, spanText, toNumber } from "./format.js";
+import { EMPTY, LEVEL_SIGN, clockText, levelOf, plain, show, spanText, toNumber, wholeSpanText } from "./format.js";
 import { words } from "./words.js";
 
 export function make(tag, className = "", text = null) {
@@ -17,9 +17,9 @@ const NAMES = { live: "live", quiet: "quiet", behind: "behind", stale: "stale", 
 export function stateText(feed) {
   const state = feed.state;
   if (state === "live") return feed.freshness_ms >= 1 ? spanText(feed.freshness_ms) : "now";
-  if (state === "quiet") return `quiet ${spanText(Math.round(feed.age_ms / 1000) * 1000)}`;
+  if (state === "quiet") return `quiet ${wholeSpanText(feed.age_ms)}`;
   if (state === "behind") return `behind ${spanText(feed.freshness_ms)}`;
-  if (state === "stale") return feed.loaded ? `stale ${spanText(Math.round(feed.silence_ms / 1000) * 1000)}` : "no connection";
+  if (state === "stale") return feed.loaded ? `stale ${wholeSpanText(feed.silence_ms)}` : "no connection";
   return NAMES[state];
 }
 
