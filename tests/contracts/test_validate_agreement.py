@@ -3,7 +3,8 @@
 A column is read at once where it is clean and value by value where it is not, so the same value takes
 different ways depending on its neighbours. Each value is therefore judged alone, among strangers of other
 types, and in an Arrow column of its own type, and all three must agree. The texts are near-misses of numbers,
-times and UUIDs, because that is where Arrow's parsers and ours differ: Arrow alone would read `0x10` as 16.
+times and UUIDs, because that is where Arrow's parsers and ours differ: Arrow alone would read `0x10` as 16
+and, as this found, `538330e-069` as the DECIMAL 0.
 """
 
 from __future__ import annotations

@@ -24,6 +24,9 @@ from headrace.contracts.values import (
 )
 
 _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_PLAIN_DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
+_PLAIN_DECIMAL_CHARS_MAX = 38
+"""Arrow reads `1e-69` as 0 without a word: a scale beyond its own 38 digits is left to the readers."""
 _Cast = Callable[[pa.Array, SqlType], pa.Array | None]
 
 
@@ -58,9 +61,9 @@ def _all(mask: pa.Array) -> bool:
     return pc.all(mask, min_count=0).as_py() is not False
 
 
-def _is_written_as(array: pa.Array, pattern: str) -> bool:
+def _is_written_as(array: pa.Array, pattern: str, chars_max: int = NUMBER_CHARS_MAX) -> bool:
     longest = pc.max(pc.binary_length(array)).as_py()
-    if longest is None or longest > NUMBER_CHARS_MAX:
+    if longest is None or longest > chars_max:
         return longest is None
     return _all(pc.match_substring_regex(array, f"^(?:{pattern})$"))
 
@@ -126,7 +129,7 @@ def _decimal(array: pa.Array, kind: SqlType) -> pa.Array | None:
         if not _within(array, np.nextafter(10.0 ** (FLOAT_DIGITS - kind.scale), 0)):
             return None
         array = array.cast(pa.string())
-    if pt.is_string(array.type) and _is_written_as(array, NUMBER_TEXT):
+    if pt.is_string(array.type) and _is_written_as(array, _PLAIN_DECIMAL, _PLAIN_DECIMAL_CHARS_MAX):
         return array.cast(kind.arrow)
     return None
 
