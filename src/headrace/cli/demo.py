@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from headrace.cli import warm_up
 from headrace.cli.exits import calmly
 from headrace.errors import UnknownName
 
@@ -39,6 +40,7 @@ def demo(
         raise UnknownName.of("demo", name, DEMOS)
     from headrace.solutions.promotions.demo import run_demo
 
+    warm_up.done()
     code = run_demo(
         rate=rate,
         seed=seed,

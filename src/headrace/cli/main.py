@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from headrace.cli import warm_up
 from headrace.cli.verbs import VERBS
 
 app = typer.Typer(
@@ -53,4 +54,8 @@ def main() -> None:
     ours = words[: words.index("--")] if "--" in words else words
     if "--debug" in ours:
         sys.argv[1:] = ["--debug", *(word for word in ours if word != "--debug"), *words[len(ours) :]]
-    app(prog_name="headrace")
+    warm_up.begin()
+    try:
+        app(prog_name="headrace")
+    finally:
+        warm_up.done()

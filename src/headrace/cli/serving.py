@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from headrace.cli import warm_up
 from headrace.cli.output import complain, note
 from headrace.cli.project import Project, data_folder, load_project
 from headrace.cli.server_file import ServerAddress, announced, find_server
@@ -122,6 +123,7 @@ class Serving:
         with self._opened(project) as run:
             address = ServerAddress(url, os.getpid(), next(iter(self._settings.secrets), None))
             server = uvicorn.Server(self._config(project, run, door))
+            warm_up.done()
             with announced(self._data, address):
                 self._tell(url)
                 watcher = self._watch(server) if self._dev else None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from headrace.cli import warm_up
 from headrace.cli.exits import not_found
 from headrace.cli.project import data_folder, has_project, load_project
 from headrace.cli.server_file import find_server
@@ -65,6 +66,7 @@ def session(
         address = url or (found.url if found else "")
         secret = token or (found.token if found else None)
         with headrace.connect(address, token=secret) as client:
+            warm_up.done()
             yield client
         return
     if not has_project(project):
@@ -75,4 +77,5 @@ def session(
         )
     with load_project(project).app.open(folder, auto=auto) as run:
         run.advance()
+        warm_up.done()
         yield run
