@@ -58,11 +58,11 @@ class HashIndex:
             there = self._hashes[at]
             hits = np.flatnonzero(there == keys[active])
             going = there != 0
+            if self.dead and len(hits):
+                hits = hits[self._ids[at[hits]] != _DEAD]
             if len(hits):
                 ids = self._ids[at[hits]]
                 good = verify(active[hits], ids)
-                if self.dead:
-                    good &= ids >= 0
                 right = hits[good]
                 found[active[right]] = ids[good]
                 going[right] = False
@@ -125,15 +125,25 @@ class HashIndex:
         """Add entries without looking for equal ones."""
         keys = _stored(hashes)
         self._reserve(len(keys))
-        self._place(keys, ids)
-        self._used += len(keys)
+        reused = self._place(keys, ids)
+        self._used += len(keys) - reused
+        self.dead -= reused
 
-    def _place(self, keys: U64, ids: I64) -> None:
+    def _place(self, keys: U64, ids: I64) -> int:
+        """Put entries into free places or those of dead entries; return how many of the latter were used.
+
+        Without that, a row that changes at every step would leave a longer trail of dead entries each time.
+        """
         places = (keys & self._mask).astype(np.int64)
         pending = np.arange(len(keys), dtype=np.int64)
+        reused = 0
         while len(pending):
             at = places[pending]
             free = self._hashes[at] == 0
+            if self.dead:
+                dead = ~free & (self._ids[at] == _DEAD)
+                reused += len(np.unique(at[dead]))
+                free |= dead
             claims, spots = pending[free], at[free]
             self._ids[spots] = ids[claims]
             won = self._ids[spots] == ids[claims]
@@ -142,6 +152,7 @@ class HashIndex:
             left[np.flatnonzero(free)[won]] = False
             pending = pending[left]
             places[pending] = (places[pending] + 1) & np.int64(self._mask)
+        return reused
 
     def remove(self, hashes: U64, ids: I64) -> None:
         """Take out the entries of those hashes and ids, which must be there."""
