@@ -70,7 +70,8 @@ CASES: dict[str, tuple[Panel, list[dict[str, Any]]]] = {
 def filled(panel: Panel, rows: list[dict[str, Any]], theme: Theme = LIGHT) -> dict[str, Any]:
     spec = spec_of(panel, SCHEMA)
     assert spec is not None
-    return colour(spec, theme) | {"width": 300, "height": 160, "data": {"name": "rows", "values": rows}}
+    numbered = [{**row, "i": number} for number, row in enumerate(rows)]
+    return colour(spec, theme) | {"width": 300, "height": 160, "data": {"name": "rows", "values": numbered}}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -4,7 +4,7 @@ A specification holds no data, no size and no colours of a theme: data stand in 
 as `$accent`, `$bad`, … (`colour` fills them in). So one specification moves on a page and is printed to PNG.
 
 The rows of a chart have fixed column names whatever the view calls its own; times are milliseconds since 1970
-in UTC, numbers are numbers, `label` is the exact value as text, `at` the exact x as text:
+in UTC, numbers are numbers, `label` is the exact value as text, `at` the x as text, `i` counts the rows:
 
     line, area, bar   x, y, s (series, or the name of the value column), label; with `partial` also
                       last (x is the newest) and tail (x is the newest or the one before)
@@ -31,6 +31,8 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 SYMBOLS = {"GBP": "£", "USD": "$", "EUR": "€", "JPY": "¥", "CNY": "¥", "INR": "₹", "KRW": "₩", "BRL": "R$"}
 VALUE_WIDTH_PX = 74
 """Room at the right edge for a bar's number."""
+BY_PLACE = {"field": "i", "op": "min"}
+"""Categories stand in the order of the rows, also after rows have changed places."""
 LEGEND_ENTRY_PX = 88
 """Width that one name of a legend is given before the next line begins; a legend has two lines at most."""
 STRIP_FONT = {"expr": "clamp(bandwidth('y') * 0.92, 6, 11)"}
@@ -178,7 +180,7 @@ def _x_axis(kind: pa.DataType) -> Spec:
         return {"field": "x", "type": "temporal", "scale": {"type": "utc"}, "axis": axis}
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return {"field": "x", "type": "quantitative", "axis": {"title": None, "grid": False}}
-    return {"field": "x", "type": "ordinal", "sort": None, "axis": {"title": None, "labelAngle": 0}}
+    return {"field": "x", "type": "ordinal", "sort": BY_PLACE, "axis": {"title": None, "labelAngle": 0}}
 
 
 def _y_axis(panel: Line | Area | Bar, schema: Schema) -> Spec:
@@ -197,7 +199,7 @@ def _y_axis(panel: Line | Area | Bar, schema: Schema) -> Spec:
 def _axis_label(shown: Format | None) -> str:
     """Return the Vega expression that writes a tick: short, with the symbol of its currency or unit."""
     short = "replace(format(datum.value, '~s'), 'G', 'B')"
-    plain = f"abs(datum.value) >= 10000 ? {short} : format(datum.value, ',~g')"
+    plain = f"abs(datum.value) >= 1000 ? {short} : format(datum.value, ',~g')"
     if shown is None or shown.kind in ("number", "integer"):
         unit = _quoted(
             f" {shown.unit}" if shown and shown.unit and shown.unit != "%" else (shown and shown.unit) or ""
@@ -289,7 +291,7 @@ def _standing_bars(panel: Bar, schema: Schema) -> Spec:
     return _frame(
         mark={"type": "bar", "width": {"band": 0.78}},
         encoding={
-            "x": {"field": "x", "type": "ordinal", "sort": None, "axis": axis},
+            "x": {"field": "x", "type": "ordinal", "sort": BY_PLACE, "axis": axis},
             "y": _y_axis(panel, schema),
             "color": _bar_colour(panel),
             "tooltip": _tooltip(several),
@@ -301,7 +303,7 @@ def _lying_bars(panel: Bar) -> Spec:
     several = panel.series is not None or len(panel.ys) > 1
     room = f"max(30, width - {VALUE_WIDTH_PX})" if panel.values and not several else "width"
     axis = {"title": None, "labelColor": "$ink", "labelFontSize": 12, "labelLimit": 176, "labelPadding": 8}
-    category = {"field": "x", "type": "nominal", "sort": None, "axis": axis}
+    category = {"field": "x", "type": "nominal", "sort": BY_PLACE, "axis": axis}
     number = {
         "field": "y",
         "type": "quantitative",
@@ -332,7 +334,7 @@ def _heat(panel: Heat, schema: Schema) -> Spec:
     shade: Spec = {"field": "v", "type": "quantitative", "scale": scale, "legend": None}
     axis: Spec = {"title": None, "labelColor": "$ink", "labelLimit": 120, "labelPadding": 6}
     axis["labelFontSize"] = STRIP_FONT
-    strip = {"field": "y", "type": "nominal", "sort": None, "axis": axis}
+    strip = {"field": "y", "type": "nominal", "sort": BY_PLACE, "axis": axis}
     if over_time:
         return _heat_over_time(panel, strip, shade)
     return _heat_table(panel, strip, shade)
@@ -377,7 +379,7 @@ def _heat_table(panel: Heat, strip: Spec, shade: Spec) -> Spec:
     column = {
         "field": "x",
         "type": "ordinal",
-        "sort": None,
+        "sort": BY_PLACE,
         "axis": {"title": None, "labelAngle": 0, "orient": "top", "labelOverlap": True},
     }
     tooltip = [
@@ -398,7 +400,7 @@ def _heat_table(panel: Heat, strip: Spec, shade: Spec) -> Spec:
 
 def _funnel() -> Spec:
     axis = {"title": None, "labelColor": "$ink", "labelFontSize": 12, "labelLimit": 130, "labelPadding": 8}
-    stage = {"field": "stage", "type": "nominal", "sort": None, "axis": axis}
+    stage = {"field": "stage", "type": "nominal", "sort": BY_PLACE, "axis": axis}
     number = {
         "field": "v",
         "type": "quantitative",

@@ -127,6 +127,15 @@ def test_numbers_move_and_the_exact_digits_are_kept(stub: Stub, open_page: OpenP
     page.until("document.querySelectorAll('.tile .number')[1].classList.contains('warn')")
 
 
+def test_bars_stand_in_order_also_after_they_changed_places(stub: Stub, open_page: OpenPage) -> None:
+    page = open_page(wall(stub))
+    panel = "window.headracePage.panels.find(one => one.told.title === 'Top')"
+    order = f"{panel}.chart.view?.scale('y').domain().join()"
+    page.until(f"{order} === {HOSTILE + ',b,–'!r}")
+    stub.replace("top", [["d", 50], ["b", 60], ["a", 55], ["c", 1]])
+    page.until(f"{order} === 'b,a,d'")
+
+
 def test_stale_looks_different_from_quiet(stub: Stub, open_page: OpenPage) -> None:
     page = open_page(wall(stub))
     page.until(f"{STATES}.filter(one => one === 'quiet').length >= 9")

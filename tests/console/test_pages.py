@@ -103,7 +103,15 @@ def test_a_close_name_is_suggested(client: httpx.Client) -> None:
 def test_the_first_page_counts_rows_late_and_rejected(client: httpx.Client) -> None:
     overview = client.get("/console/overview.json").json()
     assert overview["inputs"] == [
-        {"name": "orders", "kind": "stream", "rows": 0, "columns": 2, "late": 0, "rejected": 1}
+        {
+            "name": "orders",
+            "kind": "stream",
+            "rows": 0,
+            "columns": 2,
+            "accepted": None,
+            "late": 0,
+            "rejected": 1,
+        }
     ]
     states = {view["name"]: (view["rows"], view["error"]) for view in overview["views"]}
     assert states["gmv"] == (1, None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from headrace.charts import is_time
-from headrace.console.panel_json import Json, columns_json, kind_of, panel_json
+from headrace.console.panel_json import Json, columns_json, kind_of, own_format, panel_json
 from headrace.console.recent import counts_of, side_json
 from headrace.contracts.schema import Column, Schema
 from headrace.errors import HeadraceError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 5_000
 """A generated page follows a view of up to so many rows live; of a larger one it asks for the first rows."""
-SERIES_MAX = 8
 
 
 def relation_json(run: Run, info: RelationInfo) -> Json:
@@ -69,14 +68,14 @@ def auto_panel(view: str, schema: Schema) -> Panel | None:
     Returns None where nothing suits: no number, or no axis to put it on.
     """
     times = [one.name for one in schema if is_time(one.arrow)]
-    texts = [one.name for one in schema if kind_of(one) == "text" or one.name.lower().endswith("_id")]
+    texts = [one.name for one in schema if kind_of(one) == "text" or own_format(one) is not None]
     numbers = [one.name for one in schema if kind_of(one) == "number" and one.name not in texts]
     if not numbers:
         return None
     if times:
         x = _time_axis(times)
         if texts:
-            return Line(view=view, title=numbers[0], x=x, y=numbers[0], series=texts[0], zero=True)
+            return Line(view=view, title=f"{numbers[0]} by {texts[0]}", x=x, y=numbers[0], series=texts[0])
         return Line(view=view, title=_title(numbers), x=x, y=_alike(schema, numbers))
     if texts:
         top = f'"{numbers[0]}" DESC'

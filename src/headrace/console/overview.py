@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from headrace.console.panel_json import Json
+from headrace.console.recent import counts_of
 from headrace.dashboards import Dashboard
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def overview_json(run: Run, dashboards: Sequence[Dashboard]) -> Json:
             for one in dashboards
         ],
         "views": [_view(info) for info in infos if info.kind == "view"],
-        "inputs": [_input(info, by_name) for info in infos if info.kind in ("stream", "table")],
+        "inputs": [_input(run, info, by_name) for info in infos if info.kind in ("stream", "table")],
     }
 
 
@@ -36,8 +37,9 @@ def _view(info: RelationInfo) -> Json:
     return {"name": info.name, "rows": info.rows, "columns": len(info.schema), "error": info.error}
 
 
-def _input(info: RelationInfo, by_name: dict[str, RelationInfo]) -> Json:
+def _input(run: Run, info: RelationInfo, by_name: dict[str, RelationInfo]) -> Json:
     told: Json = {"name": info.name, "kind": info.kind, "rows": info.rows, "columns": len(info.schema)}
+    told["accepted"] = counts_of(run, info).get("accepted")
     for side in ("late", "rejected"):
         found = by_name.get(f"{info.name}__{side}")
         told[side] = found.rows if found else None

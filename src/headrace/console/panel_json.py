@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +23,8 @@ from headrace.panel_words import (
 from headrace.panels import Bar, Cell, Fact, Funnel, Line, Panel, Table, Text, Tile, ViewPanel
 
 Json = dict[str, Any]
+NAME_OF_A_THING = re.compile(r"(^|_)(id|ids|no|nr|code|year|zip|version|offset)$|[a-z]Id$", re.IGNORECASE)
+"""Columns whose numbers are names, not amounts: nobody reads order 1,795,221."""
 PLOT_FIELDS = ("x", "y", "series", "value", "labels", "partial")
 
 
@@ -52,7 +55,16 @@ def schemas_json(views: tuple[str, ...], known: Mapping[str, Schema]) -> Json:
 
 def columns_json(schema: Schema) -> list[Json]:
     """Return the columns of one schema."""
-    return [{"name": one.name, "type": one.sql_type, "kind": kind_of(one)} for one in schema]
+    return [
+        {"name": one.name, "type": one.sql_type, "kind": kind_of(one), "format": own_format(one)}
+        for one in schema
+    ]
+
+
+def own_format(column: Column) -> Json | None:
+    """Return how a column is shown where nobody says: numbers that are names have no separators."""
+    is_name = kind_of(column) == "number" and NAME_OF_A_THING.search(column.name)
+    return {"kind": "text"} if is_name else None
 
 
 def kind_of(column: Column) -> str:
@@ -167,7 +179,7 @@ def _cell(cell: Cell, schema: Schema) -> Json:
     return {
         "column": cell.column,
         "title": cell.title or cell.column,
-        "format": format_json(cell.format),
+        "format": format_json(cell.format) or own_format(schema[cell.column]),
         "bar": cell.bar,
         "grow": cell.grow,
         "levels": cell.levels,

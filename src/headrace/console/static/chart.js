@@ -165,7 +165,7 @@ export class Chart {
   async draw(values) {
     this.shown = values;
     if (!this.view) return;
-    await this.view.data("rows", values.map((one) => ({ ...one }))).runAsync();
+    await this.view.data("rows", values.map((one, i) => ({ ...one, i }))).runAsync();
   }
 
   resize() {

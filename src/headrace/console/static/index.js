@@ -107,11 +107,12 @@ function inputs() {
     link(one.kind === "stream" ? "streams" : "tables", one.name),
     one.kind,
     one.rows === null ? "" : count(one.rows),
-    rate(one.name, one.rows),
+    one.accepted === null ? "" : count(one.accepted),
+    rate(one.name, one.accepted),
     warned(one.late, "warn"),
     warned(one.rejected, "bad"),
   ]);
-  const heads = [["stream or table"], ["kind"], ["rows", true], ["now", true], ["late", true], ["rejected", true]];
+  const heads = [["stream or table"], ["kind"], ["rows", true], ["since the start", true], ["now", true], ["late", true], ["rejected", true]];
   return section(`Streams and tables (${overview.inputs.length})`, lines.length ? table(heads, lines) : make("p", "muted", "Nothing is declared."));
 }
 

@@ -33,6 +33,7 @@ export class Page {
     document.getElementById("help").addEventListener("click", () => this.help());
     this.clock = document.getElementById("clock");
     this.tick();
+    window.headracePage = this; // for the curious, and for tests
   }
 
   nextId() {

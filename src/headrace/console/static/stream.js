@@ -13,7 +13,7 @@ let last = null;
 
 function cellText(value, column) {
   if (value === null || value === undefined) return EMPTY;
-  return column.kind === "text" ? plain(value) : show(value, null, column.kind);
+  return column.kind === "text" ? plain(value) : show(value, column.format, column.kind);
 }
 
 function counters() {
@@ -25,7 +25,7 @@ function counters() {
     pair.append(make("span", "figure", show(value, { kind: "integer" }, "number")), make("span", "muted", ` ${name}${extra}`));
     box.append(pair);
   }
-  return block("Rows", box);
+  return block("Rows since the start", box);
 }
 
 function perSecond() {

@@ -68,7 +68,7 @@ const feed = large ? new Sample(told.name, told.columns, told.rows_max) : new Fe
 page.feeds.set(told.name, feed);
 
 const cells = told.columns.map((column) => ({
-  column: column.name, title: column.name, format: null, bar: false, grow: false, levels: {}, thresholds: [], right: column.kind === "number",
+  column: column.name, title: column.name, format: column.format, bar: false, grow: false, levels: {}, thresholds: [], right: column.kind === "number",
 }));
 const time = told.columns.find((column) => column.kind === "time" || column.kind === "date");
 told.order = time ? [{ column: time.name, descending: true }] : [];
