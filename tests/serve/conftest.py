@@ -13,7 +13,7 @@ import uvicorn
 
 import headrace as hr
 from headrace.runtime import Run
-from headrace.serve import ServerSettings, create_server, server_config
+from headrace.serve import ServerSettings, create_server, make_server
 
 COLUMNS = "order_id BIGINT, category TEXT, amount DECIMAL(18,2), placed_at TIMESTAMP"
 NOON = "2026-01-01T12:00:00Z"
@@ -87,7 +87,7 @@ def start(app: hr.App | None = None, run: Any = None, **settings: Any) -> Shop:
     """Serve an app (the shop's, if none is given) on any free port."""
     chosen = ServerSettings(port=0, **settings)
     run = run or (app or declared()).open(None, auto=True)
-    server = uvicorn.Server(server_config(create_server(run, chosen), chosen))
+    server = make_server(create_server(run, chosen), chosen)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     waiting = threading.Event()

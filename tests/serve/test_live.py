@@ -1,7 +1,7 @@
 """Views as they change, over real sockets: a snapshot, then changes that add up, whatever happens in between.
 
 A reader is checked as a reader would check himself: he adds the changes to his snapshot, obeys the version
-numbers, and must hold exactly the view's rows at the end. Gaps, slow reading, merging and errors are provoked.
+numbers, and must hold exactly the view's rows at the end. Gaps, slow readers, merging, errors are provoked.
 """
 
 from __future__ import annotations

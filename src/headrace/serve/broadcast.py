@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from headrace.change import Change
-from headrace.errors import Busy, HeadraceError
+from headrace.errors import Busy, Closed, HeadraceError
 from headrace.results import Version
 from headrace.runtime import Run
 from headrace.serve.channel import Channel, ChannelKey, Part
@@ -50,6 +50,7 @@ class Broadcast:
         self._thread: threading.Thread | None = None
         self._beats: asyncio.Task[None] | None = None
         self._detach: Callable[[], None] | None = None
+        self._ending = False
         self.messages_encoded = 0
         self.encode_busy_s = 0.0
         self.losses = 0
@@ -71,13 +72,18 @@ class Broadcast:
             self._detach = None
         if self._beats is not None:
             self._beats.cancel()
-        for channel in self._channels.values():
-            for viewer in channel.viewers:
-                viewer.close()
+        self.end_viewers()
         self._channels = {}
         self._queue.put(None)
         for _, future in list(self._waiters):
             future.cancel()
+
+    def end_viewers(self) -> None:
+        """Tell every viewer that the server stops; none is taken any more."""
+        self._ending = True
+        for channel in self._channels.values():
+            for viewer in channel.viewers:
+                viewer.close()
 
     # --- the step thread -----------------------------------------------------------------------------
 
@@ -149,7 +155,10 @@ class Broadcast:
         Raises:
             UnknownName: there is no such view.
             Busy: too many viewers.
+            Closed: the server stops.
         """
+        if self._ending:
+            raise Closed("the server stops")
         if self.viewer_count >= self._settings.subscribers_max:
             raise Busy(
                 "too many readers follow views", expected=f"at most {self._settings.subscribers_max:,}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -141,6 +142,24 @@ def server_config(app: Any, settings: ServerSettings, **overrides: Any) -> uvico
     return uvicorn.Config(app, **{**chosen, **overrides})
 
 
+class Server(uvicorn.Server):
+    """A uvicorn server that lets its live readers go before it waits for open requests to end."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, end live readers, wait for what is open."""
+        self._service.broadcast.end_viewers()
+        await super().shutdown(sockets)
+
+
+def make_server(app: FastAPI, settings: ServerSettings, **overrides: Any) -> Server:
+    """Return a server for the app of `create_server`; `overrides` are uvicorn's own settings."""
+    return Server(server_config(app, settings, **overrides), app.state.service)
+
+
 def serve(run: Run, settings: ServerSettings | None = None) -> None:
     """Serve a run until Ctrl-C or SIGTERM, and end within a second or two; the run stays open.
 
@@ -149,6 +168,6 @@ def serve(run: Run, settings: ServerSettings | None = None) -> None:
     """
     settings = settings or ServerSettings()
     app = create_server(run, settings)
-    server = uvicorn.Server(server_config(app, settings))
+    server = make_server(app, settings)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
