@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -33,6 +33,7 @@ from headrace.stepper import Outlet, Stepper
 if TYPE_CHECKING:
     from headrace.app import App
 
+Kind = Literal["append", "upsert", "delete"]
 Rows = Any
 """Dicts, models, or anything with `__arrow_c_stream__` (pyarrow, pandas, polars, duckdb)."""
 
@@ -124,9 +125,8 @@ class Run:
         self.path = path
         self._clock = clock or (lambda: datetime.now(UTC))
         self._closed = False
-        self._decls: dict[str, StreamDecl | TableDecl] = {
-            name.lower(): decl for name, decl in {**app.streams, **app.tables}.items()
-        }
+        decls: list[StreamDecl | TableDecl] = [*app.streams.values(), *app.tables.values()]
+        self._decls = {decl.name.lower(): decl for decl in decls}
         self._bases: dict[str, RelationInfo] = dict(self._base_relations())
         self._plans: dict[str, ViewPlan] = {}
         self._created: dict[str, str] = {}
@@ -278,16 +278,15 @@ class Run:
         return self._intake.position(source)
 
     def _submit_one(
-        self, kind: str, relation: str, rows: Rows, on_reject: str, idempotency_key: str | None
+        self, kind: Kind, relation: str, rows: Rows, on_reject: str, idempotency_key: str | None
     ) -> AppendResult:
         return self._submit([self._call(kind, relation, rows)], on_reject, idempotency_key)[0]
 
-    def _call(self, kind: str, relation: str, rows: Rows) -> Call:
+    def _call(self, kind: Kind, relation: str, rows: Rows) -> Call:
         decl = self._declared(kind, relation)
-        schema, model = decl.schema, decl.model
         if kind == "delete" and isinstance(decl, TableDecl) and decl.key is not None:
-            schema, model, rows = schema.select(decl.key), None, only_columns(rows, decl.key)
-        return Call(kind, decl.name, validate(schema, rows, model=model))
+            return Call(kind, decl.name, validate(decl.schema.select(decl.key), rows, extra="ignore"))
+        return Call(kind, decl.name, validate(decl.schema, rows, model=decl.model))
 
     def _declared(self, kind: str, relation: str) -> StreamDecl | TableDecl:
         wanted = StreamDecl if kind == "append" else TableDecl
@@ -604,19 +603,6 @@ def order_sql(plan: ViewPlan) -> str:
         f'"{key.column}" {"DESC" if key.descending else "ASC"} NULLS {"FIRST" if key.nulls_first else "LAST"}'
         for key in plan.order
     )
-
-
-def only_columns(rows: Rows, names: Sequence[str]) -> Rows:
-    """Return the rows with those columns only, so that a delete may be given whole rows or just keys."""
-    if hasattr(rows, "__arrow_c_stream__"):
-        table = pa.table(rows)
-        return table.select([name for name in names if name in table.column_names])
-    kept = []
-    for row in rows:
-        values = row.model_dump() if hasattr(row, "model_dump") else row
-        is_mapping = isinstance(values, Mapping)
-        kept.append({k: v for k, v in values.items() if k in names} if is_mapping else values)
-    return kept
 
 
 def open_run(
