@@ -19,6 +19,8 @@ from headrace.intake.rowstore import RowStore
 from headrace.intake.streams import Outcome
 
 GONE = -1
+GONE_KEPT = 1 << 16
+"""Rows without copies that the index may hold before it is rebuilt without them."""
 
 
 class BagTable:
@@ -109,7 +111,7 @@ class BagTable:
         moved = self._rows.evacuate()
         if moved is not None:
             self._index.put("row", *moved)
-        if self._gone > max(self._rows.live, 1 << 16):
+        if self._gone > max(self._rows.live, GONE_KEPT):
             self._forget_gone()
 
     def _forget_gone(self) -> None:

@@ -77,7 +77,8 @@ def row_texts(batch: pa.RecordBatch, positions: npt.NDArray[np.int64], schema: S
 
 def value_texts(batch: pa.RecordBatch, positions: npt.NDArray[np.int64], column: Column) -> list[str | None]:
     """Return one column's values as rejections show them: short, and hidden where the column is private."""
-    values = batch.column(column.name).take(pa.array(positions)).to_pylist()
+    rows = pa.Table.from_batches([batch.select([column.name]).take(pa.array(positions))])
+    values = [row[column.name] for row in to_json_rows(rows, Schema.of([column]))]
     if column.privacy is not None:
         return [None if value is None else PRIVATE for value in values]
     return [shown(value) for value in values]

@@ -23,6 +23,8 @@ from headrace.intake.rowstore import RowStore
 from headrace.intake.streams import ACCEPTED, REPEATED, Outcome
 
 GONE = -1
+GONE_KEPT = 1 << 16
+"""Keys of deleted rows that the index may hold before it is rebuilt without them."""
 COLUMNS = ("row", "content", "sequence")
 NO_SEQUENCE = np.iinfo(np.int64).min
 Mask = npt.NDArray[np.bool_]
@@ -211,7 +213,7 @@ class KeyedTable:
         moved = self._rows.evacuate()
         if moved is not None:
             self._index.put("row", *moved)
-        if self._sequence is None and self._gone > max(self._rows.live, 1 << 16):
+        if self._sequence is None and self._gone > max(self._rows.live, GONE_KEPT):
             self._forget_gone()
 
     def _forget_gone(self) -> None:
