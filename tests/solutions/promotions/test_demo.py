@@ -92,6 +92,12 @@ def test_a_time_that_is_none_is_told_before_anything_starts(text: str) -> None:
         run_demo(for_=text)
 
 
+def test_verify_needs_a_new_folder(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    with pytest.raises(HeadraceError, match="holds events already"):
+        run_demo(verify=True, data=tmp_path)
+
+
 def test_a_difference_is_drawn_beside_its_view() -> None:
     table = comparison_table([Compared("gmv", 1), Compared("funnel", 3, "sessions = 4, the tally has 5")])
     assert [str(cell) for cell in table.columns[2].cells] == ["equal", "sessions = 4, the tally has 5"]

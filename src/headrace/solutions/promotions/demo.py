@@ -62,11 +62,20 @@ def run_demo(
 
     Returns:
         0; 1 when a view differs from the tally, or the server or the simulator failed.
+
+    Raises:
+        HeadraceError: a duration that is none, or `verify` on a folder that is not empty.
     """
     console = Console(stderr=True)
     if verify and events is None and for_ is None:
         events = VERIFY_EVENTS
     plan = {"rate": rate, "events": events, "for": _seconds(for_), "seed": seed, "day-in": _seconds(day_in)}
+    if verify and data is not None and data.is_dir() and any(data.iterdir()):
+        raise HeadraceError(
+            "the tally knows only what this run sends, and the folder holds events already",
+            where=str(data),
+            hint="--verify with a new folder, or without --data",
+        )
     signal.signal(signal.SIGTERM, _interrupt)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-demo-")))

@@ -282,6 +282,8 @@ def command(
     except HeadraceError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 if __name__ == "__main__":
