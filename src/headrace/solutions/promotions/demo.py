@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 import headrace as hr
-from headrace.errors import ConnectError, HeadraceError
+from headrace.errors import ConnectError, DeclarationError, HeadraceError, StorageError
 from headrace.solutions.promotions.journal import read_journal
 from headrace.solutions.promotions.simulate import duration_s
 from headrace.solutions.promotions.tally import tally
@@ -71,7 +71,7 @@ def run_demo(
         events = VERIFY_EVENTS
     plan = {"rate": rate, "events": events, "for": _seconds(for_), "seed": seed, "day-in": _seconds(day_in)}
     if verify and data is not None and data.is_dir() and any(data.iterdir()):
-        raise HeadraceError(
+        raise StorageError(
             "the tally knows only what this run sends, and the folder holds events already",
             where=str(data),
             hint="--verify with a new folder, or without --data",
@@ -248,7 +248,7 @@ def _seconds(text: str | None) -> float | None:
     try:
         return None if text is None else duration_s(text)
     except typer.BadParameter as error:
-        raise HeadraceError(str(error)) from None
+        raise DeclarationError(str(error)) from None
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
