@@ -58,4 +58,4 @@ def main() -> None:
     try:
         app(prog_name="headrace")
     finally:
-        warm_up.done()
+        warm_up.end()

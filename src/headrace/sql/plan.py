@@ -2,8 +2,8 @@
 
 Every node names its output columns (unique within the node, compared exactly) and their types in `schema`.
 Scalar work stands in `Project` and `Filter` only: keys, arguments, order columns of other nodes are plain
-columns of their input. A scalar expression is DuckDB SQL over the input's columns: DuckDB can always answer it;
-the engine may answer it with a kernel where tests prove the two equal.
+columns of their input. A scalar expression is DuckDB SQL over the input's columns, so that DuckDB can always
+answer it; the engine may answer it with a kernel where tests prove the two equal.
 """
 
 from __future__ import annotations
