@@ -17,7 +17,7 @@ from headrace.declarations import StreamDecl, TableDecl
 from headrace.intake import Call
 from headrace.intake.calls import Kind
 from headrace.log import Log
-from headrace.results import Rejection
+from headrace.results import AppendResult, Rejection
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 START_US = int(START.timestamp()) * 1_000_000
@@ -109,6 +109,11 @@ def event(number: int | None, seconds: float | None = 0.0, word: str = "w") -> d
 def row(a: int | None, b: str | None = "x", seq: int | None = 0, word: str | None = "w") -> dict[str, Any]:
     """Return a row of a table."""
     return {"a": a, "b": b, "seq": seq, "word": word}
+
+
+def listed(result: AppendResult) -> list[int]:
+    """Return the statuses of a result."""
+    return [int(status) for status in result.statuses]
 
 
 def total(log: Log, relation: str) -> Change | None:

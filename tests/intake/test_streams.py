@@ -21,6 +21,7 @@ from tests.intake.samples import (
     call,
     checked,
     event,
+    listed,
     plain,
     total,
 )
@@ -46,7 +47,7 @@ class Door:
         return self.intake.submit([Call("append", name, checked(STREAM, rows))])[0]
 
     def statuses(self, *rows: dict[str, Any]) -> list[int]:
-        return self.append(list(rows)).statuses.tolist()
+        return listed(self.append(list(rows)))
 
 
 def test_a_time_may_lie_ahead_by_max_ahead_and_no_microsecond_more() -> None:
@@ -206,7 +207,7 @@ def test_event_time_may_have_any_type_of_time(sql_type: str) -> None:
 
     def statuses(*moments: Any) -> list[int]:
         rows = checked(schema, [{"t": moment} for moment in moments])
-        return door.intake.submit([Call("append", "s", rows)])[0].statuses.tolist()
+        return listed(door.intake.submit([Call("append", "s", rows)])[0])
 
     assert statuses(start, None, start + 4 * unit) == [ACCEPTED, REJECTED, REJECTED]
     assert statuses(start - 2 * unit, start - 3 * unit) == [ACCEPTED, LATE]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.intake.samples import KEYED, SEQUENCED, TABLE, Clock, checked, row, total
+from tests.intake.samples import KEYED, SEQUENCED, TABLE, Clock, checked, listed, row, total
 
 from headrace.contracts.schema import Column, Schema
 from headrace.declarations import TableDecl
@@ -38,10 +38,10 @@ class Door:
         return self.intake.submit([Call(kind, self.decl.name, checked(schema, rows))])[0]
 
     def upsert(self, *rows: dict[str, Any]) -> list[int]:
-        return self.submit("upsert", list(rows)).statuses.tolist()
+        return listed(self.submit("upsert", list(rows)))
 
     def delete(self, *rows: dict[str, Any]) -> list[int]:
-        return self.submit("delete", list(rows)).statuses.tolist()
+        return listed(self.submit("delete", list(rows)))
 
     def changes(self) -> list[tuple[int, Any]]:
         """Weight and word of everything that ever changed."""

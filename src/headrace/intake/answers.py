@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.intake.calls import Call
 from headrace.intake.event_ids import EventIds, NewIds, Undo
@@ -74,13 +75,24 @@ def _update(digest: Any, column: pa.Array) -> None:
     if pa.types.is_nested(kind) or pa.types.is_dictionary(kind) or pa.types.is_interval(kind):
         digest.update(repr(column.to_pylist()).encode("utf-8", "surrogatepass"))
         return
-    valid = column.is_valid().to_numpy(zero_copy_only=False)
-    digest.update(np.packbits(valid).tobytes())
+    digest.update(np.packbits(column.is_valid().to_numpy(zero_copy_only=False)).tobytes())
     values = column.drop_null()
     if pa.types.is_boolean(kind):
         values = values.cast(pa.uint8())
-    batch = pa.RecordBatch.from_arrays([values], names=["x"])
-    digest.update(batch.serialize())
+    if pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_fixed_size_binary(kind):
+        width = values.type.bit_width // 8
+        _feed(digest, values.buffers()[1], values.offset * width, len(values) * width)
+    elif len(values):
+        values = values.cast(pa.large_binary())
+        lengths = pc.binary_length(values).to_numpy(zero_copy_only=False)
+        starts = np.frombuffer(values.buffers()[1], dtype=np.int64)
+        digest.update(lengths.tobytes())
+        _feed(digest, values.buffers()[2], int(starts[values.offset]), int(lengths.sum()))
+
+
+def _feed(digest: Any, buffer: pa.Buffer | None, start: int, length: int) -> None:
+    if buffer is not None and length:
+        digest.update(memoryview(buffer)[start : start + length])
 
 
 def answer_json(content: str, results: Sequence[tuple[str, AppendResult]]) -> dict[str, Any]:
