@@ -11,6 +11,7 @@ import pytest
 import typer.main
 
 import headrace
+import headrace.testing
 from headrace.app import App
 from headrace.cli.main import app as command_line
 from headrace.errors import HeadraceError
@@ -44,6 +45,11 @@ def label(path: Path) -> str:
 def test_every_public_name_is_documented(name: str) -> None:
     text = page("errors.md") + page("python.md")
     assert f"`{name}`" in text or f"hr.{name}" in text
+
+
+@pytest.mark.parametrize("name", headrace.testing.__all__)
+def test_every_name_for_tests_is_documented(name: str) -> None:
+    assert f"`{name}`" in page("python.md")
 
 
 def methods(cls: type) -> list[str]:
