@@ -26,10 +26,13 @@ class Change:
     Attributes:
         rows: the columns, without the weight.
         weights: int64, one per row, not zero once consolidated.
+        ids: where the maker can tell, a small integer per row that names it: a row goes under the id that it came
+            under, so that it is found without a search. None where nobody can tell.
     """
 
     rows: pa.RecordBatch
     weights: Weights
+    ids: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def inserts(cls, rows: pa.RecordBatch) -> Change:
@@ -73,15 +76,17 @@ class Change:
 
     def negated(self) -> Change:
         """Return the change that takes this one back."""
-        return Change(self.rows, -self.weights)
+        return Change(self.rows, -self.weights, self.ids)
 
     def take(self, positions: npt.NDArray[np.int64]) -> Change:
         """Return the rows at those positions, in that order."""
-        return Change(self.rows.take(pa.array(positions)), self.weights[positions])
+        ids = None if self.ids is None else self.ids[positions]
+        return Change(self.rows.take(pa.array(positions)), self.weights[positions], ids)
 
     def filter(self, keep: npt.NDArray[np.bool_]) -> Change:
         """Return the rows where `keep` is True."""
-        return Change(self.rows.filter(pa.array(keep)), self.weights[keep])
+        ids = None if self.ids is None else self.ids[keep]
+        return Change(self.rows.filter(pa.array(keep)), self.weights[keep], ids)
 
     @property
     def is_append_only(self) -> bool:

@@ -16,7 +16,9 @@ from headrace.engine.operators.project import ProjectOperator
 from headrace.engine.operators.recompute import RecomputeOperator
 from headrace.engine.operators.scan import ScanOperator
 from headrace.engine.operators.topn import TopNOperator
+from headrace.engine.operators.topn_append import TopNAppendOperator, is_for
 from headrace.engine.operators.union_all import UnionAllOperator
+from headrace.engine.zset import settle
 from headrace.errors import UnsupportedSql
 from headrace.sql.plan import (
     Aggregate,
@@ -72,7 +74,10 @@ class Circuit:
                 residual = FilterOperator(node.residual, node.schema, append_only=join.append_only)
                 self._stages.append(Stage(residual, (len(self._stages) - 1,)))
         else:
-            self._stages.append(Stage(_operator(node, append_only=kept), inputs))
+            operator = _operator(node, append_only=kept)
+            if isinstance(node, Filter | Hop):
+                operator.consolidated = self._stages[inputs[0]].operator.consolidated
+            self._stages.append(Stage(operator, inputs))
         self._numbers[id(node)] = len(self._stages) - 1
         return self._numbers[id(node)]
 
@@ -95,7 +100,16 @@ class Circuit:
         return outputs[self._root]
 
     def step(self, changes: Mapping[str, Change], context: StepContext) -> Change:
-        """Return the change of the view, not consolidated; `changes` by relation in lower case."""
+        """Return the change of the view; `changes` by relation in lower case.
+
+        It is consolidated, but for a view that never takes a row back: there equal rows may stand side by
+        side.
+        """
+        root = self._stages[self._root].operator
+        change = self._run(changes, context)
+        return change if root.consolidated or root.append_only else settle(change)
+
+    def _run(self, changes: Mapping[str, Change], context: StepContext) -> Change:
         outputs: list[Change] = []
         for stage in self._stages:
             if stage.relation is not None:
@@ -143,7 +157,7 @@ def _operator(node: Node, *, append_only: bool) -> Operator:
         case Distinct():
             return DistinctOperator(node, append_only=append_only)
         case TopN():
-            return TopNOperator(node)
+            return TopNAppendOperator(node) if append_only and is_for(node) else TopNOperator(node)
         case Recompute():
             return RecomputeOperator(node)
         case _:

@@ -56,7 +56,7 @@ class View:
             if len(change):
                 self.pending = [consolidate(Change.concat([*self.pending, change]))]
             return Change.empty(change.schema)
-        seen = consolidate(Change.concat([*self.pending, change])) if self.pending else consolidate(change)
+        seen = consolidate(Change.concat([*self.pending, change])) if self.pending else change
         self.pending = []
         self.store.apply(seen)
         return seen
@@ -154,10 +154,10 @@ class Engine:
         circuit = Circuit(plan, lambda name: self._is_append_only(name, views))
         context = StepContext(self._duck)
         view = View(plan, circuit)
-        _feed(view, circuit.start(context))
+        view.store.apply(circuit.start(context))
         for name in sorted(_reads(plan)):
             for change in self._content(name, history, views):
-                _feed(view, circuit.step({name: change}, context))
+                view.store.apply(circuit.step({name: change}, context))
         upstream = next(
             (views[name].error for name in _reads(plan) if name in views and views[name].error), None
         )
@@ -213,7 +213,7 @@ class Engine:
         try:
             if view.broken is not None:
                 return self._rebuilt(view, moved, context)
-            return consolidate(view.circuit.step(moved, context))
+            return view.circuit.step(moved, context)
         except Exception as error:  # noqa: BLE001 - one view must never stop the others
             view.broken = (
                 error.problem if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
@@ -267,15 +267,6 @@ class Engine:
 
 def _reads(plan: ViewPlan) -> set[str]:
     return {name.lower() for name in plan.relations}
-
-
-def _feed(view: View, change: Change) -> None:
-    """Add a change while the view is being built."""
-    if len(change):
-        view.pending.append(consolidate(change))
-    if sum(len(part) for part in view.pending) > 100_000:
-        view.store.apply(consolidate(Change.concat(view.pending)))
-        view.pending = []
 
 
 def _settle(view: View, error: str | None) -> None:

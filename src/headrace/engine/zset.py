@@ -55,9 +55,11 @@ def _split_stretch(columns: tuple[View, ...], order: I64, starts: Bools, first: 
 def consolidate(change: Change) -> Change:
     """Return the same change with identical rows added up and rows of weight zero dropped.
 
-    Rows are identical when all their bits are, except that NaN equals NaN.
+    Rows are identical when all their bits are, except that NaN equals NaN. The answer carries no ids: a row
+    that goes under one id and comes under another has cancelled.
     """
     count = len(change)
+    change = Change(change.rows, change.weights)
     if count == 0:
         return change
     if change.rows.num_columns == 0 or count == 1:
@@ -73,3 +75,21 @@ def consolidate(change: Change) -> Change:
     alive = np.flatnonzero(sums)
     rows = np.sort(firsts[alive])
     return Change(change.rows.take(rows), sums[numbers[rows]])
+
+
+def settle(change: Change) -> Change:
+    """Return a change without rows that go and come back under the same id; without ids, `consolidate`."""
+    if change.ids is None:
+        return consolidate(change)
+    order = np.argsort(change.ids, kind="stable")
+    ids, weights = change.ids[order], change.weights[order]
+    pairs = np.flatnonzero((ids[1:] == ids[:-1]) & (weights[1:] == -weights[:-1]))
+    if len(pairs) == 0:
+        return change
+    columns = views(change.rows.columns, exact=True)
+    one, other = order[pairs], order[pairs + 1]
+    same = equal_rows(columns, one, columns, other)
+    keep = np.ones(len(change), dtype=np.bool_)
+    keep[one[same]] = False
+    keep[other[same]] = False
+    return change.filter(keep)

@@ -32,6 +32,7 @@ class AggregateOperator(Operator):
 
     def __init__(self, node: Aggregate, *, append_only_input: bool) -> None:
         super().__init__(node.schema)
+        self.consolidated = True
         self._node = node
         self._global = not node.keys
         self._keys = KeyTable([node.input.schema[key].arrow for key in node.keys])
@@ -53,7 +54,9 @@ class AggregateOperator(Operator):
         nothing = np.empty(0, dtype=np.int64)
         batch = GroupBatch(rows, nothing, nothing, np.zeros(1, dtype=np.int64), 1, context.duck)
         columns, _, _ = self._results(batch)
-        return Change.inserts(pa.RecordBatch.from_arrays(columns, schema=self.arrow))
+        rows = pa.RecordBatch.from_arrays(columns, schema=self.arrow)
+        one = np.ones(1, dtype=np.int64)
+        return Change(rows, one, one - 1)
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
@@ -72,7 +75,8 @@ class AggregateOperator(Operator):
         self._note_failures(touched, failed, message)
         had = ~before_failed & (self._global | (before_rows > 0))
         has = ~failed & (self._global | (self._rows.data[touched] > 0))
-        return self._difference([key.take(pa.array(firsts)) for key in keys], before, after, had, has)
+        taken = [key.take(pa.array(firsts)) for key in keys]
+        return self._difference(touched, taken, before, after, had, has)
 
     @property
     def _size(self) -> int:
@@ -110,7 +114,13 @@ class AggregateOperator(Operator):
         self._message = message or self._message
 
     def _difference(
-        self, keys: list[pa.Array], before: list[pa.Array], after: list[pa.Array], had: Bools, has: Bools
+        self,
+        touched: I64,
+        keys: list[pa.Array],
+        before: list[pa.Array],
+        after: list[pa.Array],
+        had: Bools,
+        has: Bools,
     ) -> Change:
         """Return old rows with −1 and new rows with +1 where the two differ."""
         same = had & has
@@ -127,7 +137,8 @@ class AggregateOperator(Operator):
         weights[: len(gone)] = -1
         old_rows = pa.RecordBatch.from_arrays([*keys, *before], schema=self.arrow).take(pa.array(gone))
         new_rows = pa.RecordBatch.from_arrays([*keys, *after], schema=self.arrow).take(pa.array(come))
-        return Change(pa.concat_batches([old_rows, new_rows]), weights)
+        ids = np.concatenate([touched[gone], touched[come]])
+        return Change(pa.concat_batches([old_rows, new_rows]), weights, ids)
 
     @property
     def error(self) -> str | None:

@@ -65,6 +65,7 @@ class Operator(ABC):
     Attributes:
         schema: the output columns.
         append_only: the output never takes a row back.
+        consolidated: no row stands twice in one change of the output, none with weight 0.
     """
 
     name: ClassVar[str]
@@ -75,6 +76,7 @@ class Operator(ABC):
         self.schema = schema
         self.arrow = schema.arrow
         self.append_only = append_only
+        self.consolidated = False
         self.rows_in = 0
         self.rows_out = 0
         self.last_step_us = 0

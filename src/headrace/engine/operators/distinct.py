@@ -34,6 +34,7 @@ class DistinctOperator(Operator):
 
     def __init__(self, node: Distinct, *, append_only: bool) -> None:
         super().__init__(node.schema, append_only=append_only)
+        self.consolidated = True
         self._set = KeyTable([column.arrow for column in node.schema])
         self._weights: Growable[np.int64] = Growable(np.int64)
 
@@ -51,7 +52,7 @@ class DistinctOperator(Operator):
         _, firsts = np.unique(entries[moved], return_index=True)
         moved = moved[np.sort(firsts)]
         rows = pa.RecordBatch.from_arrays(keys, schema=self.arrow).take(pa.array(moved))
-        return Change(rows, np.where(after[moved], 1, -1).astype(np.int64))
+        return Change(rows, np.where(after[moved], 1, -1).astype(np.int64), entries[moved])
 
     @property
     @override

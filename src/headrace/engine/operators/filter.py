@@ -72,6 +72,6 @@ def _where(change: Change, keep: pa.Array) -> Change:
     if count == len(change):
         return change
     if count == 0:
-        return Change(change.rows.slice(0, 0), change.weights[:0])
+        return change.take(np.empty(0, dtype=np.int64))
     rows = np.flatnonzero(keep.to_numpy(zero_copy_only=False))
     return change.take(rows)

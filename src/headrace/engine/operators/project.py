@@ -44,7 +44,7 @@ class ProjectOperator(Operator):
             columns = self._exprs.evaluate(change.rows, context.duck)
         if not columns:
             return Change(empty_columns(len(change)), change.weights)
-        return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), change.weights)
+        return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), change.weights, change.ids)
 
     @property
     def error(self) -> str | None:

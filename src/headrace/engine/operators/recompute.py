@@ -29,6 +29,7 @@ class RecomputeOperator(Operator):
 
     def __init__(self, node: Recompute) -> None:
         super().__init__(node.schema)
+        self.consolidated = True
         self._node = node
         self.reason = node.reason
         self._stores = [ViewStore(part.schema) for part in node.parts]

@@ -32,6 +32,7 @@ class TopNOperator(Operator):
 
     def __init__(self, node: TopN) -> None:
         super().__init__(node.schema)
+        self.consolidated = True
         self._node = node
         self._input = node.input.schema
         self._partitions = KeyTable([self._input[name].arrow for name in node.partition])
@@ -69,7 +70,7 @@ class TopNOperator(Operator):
         """Return the output rows of those partitions."""
         front = self._rows.fronts(slots, None if self._last is None else max(self._last, 1), self._settled)
         front = self._sorted(front)
-        number = _row_numbers(front.slots)
+        number = row_numbers(front.slots)
         ranks = self._ranks(front, number)
         chosen = number > self._node.offset
         if self._last is not None:
@@ -88,7 +89,7 @@ class TopNOperator(Operator):
         """Return which partitions have enough rows: the last one wanted, and for ranks one beyond it."""
         assert self._last is not None
         ordered = self._sorted(front)
-        ranks = self._ranks(ordered, _row_numbers(ordered.slots))
+        ranks = self._ranks(ordered, row_numbers(ordered.slots))
         beyond = 0 if self._node.rank in (None, "row_number") else 1
         settled = np.zeros(front.asked, dtype=np.bool_)
         settled[ordered.slots[ordered.trusted & (ranks >= self._last + beyond)]] = True
@@ -114,10 +115,7 @@ class TopNOperator(Operator):
     @property
     @override
     def detail(self) -> str:
-        order = ", ".join(f"{key.column}{' desc' if key.descending else ''}" for key in self._node.order)
-        limit = "all" if self._node.limit is None else str(self._node.limit)
-        per = f" per {', '.join(self._node.partition)}" if self._node.partition else ""
-        return f"first {limit}{per} by {order}"
+        return describe(self._node)
 
     @property
     @override
@@ -130,7 +128,7 @@ class TopNOperator(Operator):
         return self._rows.nbytes + self._partitions.nbytes
 
 
-def _row_numbers(slots: I64) -> I64:
+def row_numbers(slots: I64) -> I64:
     """Return 1, 2, … within each stretch of equal slots."""
     if len(slots) == 0:
         return slots
@@ -139,3 +137,11 @@ def _row_numbers(slots: I64) -> I64:
     starts = np.flatnonzero(fresh)
     numbers: I64 = np.arange(1, len(slots) + 1) - np.repeat(starts, np.diff(np.append(starts, len(slots))))
     return numbers
+
+
+def describe(node: TopN) -> str:
+    """Return what a top-N keeps, for people."""
+    order = ", ".join(f"{key.column}{' desc' if key.descending else ''}" for key in node.order)
+    limit = "all" if node.limit is None else str(node.limit)
+    per = f" per {', '.join(node.partition)}" if node.partition else ""
+    return f"first {limit}{per} by {order}"

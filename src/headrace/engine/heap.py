@@ -1,0 +1,190 @@
+"""Rows in chunks, under numbers that never change; what a reader holds is never touched again.
+
+A chunk's rows never change, only their weights; a chunk of which half is gone is rewritten alone, small
+neighbours are merged. So a change costs what changed, and no step rebuilds the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from threading import Lock
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.engine.columns import I64, Bools
+
+CHUNK_ROWS_MAX = 65_536
+"""Chunks are merged up to this many rows."""
+_MERGE_RATIO = 4
+
+
+class Chunk:
+    """Rows with numbers that ascend, and weights; weight 0: the row is gone."""
+
+    __slots__ = ("_live", "frozen", "gone", "numbers", "rows", "weights")
+
+    def __init__(self, numbers: I64, rows: pa.RecordBatch, weights: I64) -> None:
+        self.numbers = numbers
+        self.rows = rows
+        self.weights = weights
+        self.gone = 0
+        self.frozen = False
+        self._live: pa.RecordBatch | None = None
+
+    def live_rows(self) -> pa.RecordBatch:
+        """Return the rows, each as often as it counts; safe for any thread once the chunk is frozen."""
+        live = self._live
+        if live is None:
+            live = self._live = expand(self.rows, self.weights)
+        return live
+
+    def thawed(self) -> Chunk:
+        """Return a chunk of the same rows whose weights may be written."""
+        if not self.frozen:
+            self._live = None
+            return self
+        copy = Chunk(self.numbers, self.rows, self.weights.copy())
+        copy.gone = self.gone
+        return copy
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return int(self.rows.nbytes + self.weights.nbytes + self.numbers.nbytes)
+
+
+def expand(rows: pa.RecordBatch, weights: I64) -> pa.RecordBatch:
+    """Return rows repeated by weight; weights are not negative."""
+    if len(weights) == 0 or (weights == 1).all():
+        return rows
+    live = np.flatnonzero(weights)
+    counts = weights[live]
+    positions = live if (counts == 1).all() else np.repeat(live, counts)
+    return rows.take(pa.array(positions))
+
+
+class Snapshot:
+    """The rows of a view at one version; immutable, for any thread."""
+
+    def __init__(self, schema: pa.Schema, chunks: tuple[Chunk, ...], rows: int) -> None:
+        self._schema = schema
+        self._chunks = chunks
+        self.row_count = rows
+        self._table: pa.Table | None = None
+        self._lock = Lock()
+
+    def table(self) -> pa.Table:
+        """Return the rows; computed at the first call, for changed chunks only."""
+        with self._lock:
+            if self._table is None:
+                batches = [chunk.live_rows() for chunk in self._chunks]
+                self._table = pa.Table.from_batches(batches, schema=self._schema)
+            return self._table
+
+
+class Heap:
+    """Rows by number; numbers are given out ascending and never again."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.chunks: list[Chunk] = []
+        self._firsts: I64 = np.empty(0, dtype=np.int64)
+        self._next = 0
+
+    def append(self, rows: pa.RecordBatch, weights: I64) -> I64:
+        """Add rows; return their numbers."""
+        numbers = np.arange(self._next, self._next + rows.num_rows, dtype=np.int64)
+        self._next += rows.num_rows
+        self.chunks.append(Chunk(numbers, rows, weights.copy()))
+        self._merge_tail()
+        self._note_chunks()
+        return numbers
+
+    def _merge_tail(self) -> None:
+        """Merge the last chunks while the newer is at least a quarter of the older."""
+        chunks = self.chunks
+        first = len(chunks) - 1
+        size = len(chunks[first].numbers)
+        while first > 0 and _MERGE_RATIO * size >= len(chunks[first - 1].numbers):
+            if size + len(chunks[first - 1].numbers) > CHUNK_ROWS_MAX:
+                break
+            first -= 1
+            size += len(chunks[first].numbers)
+        if first < len(chunks) - 1:
+            chunks[first:] = [_merged(chunks[first:])]
+
+    def _note_chunks(self) -> None:
+        self._firsts = np.array([chunk.numbers[0] for chunk in self.chunks], dtype=np.int64)
+
+    def _located(self, numbers: I64) -> Iterator[tuple[int, I64, I64]]:
+        """Yield, chunk by chunk, the chunk's place, positions in `numbers` and offsets in the chunk."""
+        places = np.searchsorted(self._firsts, numbers, side="right") - 1
+        for place in np.unique(places).tolist():
+            positions = np.flatnonzero(places == place)
+            chunk = self.chunks[place].numbers
+            offsets = numbers[positions] - chunk[0]
+            if chunk[-1] - chunk[0] != len(chunk) - 1:
+                offsets = np.searchsorted(chunk, numbers[positions])
+            yield place, positions, offsets
+
+    def gather(self, numbers: I64, columns: Sequence[int] | None = None) -> pa.RecordBatch:
+        """Return the rows of those numbers, in their order; some columns or all."""
+        wanted = range(len(self.schema)) if columns is None else columns
+        parts, order = [], []
+        for place, positions, offsets in self._located(numbers):
+            rows = self.chunks[place].rows
+            parts.append((rows if columns is None else rows.select(list(wanted))).take(pa.array(offsets)))
+            order.append(positions)
+        if not parts:
+            return pa.RecordBatch.from_pylist([], schema=self.schema).select(list(wanted))
+        if len(parts) == 1:
+            return parts[0]
+        back = np.empty(len(numbers), dtype=np.int64)
+        back[np.concatenate(order)] = np.arange(len(numbers))
+        return pa.concat_batches(parts).take(pa.array(back))
+
+    def lower(self, numbers: I64, weights: I64) -> tuple[I64, Bools]:
+        """Lower the weights of rows by at most `weights`; return by how much, and which rows are gone.
+
+        No number may stand twice. `compact` afterwards.
+        """
+        taken, empty = np.empty(len(numbers), dtype=np.int64), np.zeros(len(numbers), dtype=np.bool_)
+        for place, positions, offsets in self._located(numbers):
+            chunk = self.chunks[place] = self.chunks[place].thawed()
+            there = chunk.weights[offsets]
+            less = np.minimum(there, weights[positions])
+            chunk.weights[offsets] = there - less
+            taken[positions], empty[positions] = less, there == less
+            chunk.gone += int((there == less).sum())
+        return taken, empty
+
+    def compact(self) -> None:
+        """Rewrite chunks of which at least half is gone, drop the empty ones."""
+        if not any(2 * chunk.gone >= len(chunk.numbers) for chunk in self.chunks):
+            return
+        kept = [_merged([chunk]) if 2 * chunk.gone >= len(chunk.numbers) else chunk for chunk in self.chunks]
+        self.chunks = [chunk for chunk in kept if len(chunk.numbers)]
+        self._note_chunks()
+
+    def freeze(self) -> tuple[Chunk, ...]:
+        """Return the present chunks for readers; costs the number of chunks."""
+        for chunk in self.chunks:
+            chunk.frozen = True
+        return tuple(self.chunks)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(chunk.nbytes for chunk in self.chunks)
+
+
+def _merged(chunks: Sequence[Chunk]) -> Chunk:
+    """Return neighbouring chunks as one, without the rows that are gone."""
+    numbers = np.concatenate([chunk.numbers for chunk in chunks])
+    weights = np.concatenate([chunk.weights for chunk in chunks])
+    rows = pa.concat_batches([chunk.rows for chunk in chunks]) if len(chunks) > 1 else chunks[0].rows
+    if any(chunk.gone for chunk in chunks):
+        live = np.flatnonzero(weights)
+        numbers, weights, rows = numbers[live], weights[live], rows.take(pa.array(live))
+    return Chunk(numbers, rows, weights)

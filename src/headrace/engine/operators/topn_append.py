@@ -1,0 +1,213 @@
+"""Top-N over rows that only come: nothing is kept but the rows that are among the first now.
+
+    top(R + ΔR) = top(top(R) + ΔR)        when nothing of R ever goes
+
+Each partition has a row of N places. A new row whose first order column is beyond the last place taken is
+dropped at once; where first columns are equal, the whole rows are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from headrace.change import Change
+from headrace.engine.columns import I64, U64, group_keys, validity, views
+from headrace.engine.growable import Growable
+from headrace.engine.hashing import hash_views
+from headrace.engine.heap import Heap
+from headrace.engine.key_table import KeyTable
+from headrace.engine.operators.base import Operator, StepContext
+from headrace.engine.operators.topn import describe, row_numbers
+from headrace.engine.order import is_exact, lexsort, order_word, placed
+from headrace.engine.ordered import sort_order
+from headrace.engine.zset import consolidate
+from headrace.sql.plan import TopN
+
+PLACES_MAX = 256
+"""More places per partition than this, and the general operator is cheaper."""
+_ALL = np.uint64(2**64 - 1)
+
+
+def is_for(node: TopN) -> bool:
+    """Whether this operator serves a plan over append-only input."""
+    plain = node.rank in (None, "row_number") and node.offset == 0 and bool(node.order)
+    return plain and node.limit is not None and 0 < node.limit <= PLACES_MAX
+
+
+class TopNAppendOperator(Operator):
+    """The winners of each partition."""
+
+    name = "top n"
+    rule = "ordered range"
+
+    def __init__(self, node: TopN) -> None:
+        super().__init__(node.schema)
+        assert node.limit is not None
+        self.consolidated = True
+        self._node = node
+        self._limit = node.limit
+        first = node.input.schema[node.order[0].column].arrow
+        self._word_is_all = len(node.order) == 1 and is_exact(first)
+        self._partitions = KeyTable([node.input.schema[name].arrow for name in node.partition])
+        self._heap = Heap(node.input.schema.arrow)
+        self._numbers: Growable[np.int64] = Growable(np.int64)
+        self._words: Growable[np.uint64] = Growable(np.uint64)
+        self._counts: Growable[np.int64] = Growable(np.int64)
+
+    @override
+    def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
+        rows = _repeated(inputs[0])
+        slots = self._assign(rows)
+        words = self._order_words(rows)
+        candidates = self._candidates(slots, words)
+        if len(candidates) == 0:
+            return Change.empty(self.arrow)
+        return self._merge(slots[candidates], words[candidates], rows.take(pa.array(candidates)))
+
+    def _assign(self, rows: pa.RecordBatch) -> I64:
+        """Return the partition of each row; places of new partitions are empty."""
+        if self._node.partition:
+            keys = group_keys([rows.column(name) for name in self._node.partition])
+            columns = views(keys, exact=False)
+            slots, _ = self._partitions.find_or_add(columns, hash_views(columns, rows.num_rows))
+        else:
+            slots = np.zeros(rows.num_rows, dtype=np.int64)
+        size = self._partitions.size if self._node.partition else 1
+        first = self._words.size
+        self._counts.resize(size)
+        self._numbers.resize(size * self._limit)
+        self._words.resize(size * self._limit)
+        self._words.data[first : self._words.size] = _ALL
+        return slots
+
+    def _order_words(self, rows: pa.RecordBatch) -> U64:
+        key = self._node.order[0]
+        column = rows.column(key.column)
+        return placed(order_word(column), validity(column), key)
+
+    def _candidates(self, slots: I64, words: U64) -> I64:
+        """Return the rows that may come among the first: not beyond the last place taken, now or in this
+        batch.
+        """
+        last = slots * self._limit + self._limit - 1
+        chosen = np.flatnonzero((words <= self._words.data[last]) | (self._counts.data[slots] < self._limit))
+        if self._limit > 1 or len(chosen) < 2:
+            return chosen
+        best = np.full(self._counts.size, _ALL, dtype=np.uint64)
+        np.minimum.at(best, slots[chosen], words[chosen])
+        winners: I64 = chosen[words[chosen] == best[slots[chosen]]]
+        return winners
+
+    # --- the places of the touched partitions, anew
+    # --------------------------------------------------------------
+    def _merge(self, slots: I64, words: U64, rows: pa.RecordBatch) -> Change:
+        """Put the candidates among the rows kept; return what changes."""
+        touched = np.unique(slots)
+        counts = self._counts.data[touched]
+        kept_slots = np.repeat(touched, counts)
+        kept_places = kept_slots * self._limit + row_numbers(kept_slots) - 1
+        all_slots = np.concatenate([kept_slots, slots])
+        all_words = np.concatenate([self._words.data[kept_places], words])
+        sources = np.concatenate([self._numbers.data[kept_places], -2 - np.arange(len(slots))])
+        order = sort_order(all_slots, all_words)
+        all_slots, all_words, sources = all_slots[order], all_words[order], sources[order]
+        self._break_ties(all_slots, all_words, sources, rows)
+        ranks = row_numbers(all_slots)
+        first = ranks <= self._limit
+        winners, losers = sources[first], sources[~first]
+        places = all_slots[first] * self._limit + ranks[first] - 1
+        return self._replace(kept_places, places, winners, losers, all_words[first], rows)
+
+    def _break_ties(self, slots: I64, words: U64, sources: I64, rows: pa.RecordBatch) -> None:
+        """Order entries of one partition with equal words by the whole order, in place."""
+        if self._word_is_all:
+            return
+        alike = np.zeros(len(slots), dtype=np.bool_)
+        np.logical_and(slots[1:] == slots[:-1], words[1:] == words[:-1], out=alike[1:])
+        if not alike.any():
+            return
+        tied = alike.copy()
+        tied[:-1] |= alike[1:]
+        at = np.flatnonzero(tied)
+        groups = np.cumsum(~alike[at]).astype(np.int64)
+        chosen = self._rows_of(sources[at], rows)
+        order = lexsort(groups, [(chosen.column(key.column), key) for key in self._node.order])
+        sources[at] = sources[at[order]]
+
+    def _rows_of(self, sources: I64, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows of numbers in the heap, or, where negative, of the batch."""
+        new = sources < 0
+        if new.all():
+            return rows.take(pa.array(-2 - sources))
+        if not new.any():
+            return self._heap.gather(sources)
+        parts = [self._heap.gather(sources[~new]), rows.take(pa.array(-2 - sources[new]))]
+        back = np.empty(len(sources), dtype=np.int64)
+        back[np.flatnonzero(~new)] = np.arange(parts[0].num_rows)
+        back[np.flatnonzero(new)] = np.arange(parts[0].num_rows, len(sources))
+        return pa.concat_batches(parts).take(pa.array(back))
+
+    def _replace(
+        self, old_places: I64, places: I64, winners: I64, losers: I64, words: U64, rows: pa.RecordBatch
+    ) -> Change:
+        """Write the new places; return old rows with −1 and new rows with +1 where a place changes."""
+        old = np.full(int(places.max()) + 1, -1, dtype=np.int64) if len(places) else places
+        old_numbers = self._numbers.data[old_places]
+        old[old_places] = old_numbers
+        moved = np.flatnonzero(old[places] != winners)
+        left = moved[old[places[moved]] >= 0]
+        gone = self._heap.gather(old[places[left]])
+        come = self._rows_of(winners[moved], rows)
+        self._store(places, winners, losers, words, rows)
+        ids = np.concatenate([places[left], places[moved]])
+        weights = np.ones(len(ids), dtype=np.int64)
+        weights[: len(left)] = -1
+        columns = [
+            pa.concat_arrays([one, other]) for one, other in zip(gone.columns, come.columns, strict=True)
+        ]
+        if self._node.rank is not None:
+            columns.append(pa.array(ids % self._limit + 1))
+            return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), weights, ids)
+        change = Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), weights, ids)
+        return change if self._limit == 1 else consolidate(change)
+
+    def _store(self, places: I64, winners: I64, losers: I64, words: U64, rows: pa.RecordBatch) -> None:
+        new = np.flatnonzero(winners < 0)
+        winners = winners.copy()
+        if len(new):
+            taken = rows.take(pa.array(-2 - winners[new]))
+            winners[new] = self._heap.append(taken, np.ones(len(new), dtype=np.int64))
+        self._numbers.data[places] = winners
+        self._words.data[places] = words
+        np.maximum.at(self._counts.data, places // self._limit, places % self._limit + 1)
+        dropped = losers[losers >= 0]
+        if len(dropped):
+            self._heap.lower(dropped, np.ones(len(dropped), dtype=np.int64))
+            self._heap.compact()
+
+    @property
+    @override
+    def detail(self) -> str:
+        return describe(self._node)
+
+    @property
+    @override
+    def state_rows(self) -> int:
+        return int(self._counts.view().sum())
+
+    @property
+    @override
+    def state_bytes(self) -> int:
+        arrays = self._numbers.nbytes + self._words.nbytes + self._counts.nbytes
+        return self._heap.nbytes + self._partitions.nbytes + arrays
+
+
+def _repeated(change: Change) -> pa.RecordBatch:
+    """Return the rows, each as often as it counts."""
+    if (change.weights == 1).all():
+        return change.rows
+    return change.rows.take(pa.array(np.repeat(np.arange(len(change)), change.weights)))
