@@ -103,8 +103,9 @@ def test_a_transaction_is_one_commit() -> None:
             t.append("orders", [order(1)])
         assert {result.commit for result in t.results} == {1}
         assert run.position("feed") == {"offset": 7}
-        with pytest.raises(hr.errors.UnknownName), run.transaction() as t:
-            t.append("orders", [order(2)]), t.append("nothing", [])
+        with pytest.raises(hr.errors.UnknownName), run.transaction() as t:  # noqa: PT012 - the block is meant
+            t.append("orders", [order(2)])
+            t.append("nothing", [])
         run.advance()
         assert run.query("SELECT orders FROM gmv").to_pylist() == [{"orders": 1}]
 

@@ -82,7 +82,7 @@ class Maker:
     def literal(self, kind: str) -> str:
         value = self.rnd.choice([v for v in VALUES[kind] if v != float("inf")])
         if kind == "VARCHAR":
-            return "'" + value.replace("'", "''") + "'"
+            return "'" + str(value).replace("'", "''") + "'"
         if kind == "BOOLEAN":
             return str(value).upper()
         if kind in ("DATE", "TIMESTAMP"):
