@@ -39,7 +39,7 @@ def complain(error: HeadraceError) -> None:
         traceback.print_exc()
     first, *rest = error.render().splitlines()
     console = messages()
-    console.print(Text("error ", style="bold red") + Text(f"[{error.code}] ", style="dim") + Text(first))
+    console.print(Text.assemble(("error ", "bold red"), (f"[{error.code}] ", "dim"), first))
     for line in rest:
         console.print(Text(line))
 
