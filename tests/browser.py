@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, sync_playwright
 
 CHROMIUM = Path(os.environ.get("HEADRACE_CHROMIUM", "/usr/bin/chromium"))
 FLAGS = [
@@ -95,10 +95,18 @@ class Watched:
         Playwright's own way would evaluate text inside the page, which the content policy rightly refuses.
         """
         end = time.monotonic() + timeout_s
-        while not self.page.evaluate(f"Boolean({expression})"):
+        while not self._holds(expression):
             if time.monotonic() > end:
                 pytest.fail(f"after {timeout_s:g} s it still does not hold: {expression}")
             self.page.wait_for_timeout(40)
+
+    def _holds(self, expression: str) -> bool:
+        try:
+            return bool(self.page.evaluate(f"Boolean({expression})"))
+        except Error as error:
+            if "navigation" in error.message:
+                return False
+            raise
 
     def text(self, selector: str) -> str:
         return self.page.locator(selector).first.inner_text()

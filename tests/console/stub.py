@@ -121,7 +121,8 @@ class Stub:
             queue.put_nowait(json.dumps(self._head("error") | {"error": {"problem": view.error}}))
         else:
             rows = [self._named(view, row) for row in view.rows]
-            queue.put_nowait(json.dumps(self._head("snapshot") | {"rows": rows, "truncated": False}))
+            columns = [{"name": one.name, "type": one.sql_type} for one in view.columns]
+            queue.put_nowait(json.dumps(self._head("snapshot") | {"columns": columns, "rows": rows}))
         try:
             while True:
                 try:

@@ -168,6 +168,19 @@ def test_it_reconnects_after_a_restart_of_the_server(stub: Stub, open_page: Open
     page.expect("WebSocket")
 
 
+def test_a_page_follows_when_a_view_gets_other_columns(stub: Stub, open_page: OpenPage) -> None:
+    page = open_page(f"{stub.url}/views/funnel")
+    heads = "Array.from(document.querySelectorAll('.explorer th'), one => one.textContent).join()"
+    page.until(f"{heads} === 'seen,bought'")
+    stub.stop()
+    changed = views()
+    changed["funnel"] = View(schema("seen BIGINT, asked BIGINT, bought BIGINT"), [[3, 2, 1]])
+    with Stub(changed, port=stub.port):
+        page.until(f"{heads} === 'seen,asked,bought'")
+        page.until("document.querySelectorAll('.explorer td')[1]?.textContent === '2'")
+    page.expect("WebSocket")
+
+
 def test_keys_move_maximise_and_explain(stub: Stub, open_page: OpenPage) -> None:
     page = open_page(wall(stub))
     focused = "document.activeElement.querySelector('h2')?.textContent"

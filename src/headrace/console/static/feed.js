@@ -94,6 +94,7 @@ export class Feed {
   }
 
   snapshot(message) {
+    if (message.columns && !this.fits(message.columns)) return this.renew();
     this.error = null;
     this.rows.clear();
     for (const row of message.rows) this.rows.add(this.asArray(row), 1);
@@ -111,6 +112,20 @@ export class Feed {
     if (message.rows.length) this.moved();
   }
 
+  fits(columns) {
+    const own = this.rows.columns;
+    return columns.length === own.length && columns.every((column, at) => column.name === own[at].name);
+  }
+
+  // The view has other columns than when the page was made: ask for the page again, but not over and over.
+  renew() {
+    const last = Number(sessionStorage.getItem("headrace-renewed") ?? 0);
+    this.error = "the view has other columns now; load the page again";
+    if (Date.now() - last < 10000) return;
+    sessionStorage.setItem("headrace-renewed", String(Date.now()));
+    location.reload();
+  }
+
   asArray(row) {
     return this.rows.columns.map((column) => row[column.name] ?? null);
   }
@@ -126,11 +141,14 @@ export class Feed {
     if (!this.loaded && !this.error) return this.attempts > 1 ? "stale" : "loading";
     if (!this.connected) return "stale";
     if (this.error) return "error";
-    const since = performance.now() - this.heard;
-    const waiting = this.freshness_ms > 0 ? this.freshness_ms + since : 0;
-    if (waiting > STALE_MS) return "stale";
-    if (waiting > BEHIND_MS) return "behind";
+    if (this.waiting_ms > STALE_MS) return "stale";
+    if (this.waiting_ms > BEHIND_MS) return "behind";
     return performance.now() - this.changed > QUIET_MS ? "quiet" : "live";
+  }
+
+  // How long the oldest change that is not in the answer has waited by now; 0 when none does.
+  get waiting_ms() {
+    return this.freshness_ms > 0 ? this.freshness_ms + this.silence_ms : 0;
   }
 
   get age_ms() {

@@ -120,7 +120,7 @@ export class Page {
     const now = performance.now();
     let next = Infinity;
     for (const panel of [...this.marked]) {
-      const due = panel.drawn + Math.min(2000, Math.max(80, panel.cost_ms * 12));
+      const due = panel.drawn + Math.min(2000, Math.max(panel.pause_ms, panel.cost_ms * 12));
       if (due > now) { next = Math.min(next, due - now); continue; }
       this.marked.delete(panel);
       await this.drawOne(panel);

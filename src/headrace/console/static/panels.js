@@ -18,8 +18,8 @@ export function stateText(feed) {
   const state = feed.state;
   if (state === "live") return feed.freshness_ms >= 1 ? spanText(feed.freshness_ms) : "now";
   if (state === "quiet") return `quiet ${wholeSpanText(feed.age_ms)}`;
-  if (state === "behind") return `behind ${spanText(feed.freshness_ms)}`;
-  if (state === "stale") return feed.loaded ? `stale ${wholeSpanText(feed.silence_ms)}` : "no connection";
+  if (state === "behind") return `behind ${spanText(feed.waiting_ms)}`;
+  if (state === "stale") return feed.loaded ? `stale ${wholeSpanText(feed.connected ? feed.waiting_ms : feed.silence_ms)}` : "no connection";
   return NAMES[state];
 }
 
@@ -32,6 +32,7 @@ export class Panel {
     this.feedOf = (view) => feeds.get(view);
     this.dirty = true;
     this.cost_ms = 4;
+    this.pause_ms = { tile: 80, table: 150, text: 1000 }[told.type] ?? 250; // numbers move at once, charts four times a second
     this.drawn = 0;
     this.frame();
     for (const feed of new Set(this.feeds)) {
