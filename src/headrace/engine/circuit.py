@@ -70,9 +70,6 @@ class Circuit:
             flags = [self._stages[at].operator.append_only for at in inputs]
             join = JoinOperator(node, append_only_inputs=flags)
             self._stages.append(Stage(join, inputs))
-            if node.residual is not None:
-                residual = FilterOperator(node.residual, node.schema, append_only=join.append_only)
-                self._stages.append(Stage(residual, (len(self._stages) - 1,)))
         else:
             operator = _operator(node, append_only=kept)
             if isinstance(node, Filter | Hop):

@@ -84,10 +84,16 @@ class Snapshot:
 
 
 class Heap:
-    """Rows by number; numbers are given out ascending and never again."""
+    """Rows by number; numbers are given out ascending and never again.
 
-    def __init__(self, schema: pa.Schema) -> None:
+    Args:
+        schema: the rows' columns.
+        chunk_rows_max: chunks are merged up to this many rows.
+    """
+
+    def __init__(self, schema: pa.Schema, chunk_rows_max: int = CHUNK_ROWS_MAX) -> None:
         self.schema = schema
+        self._chunk_rows_max = chunk_rows_max
         self.chunks: list[Chunk] = []
         self._firsts: I64 = np.empty(0, dtype=np.int64)
         self._next = 0
@@ -107,7 +113,7 @@ class Heap:
         first = len(chunks) - 1
         size = len(chunks[first].numbers)
         while first > 0 and _MERGE_RATIO * size >= len(chunks[first - 1].numbers):
-            if size + len(chunks[first - 1].numbers) > CHUNK_ROWS_MAX:
+            if size + len(chunks[first - 1].numbers) > self._chunk_rows_max:
                 break
             first -= 1
             size += len(chunks[first].numbers)

@@ -8,40 +8,38 @@ the last word taken from any run that has more; where that is not enough, twice 
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from headrace.engine.columns import I64, U64, Bools
-from headrace.engine.runs import RUN_ROWS_MAX, ranges
+from headrace.engine.runs import MERGE_RATIO, RUN_ROWS_MAX, ranges
 
-_MERGE_RATIO = 4
 _32 = np.uint64(32)
 _ALL = np.uint64(2**64 - 1)
 
 
 class OrderedRun:
-    """Entries sorted by (slot, word); `rows` where a word alone does not tell the value."""
+    """Entries sorted by (slot, word); `numbers` of rows where a word alone does not tell the value."""
 
-    __slots__ = ("rows", "slots", "weights", "words")
+    __slots__ = ("numbers", "slots", "weights", "words")
 
-    def __init__(self, slots: I64, words: U64, weights: I64, rows: pa.RecordBatch | None) -> None:
+    def __init__(self, slots: I64, words: U64, weights: I64, numbers: I64 | None) -> None:
         self.slots = slots
         self.words = words
         self.weights = weights
-        self.rows = rows
+        self.numbers = numbers
 
     def __len__(self) -> int:
         return len(self.slots)
 
     def take(self, at: I64) -> OrderedRun:
         """Return those entries."""
-        rows = None if self.rows is None else self.rows.take(pa.array(at))
-        return OrderedRun(self.slots[at], self.words[at], self.weights[at], rows)
+        numbers = None if self.numbers is None else self.numbers[at]
+        return OrderedRun(self.slots[at], self.words[at], self.weights[at], numbers)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
         plain = self.slots.nbytes + self.words.nbytes + self.weights.nbytes
-        return int(plain + (0 if self.rows is None else self.rows.nbytes))
+        return int(plain + (0 if self.numbers is None else self.numbers.nbytes))
 
 
 def sort_order(slots: I64, words: U64) -> I64:
@@ -53,12 +51,12 @@ def sort_order(slots: I64, words: U64) -> I64:
 
 def concat(runs: list[OrderedRun]) -> OrderedRun:
     """Return the entries of all runs one after the other, not sorted."""
-    parts = [run.rows for run in runs if run.rows is not None]
+    numbers = [run.numbers for run in runs if run.numbers is not None]
     return OrderedRun(
         np.concatenate([run.slots for run in runs]),
         np.concatenate([run.words for run in runs]),
         np.concatenate([run.weights for run in runs]),
-        pa.concat_batches(parts) if parts else None,
+        np.concatenate(numbers) if numbers else None,
     )
 
 
@@ -95,7 +93,7 @@ class OrderedValues:
 
     def _merge_tail(self) -> None:
         runs = self._runs
-        while len(runs) > 1 and _MERGE_RATIO * len(runs[-1]) >= len(runs[-2]):
+        while len(runs) > 1 and MERGE_RATIO * len(runs[-1]) >= len(runs[-2]):
             if len(runs[-1]) + len(runs[-2]) > RUN_ROWS_MAX:
                 return
             both = concat([runs.pop(-2), runs.pop()])

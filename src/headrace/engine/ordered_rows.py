@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from headrace.engine.columns import I64, U64, Bools, Fixed, views
 from headrace.engine.hashing import hash_views
+from headrace.engine.heap import Heap
 from headrace.engine.ordered import OrderedRun, concat, sort_order
-from headrace.engine.runs import RUN_ROWS_MAX, ranges
+from headrace.engine.runs import CHUNK_ROWS_MAX, MERGE_RATIO, RUN_ROWS_MAX, ranges
 from headrace.engine.zset import group_rows
 
-_MERGE_RATIO = 4
 _ALL = np.uint64(2**64 - 1)
 
 Settled = Callable[["Front"], Bools]
@@ -44,10 +44,12 @@ class Front:
 
 
 class OrderedRows:
-    """Rows under slots, in runs sorted by (slot, word of the first order column)."""
+    """Rows under slots: a heap, and runs of (slot, word of the first order column, number of the row,
+    weight).
+    """
 
     def __init__(self, schema: pa.Schema) -> None:
-        self._schema = schema
+        self._heap = Heap(schema, CHUNK_ROWS_MAX)
         self._runs: list[OrderedRun] = []
 
     def insert(self, slots: I64, words: U64, rows: pa.RecordBatch, weights: I64) -> None:
@@ -56,19 +58,41 @@ class OrderedRows:
         """
         if len(slots) == 0:
             return
-        self._runs.append(OrderedRun(slots, words, weights, rows).take(sort_order(slots, words)))
+        numbers = self._heap.append(rows, np.ones(len(slots), dtype=np.int64))
+        self._runs.append(OrderedRun(slots, words, weights, numbers).take(sort_order(slots, words)))
         runs = self._runs
-        while len(runs) > 1 and _MERGE_RATIO * len(runs[-1]) >= len(runs[-2]):
+        while len(runs) > 1 and MERGE_RATIO * len(runs[-1]) >= len(runs[-2]):
             if len(runs[-1]) + len(runs[-2]) > RUN_ROWS_MAX:
                 return
             both = concat([runs.pop(-2), runs.pop()])
-            merged = _cancelled(both.take(sort_order(both.slots, both.words)))
+            merged = self._cancelled(both.take(sort_order(both.slots, both.words)))
             if len(merged):
                 runs.append(merged)
 
+    def _cancelled(self, run: OrderedRun) -> OrderedRun:
+        """Return a sorted run without what cancels; only stretches of equal (slot, word) with a −1 are
+        looked at.
+        """
+        if run.weights.min() > 0:
+            return run
+        starts = np.ones(len(run), dtype=np.bool_)
+        np.logical_or(run.slots[1:] != run.slots[:-1], run.words[1:] != run.words[:-1], out=starts[1:])
+        stretches = np.cumsum(starts) - 1
+        mixed = np.zeros(int(stretches[-1]) + 1, dtype=np.bool_)
+        mixed[stretches[run.weights < 0]] = True
+        looked = np.flatnonzero(mixed[stretches])
+        firsts, sums = _sums(run.slots[looked], self._heap.gather(_numbers(run)[looked]), run.weights[looked])
+        keep = ~mixed[stretches]
+        keep[looked[firsts[sums != 0]]] = True
+        run.weights[looked[firsts]] = sums
+        dropped = np.sort(_numbers(run)[~keep])
+        self._heap.lower(dropped, np.ones(len(dropped), dtype=np.int64))
+        self._heap.compact()
+        return run.take(np.flatnonzero(keep))
+
     def fronts(self, slots: I64, count: int | None, settled: Settled) -> Front:
-        """Return for each slot its first rows, at least until `settled` is content; all of them where
-        `count` is None.
+        """Return for each slot its first rows, at least until `settled` is content; all where `count` is
+        None.
 
         `count` is how many rows of each run are looked at first; rows come in no particular order.
         """
@@ -81,33 +105,36 @@ class OrderedRows:
             found.append(Front(pending[chosen.slots], chosen.rows, chosen.trusted, len(slots)))
             pending = pending[~done]
             count = None if count is None else 4 * count
-        return _joined(found, len(slots), self._schema)
+        return _joined(found, len(slots), self._heap.schema)
 
     def _read(self, slots: I64, count: int | None) -> tuple[Front, Bools]:
         """Return up to `count` rows per slot and run, and which slots are complete."""
         numbers = np.arange(len(slots), dtype=np.int64)
         complete = np.ones(len(slots), dtype=np.bool_)
         limit = np.full(len(slots), _ALL, dtype=np.uint64)
-        parts: list[OrderedRun] = []
+        parts = [OrderedRun(numbers[:0], limit[:0], numbers[:0], numbers[:0])]
         for run in self._runs:
             starts = np.searchsorted(run.slots, slots)
             lengths = np.searchsorted(run.slots, slots, side="right") - starts
             counts = lengths if count is None else np.minimum(lengths, count)
-            if not counts.any():
-                continue
             part = run.take(ranges(starts, counts))
             part.slots = np.repeat(numbers, counts)
             parts.append(part)
             cut = np.flatnonzero(lengths > counts)
             complete[cut] = False
             limit[cut] = np.minimum(limit[cut], run.words[starts[cut] + counts[cut] - 1])
-        if not parts:
-            return Front(
-                numbers[:0], pa.RecordBatch.from_pylist([], schema=self._schema), complete[:0], len(slots)
-            ), complete
         both = concat(parts)
         trusted = complete[both.slots] | (both.words < limit[both.slots])
-        return _added_up(both, trusted, len(slots)), complete
+        return self._front(both, trusted, len(slots)), complete
+
+    def _front(self, run: OrderedRun, trusted: Bools, asked: int) -> Front:
+        """Return the rows of a mixture of runs, each as often as it counts."""
+        rows = self._heap.gather(_numbers(run))
+        if (run.weights == 1).all():
+            return Front(run.slots, rows, trusted, asked)
+        firsts, sums = _sums(run.slots, rows, run.weights)
+        repeated = np.repeat(firsts, np.maximum(sums, 0))
+        return Front(run.slots[repeated], rows.take(pa.array(repeated)), trusted[repeated], asked)
 
     @property
     def row_count(self) -> int:
@@ -117,19 +144,16 @@ class OrderedRows:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(run.nbytes for run in self._runs)
+        return self._heap.nbytes + sum(run.nbytes for run in self._runs)
 
 
 def _joined(found: list[Front], asked: int, schema: pa.Schema) -> Front:
     if len(found) == 1:
         return found[0]
     if not found:
-        return Front(
-            np.empty(0, dtype=np.int64),
-            pa.RecordBatch.from_pylist([], schema=schema),
-            np.empty(0, dtype=np.bool_),
-            asked,
-        )
+        nothing = np.empty(0, dtype=np.int64)
+        empty = pa.RecordBatch.from_pylist([], schema=schema)
+        return Front(nothing, empty, nothing.astype(np.bool_), asked)
     return Front(
         np.concatenate([part.slots for part in found]),
         pa.concat_batches([part.rows for part in found]),
@@ -138,33 +162,15 @@ def _joined(found: list[Front], asked: int, schema: pa.Schema) -> Front:
     )
 
 
-def _added_up(run: OrderedRun, trusted: Bools, asked: int) -> Front:
-    """Return the rows of a mixture of runs, each as often as it counts."""
-    assert run.rows is not None
-    if (run.weights == 1).all():
-        return Front(run.slots, run.rows, trusted, asked)
-    firsts, sums = _sums(run)
-    repeated = np.repeat(firsts, np.maximum(sums, 0))
-    return Front(run.slots[repeated], run.rows.take(pa.array(repeated)), trusted[repeated], asked)
-
-
-def _sums(run: OrderedRun) -> tuple[I64, I64]:
+def _sums(slots: I64, rows: pa.RecordBatch, weights: I64) -> tuple[I64, I64]:
     """Return the first of each kind of identical (slot, row), and the sum of their weights."""
-    assert run.rows is not None
-    columns = (Fixed((run.slots.view(np.uint64),), None), *views(run.rows.columns, exact=True))
-    numbers, firsts = group_rows(columns, hash_views(columns, len(run)))
+    columns = (Fixed((slots.view(np.uint64),), None), *views(rows.columns, exact=True))
+    groups, firsts = group_rows(columns, hash_views(columns, len(slots)))
     sums = np.zeros(len(firsts), dtype=np.int64)
-    np.add.at(sums, numbers, run.weights)
+    np.add.at(sums, groups, weights)
     return firsts, sums
 
 
-def _cancelled(run: OrderedRun) -> OrderedRun:
-    """Return a sorted run without what cancels."""
-    if len(run) == 0 or run.weights.min() > 0:
-        return run
-    firsts, sums = _sums(run)
-    alive = np.flatnonzero(sums)
-    order = np.argsort(firsts[alive])
-    kept = run.take(firsts[alive][order])
-    kept.weights = sums[alive][order]
-    return kept
+def _numbers(run: OrderedRun) -> I64:
+    assert run.numbers is not None
+    return run.numbers

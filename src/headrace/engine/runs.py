@@ -1,43 +1,48 @@
-"""Arrangements: sorted runs of rows under small integer keys (slots), merged in tiers.
+"""Arrangements: rows under small integer keys (slots), found by sorted runs.
 
-A run is sorted by slot and never changes. A change appends a run; runs are merged while the newer holds at
-least a quarter of the rows of the older, so that n rows lie in O(log n) runs, and rows whose weights cancel
-vanish at a merge. A look-up of d slots costs O(d log n): `searchsorted` in each run whose range of slots it
-meets. Runs are flat arrays and Arrow columns, so that they can be memory-mapped.
+The rows lie in a heap, in the order in which they came. Beside it stand runs of (key, number of the row,
+weight), sorted by key, which never change. A change appends a run; runs are merged while the newer holds at
+least a quarter of the entries of the older, so that n rows lie in O(log n) runs, and rows whose weights
+cancel vanish at a merge. A merge moves numbers, not rows. A look-up of d slots costs O(d log n): `searchsorted` in
+each run whose range of slots it meets. Runs are flat arrays and heaps are Arrow columns, so that both can be
+memory-mapped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from headrace.engine.columns import I64, U64, equal_rows, views
 from headrace.engine.hashing import hash_views
+from headrace.engine.heap import Heap
 
 RUN_ROWS_MAX = 4_000_000
-"""Runs are merged up to this many rows."""
-_MERGE_RATIO = 4
+"""Runs are merged up to this many entries."""
+CHUNK_ROWS_MAX = 524_288
+"""Chunks of an arrangement's heap are merged up to this many rows."""
+MERGE_RATIO = 4
 _32 = np.uint64(32)
 
 
 class Run:
-    """Rows sorted by `keys`: the slot in the upper 32 bits, a part of the row's hash (or zero) in the lower.
+    """Entries sorted by `keys`: the slot in the upper 32 bits, a part of the row's hash (or zero) in the
+    lower.
 
     Attributes:
         keys: uint64, ascending.
+        numbers: of the rows in the heap.
         weights: int64.
-        rows: the rows.
     """
 
-    __slots__ = ("first", "keys", "last", "mixed", "rows", "weights")
+    __slots__ = ("first", "keys", "last", "numbers", "weights")
 
-    def __init__(self, keys: U64, weights: I64, rows: pa.RecordBatch, *, mixed: bool) -> None:
+    def __init__(self, keys: U64, numbers: I64, weights: I64) -> None:
         self.keys = keys
+        self.numbers = numbers
         self.weights = weights
-        self.rows = rows
-        self.mixed = mixed
         self.first = keys[0]
         self.last = keys[-1]
 
@@ -47,7 +52,7 @@ class Run:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return int(self.keys.nbytes + self.weights.nbytes + self.rows.nbytes)
+        return int(self.keys.nbytes + self.numbers.nbytes + self.weights.nbytes)
 
 
 class Arrangement:
@@ -59,9 +64,9 @@ class Arrangement:
     """
 
     def __init__(self, schema: pa.Schema, *, append_only: bool) -> None:
-        self._schema = schema
         self._append_only = append_only
         self._runs: list[Run] = []
+        self.heap = Heap(schema, CHUNK_ROWS_MAX)
 
     def insert(self, slots: I64, rows: pa.RecordBatch, weights: I64) -> None:
         """Add rows under their slots (not negative)."""
@@ -70,54 +75,103 @@ class Arrangement:
         keys = slots.view(np.uint64) << _32
         if not self._append_only:
             keys = keys | (hash_views(views(rows.columns, exact=True), len(slots)) >> _32)
+        numbers = self.heap.append(rows, np.ones(len(slots), dtype=np.int64))
         if (keys[1:] < keys[:-1]).any():
             order = np.argsort(keys)
-            keys, rows, weights = keys[order], rows.take(pa.array(order)), weights[order]
-        self._runs.append(Run(keys, weights, rows, mixed=not self._append_only))
+            keys, numbers, weights = keys[order], numbers[order], weights[order]
+        self._runs.append(Run(keys, numbers, weights))
         self._merge_tail()
 
     def _merge_tail(self) -> None:
         runs = self._runs
-        while len(runs) > 1 and _MERGE_RATIO * len(runs[-1]) >= len(runs[-2]):
+        while len(runs) > 1 and MERGE_RATIO * len(runs[-1]) >= len(runs[-2]):
             if len(runs[-1]) + len(runs[-2]) > RUN_ROWS_MAX:
                 return
             newer, older = runs.pop(), runs.pop()
-            merged = merge(older, newer)
+            merged = self._merged(older, newer)
             if merged is not None:
                 runs.append(merged)
 
-    def probe(self, slots: I64) -> tuple[I64, pa.RecordBatch, I64]:
-        """Return all rows under those slots (−1: none): positions in `slots`, the rows, their weights."""
-        positions, parts, weights = [], [], []
+    def _merged(self, older: Run, newer: Run) -> Run | None:
+        """Return two runs as one, without what cancels; None when nothing is left."""
+        keys = np.concatenate([older.keys, newer.keys])
+        numbers = np.concatenate([older.numbers, newer.numbers])
+        weights = np.concatenate([older.weights, newer.weights])
+        if older.last > newer.first:
+            order = np.argsort(keys, kind="stable")
+            keys, numbers, weights = keys[order], numbers[order], weights[order]
+        if not self._append_only:
+            keep = self._added_up(keys, numbers, weights)
+            if keep is not None:
+                keys, numbers, weights = keys[keep], numbers[keep], weights[keep]
+        return Run(keys, numbers, weights) if len(keys) else None
+
+    def _added_up(self, keys: U64, numbers: I64, weights: I64) -> I64 | None:
+        """Add up identical neighbours in `weights`, in place; return which entries are left, or None for
+        all.
+        """
+        alike = np.flatnonzero(keys[1:] == keys[:-1])
+        if len(alike) == 0:
+            return None
+        pairs = alike[self._identical(numbers[alike], numbers[alike + 1])]
+        if len(pairs) == 0:
+            return None
+        starts = np.ones(len(keys), dtype=np.bool_)
+        starts[pairs + 1] = False
+        firsts = np.flatnonzero(starts)
+        sums = np.add.reduceat(weights, firsts)
+        weights[firsts] = sums
+        left: I64 = firsts[sums != 0]
+        starts[firsts[sums == 0]] = False
+        dropped = np.sort(numbers[~starts])
+        self.heap.lower(dropped, np.ones(len(dropped), dtype=np.int64))
+        self.heap.compact()
+        return left
+
+    def _identical(self, one: I64, other: I64) -> I64:
+        """Return for which pairs of rows all bits are equal."""
+        left = views(self.heap.gather(one).columns, exact=True)
+        right = views(self.heap.gather(other).columns, exact=True)
+        at = np.arange(len(one), dtype=np.int64)
+        return np.flatnonzero(equal_rows(left, at, right, at))
+
+    def probe(self, slots: I64) -> tuple[I64, I64, I64]:
+        """Return all rows under those slots (−1: none): positions in `slots`, numbers in the heap,
+        weights.
+        """
+        positions, numbers, weights = [], [], []
         for run, found, offsets in self._matches(slots):
             positions.append(found)
-            parts.append(run.rows.take(pa.array(offsets)))
+            numbers.append(run.numbers[offsets])
             weights.append(run.weights[offsets])
-        if not parts:
+        if not positions:
             nothing = np.empty(0, dtype=np.int64)
-            return nothing, pa.RecordBatch.from_pylist([], schema=self._schema), nothing
-        if len(parts) == 1:
-            return positions[0], parts[0], weights[0]
-        return np.concatenate(positions), pa.concat_batches(parts), np.concatenate(weights)
+            return nothing, nothing, nothing
+        if len(positions) == 1:
+            return positions[0], numbers[0], weights[0]
+        return np.concatenate(positions), np.concatenate(numbers), np.concatenate(weights)
 
     def _matches(self, slots: I64) -> Iterator[tuple[Run, I64, I64]]:
         """Yield, run by run, positions in `slots` and offsets in the run of what lies under them."""
         asked = np.flatnonzero(slots >= 0)
+        if len(asked) == 0:
+            return
         wanted = slots[asked]
+        if (wanted[1:] < wanted[:-1]).any():
+            order = np.argsort(wanted)
+            asked, wanted = asked[order], wanted[order]
         lows, highs = wanted.view(np.uint64) << _32, (wanted + 1).view(np.uint64) << _32
         for run in self._runs:
-            inside = (lows <= run.last) & (highs > run.first)
-            if inside.all():
-                at, low, high = asked, lows, highs
-            else:
-                chosen = np.flatnonzero(inside)
-                if len(chosen) == 0:
-                    continue
-                at, low, high = asked[chosen], lows[chosen], highs[chosen]
-            starts = np.searchsorted(run.keys, low)
-            counts = np.searchsorted(run.keys, high) - starts
+            begin, end = (
+                np.searchsorted(highs, run.first, side="right"),
+                np.searchsorted(lows, run.last, side="right"),
+            )
+            if begin >= end:
+                continue
+            starts = np.searchsorted(run.keys, lows[begin:end])
+            counts = np.searchsorted(run.keys, highs[begin:end]) - starts
             if counts.any():
-                yield run, np.repeat(at, counts), ranges(starts, counts)
+                yield run, np.repeat(asked[begin:end], counts), ranges(starts, counts)
 
     @property
     def row_count(self) -> int:
@@ -132,7 +186,7 @@ class Arrangement:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(run.nbytes for run in self._runs)
+        return self.heap.nbytes + sum(run.nbytes for run in self._runs)
 
 
 def ranges(starts: I64, counts: I64) -> I64:
@@ -142,49 +196,3 @@ def ranges(starts: I64, counts: I64) -> I64:
     numbers = np.arange(total, dtype=np.int64)
     numbers += np.repeat(starts - (ends - counts), counts)
     return numbers
-
-
-def merge(older: Run, newer: Run) -> Run | None:
-    """Return two runs as one, without what cancels; None when nothing is left."""
-    keys = np.concatenate([older.keys, newer.keys])
-    weights = np.concatenate([older.weights, newer.weights])
-    rows = pa.concat_batches([older.rows, newer.rows])
-    mixed = older.mixed or newer.mixed
-    if older.last > newer.first:
-        order = np.argsort(keys, kind="stable")
-        keys, weights, rows = keys[order], weights[order], rows.take(pa.array(order))
-    if mixed:
-        keep = cancel(keys, weights, rows)
-        if keep is not None:
-            keys, weights, rows = keys[keep], weights[keep], rows.take(pa.array(keep))
-    return Run(keys, weights, rows, mixed=mixed) if len(keys) else None
-
-
-def cancel(keys: U64, weights: I64, rows: pa.RecordBatch) -> I64 | None:
-    """Add up identical neighbours in `weights`, in place; return which rows are left, or None for all."""
-    alike = np.flatnonzero(keys[1:] == keys[:-1])
-    if len(alike) == 0:
-        return None
-    pairs = _identical(rows, alike)
-    if len(pairs) == 0:
-        return None
-    starts = np.ones(len(keys), dtype=np.bool_)
-    starts[pairs + 1] = False
-    firsts = np.flatnonzero(starts)
-    sums = np.add.reduceat(weights, firsts)
-    weights[firsts] = sums
-    left: I64 = firsts[sums != 0]
-    return left
-
-
-def _identical(rows: pa.RecordBatch, at: I64) -> I64:
-    """Return for which of the positions `at` the row equals the next one, bit by bit."""
-    one = views(rows.take(pa.array(at)).columns, exact=True)
-    other = views(rows.take(pa.array(at + 1)).columns, exact=True)
-    numbers = np.arange(len(at), dtype=np.int64)
-    return at[equal_rows(one, numbers, other, numbers)]
-
-
-def total_rows(arrangements: Sequence[Arrangement]) -> int:
-    """Return the rows in all of them."""
-    return sum(arrangement.row_count for arrangement in arrangements)

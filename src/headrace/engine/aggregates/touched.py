@@ -53,8 +53,9 @@ class TouchedPart(Part):
     def update(self, batch: GroupBatch) -> None:
         self._failed.resize(batch.size)
         self._rows.insert(batch.slots, batch.rows, batch.weights)
-        positions, rows, weights = self._rows.probe(batch.touched)
-        answer, failed = self._evaluate(batch.touched, positions, Change(rows, weights), batch.duck)
+        positions, numbers, weights = self._rows.probe(batch.touched)
+        rows = Change(self._rows.heap.gather(numbers), weights)
+        answer, failed = self._evaluate(batch.touched, positions, rows, batch.duck)
         self._failed.data[batch.touched] = failed
         self._kept.put(batch.touched, answer, batch.size)
 

@@ -14,6 +14,8 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.contracts.schema import Column, Schema
+from headrace.engine.columns import Bools
+from headrace.engine.duck import Duck
 from headrace.engine.expr import Expressions
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.quarantine import Quarantine
@@ -31,6 +33,7 @@ class FilterOperator(Operator):
     def __init__(self, predicate: Expr, schema: Schema, *, append_only: bool) -> None:
         super().__init__(schema, append_only=append_only)
         self._predicate = predicate
+        self._narrow = Expressions([predicate], schema.select(predicate.columns), _PREDICATE)
         self._exprs = Expressions([predicate], schema, _PREDICATE)
         self._quarantine = Quarantine()
 
@@ -47,6 +50,16 @@ class FilterOperator(Operator):
             change = change.filter(~bad)
             keep = self._exprs.evaluate(change.rows, context.duck)[0]
         return _where(change, keep)
+
+    def holds(self, rows: pa.RecordBatch, duck: Duck) -> Bools:
+        """Return for which rows the predicate is TRUE; `rows` needs only the columns that it reads.
+
+        Raises:
+            ViewInError: it fails for some row.
+        """
+        keep = self._narrow.evaluate(rows, duck)[0]
+        flags = pc.fill_null(keep, False) if keep.null_count else keep
+        return np.asarray(flags.to_numpy(zero_copy_only=False), dtype=np.bool_)
 
     @property
     def error(self) -> str | None:

@@ -19,10 +19,13 @@ from typing_extensions import override
 from headrace.change import Change
 from headrace.engine.columns import I64, Bools, equal, group_keys, view, views
 from headrace.engine.hashing import hash_views
+from headrace.engine.heap import Heap
 from headrace.engine.key_table import KeyTable
 from headrace.engine.operators.base import Operator, StepContext
+from headrace.engine.operators.filter import FilterOperator
 from headrace.engine.runs import Arrangement
 from headrace.engine.zset import consolidate
+from headrace.errors import ViewInError
 from headrace.sql.plan import Join
 
 Bound = tuple[int, str]
@@ -90,37 +93,53 @@ def _any_null(arrays: list[pa.Array]) -> Bools | None:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the columns of a bound input come from: rows of a batch, or of a heap by number; `at` per
+    tuple.
+    """
+
+    rows: pa.RecordBatch | Heap
+    at: I64 | None
+
+    def take(self, positions: I64) -> Source:
+        """Return the source of some of the tuples."""
+        return Source(self.rows, positions if self.at is None else self.at[positions])
+
+    def columns(self, names: Sequence[str]) -> list[pa.Array]:
+        """Return columns, one value per tuple."""
+        if isinstance(self.rows, Heap):
+            assert self.at is not None
+            places = [self.rows.schema.get_field_index(name) for name in names]
+            return list(self.rows.gather(self.at, places).columns)
+        picked = self.rows.select(list(names))
+        return list((picked if self.at is None else picked.take(pa.array(self.at))).columns)
+
+
 class Tuples:
-    """Partly joined rows: for each bound input a batch and the row of it that each tuple takes."""
+    """Partly joined rows: for each bound input the row of it that each tuple takes."""
 
     def __init__(self, number: int, change: Change) -> None:
-        self.parts: dict[int, tuple[pa.RecordBatch, I64 | None]] = {number: (change.rows, None)}
+        self.parts: dict[int, Source] = {number: Source(change.rows, None)}
         self.weights = change.weights
 
     def column(self, bound: Bound) -> pa.Array:
         """Return a bound column, one value per tuple."""
-        rows, at = self.parts[bound[0]]
-        column = rows.column(bound[1])
-        return column if at is None else column.take(pa.array(at))
+        return self.parts[bound[0]].columns([bound[1]])[0]
 
-    def extend(self, number: int, positions: I64, rows: pa.RecordBatch, weights: I64) -> None:
-        """Bind one more input: tuple `positions[i]` goes on with row i."""
-        for other, (batch, at) in self.parts.items():
-            self.parts[other] = (batch, positions if at is None else at[positions])
-        self.parts[number] = (rows, None)
+    def extend(self, number: int, positions: I64, source: Source, weights: I64) -> None:
+        """Bind one more input: tuple `positions[i]` goes on with row i of the source."""
+        self.parts = {other: part.take(positions) for other, part in self.parts.items()}
+        self.parts[number] = source
         self.weights = self.weights[positions] * weights
 
     def keep(self, chosen: Bools) -> None:
         """Keep only some tuples."""
+        if chosen.all():
+            return
         rows = np.flatnonzero(chosen)
-        for other, (batch, at) in self.parts.items():
-            self.parts[other] = (batch, rows if at is None else at[rows])
+        self.parts = {other: part.take(rows) for other, part in self.parts.items()}
         self.weights = self.weights[rows]
-
-    def batch(self, number: int) -> pa.RecordBatch:
-        """Return the columns of a bound input, one row per tuple."""
-        rows, at = self.parts[number]
-        return rows if at is None else rows.take(pa.array(at))
 
 
 class JoinOperator(Operator):
@@ -133,6 +152,11 @@ class JoinOperator(Operator):
         super().__init__(node.schema, append_only=all(append_only_inputs))
         self._node = node
         self._append_only = tuple(append_only_inputs)
+        self._residual: FilterOperator | None = None
+        self._residual_columns: frozenset[str] = frozenset()
+        if node.residual is not None:
+            self._residual_columns = frozenset(node.residual.columns)
+            self._residual = FilterOperator(node.residual, node.schema, append_only=self.append_only)
         self._legs = [plan_probes(node, number) for number in range(len(node.parts))]
         self._indexes: dict[tuple[int, tuple[str, ...]], Index] = {}
         self._keys: dict[tuple[object, ...], KeyTable] = {}
@@ -158,7 +182,7 @@ class JoinOperator(Operator):
             if len(change) == 0:
                 continue
             change = self._prepared(number, change)
-            joined = self._delta(number, change)
+            joined = self._delta(number, change, context)
             if len(joined):
                 outputs.append(joined)
             for (target, _), index in self._indexes.items():
@@ -174,22 +198,52 @@ class JoinOperator(Operator):
                 change = change.filter(_equal_not_null(left, right))
         return change if self._append_only[number] else consolidate(change)
 
-    def _delta(self, number: int, change: Change) -> Change:
+    def _delta(self, number: int, change: Change, context: StepContext) -> Change:
         """Return the join of one input's change with all other inputs as they are now."""
         tuples = Tuples(number, change)
         for probe in self._legs[number]:
             index = self._indexes[probe.target, probe.columns]
             count = len(tuples.weights)
             slots = index.slots_of([tuples.column(source) for source in probe.sources], count)
-            positions, rows, weights = index.rows.probe(slots)
+            positions, numbers, weights = index.rows.probe(slots)
             if len(positions) == 0:
                 return Change.empty(self.arrow)
-            tuples.extend(probe.target, positions, rows, weights)
+            tuples.extend(probe.target, positions, Source(index.rows.heap, numbers), weights)
             for column, bound in probe.checks:
-                tuples.keep(_equal_not_null(rows.column(column), tuples.column(bound)))
-                rows = tuples.batch(probe.target)
-        columns = [column for part in range(len(self._node.parts)) for column in tuples.batch(part).columns]
+                tuples.keep(_equal_not_null(tuples.column((probe.target, column)), tuples.column(bound)))
+        return self._finished(tuples, context)
+
+    def _finished(self, tuples: Tuples, context: StepContext) -> Change:
+        """Return the joined rows for which the residual holds; only its columns are read for the others."""
+        if self._residual is None:
+            return self._whole(tuples)
+        read = [name for name in self.arrow.names if name in self._residual_columns]
+        if not read:
+            return self._residual.step([self._whole(tuples)], context)
+        narrow = pa.RecordBatch.from_arrays(self._columns(tuples, read), names=read)
+        try:
+            keep = self._residual.holds(narrow, context.duck)
+        except ViewInError:
+            return self._residual.step([self._whole(tuples)], context)
+        tuples.keep(keep)
+        return self._whole(tuples)
+
+    def _columns(self, tuples: Tuples, names: Sequence[str]) -> list[pa.Array]:
+        """Return output columns in order."""
+        found = []
+        for number, part in enumerate(self._node.parts):
+            mine = [name for name in part.schema.names if name in names]
+            found += tuples.parts[number].columns(mine) if mine else []
+        return found
+
+    def _whole(self, tuples: Tuples) -> Change:
+        columns = self._columns(tuples, self.arrow.names)
         return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), tuples.weights)
+
+    @property
+    @override
+    def error(self) -> str | None:
+        return None if self._residual is None else self._residual.error
 
     @property
     @override
