@@ -93,7 +93,7 @@ def test_a_busy_bag_agrees_with_a_counter(seed: int, monkeypatch: pytest.MonkeyP
             door.submit("upsert", *rows)
             held.update(told(one) for one in rows)
         assert door.held() == +held
-    bag = door.intake._tables["bag"]
+    bag = door.intake._memory.tables["bag"]
     assert isinstance(bag, BagTable)
     again = Intake({}, {"bag": BAG}, door.log, Clock())
     for record in door.log.records():

@@ -35,7 +35,8 @@ from headrace.errors import (
 )
 from headrace.intake import Call, Intake, side_schemas
 from headrace.intake.intake import _Draft, _take_back
-from headrace.log import Commit, Log, Step
+from headrace.intake.rowstore import RowStore
+from headrace.log import Commit, Log, Record, Step
 from headrace.results import RowStatus
 
 ACCEPTED, REPEATED, LATE, REJECTED = RowStatus
@@ -330,11 +331,51 @@ def decided(intake: Intake, calls: list[Call]) -> list[list[int]]:
     """Return what would be decided; nothing is kept."""
     with intake._lock:
         intake._settle()
-        draft = _Draft(intake._clock_us)
+        draft = _Draft(intake._memory.clock_us)
         for one in calls:
             intake._decide_call(one, draft, "keep")
         _take_back(draft.undo)
     return [result.statuses.tolist() for _, result in draft.results]
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+@pytest.mark.parametrize("place", ["before", "amid", "after"])
+def test_an_interrupt_at_any_point_leaves_the_intake_in_step_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], place: str
+) -> None:
+    """Out of memory half-way through a change, or Ctrl-C once the commit is already queued."""
+    with Log.open(tmp_path) as log:
+        intake = Intake(STREAMS, TABLES, log, Clock())
+        intake.submit([call("upsert", "keyed", [row(1, word="a")])])
+        calls = [
+            call("append", "orders", [event(1)]),
+            call("upsert", "keyed", [row(1, word="b"), row(2)]),
+        ]
+        append, store = log.append, RowStore.append
+
+        def fail_before(*_: object) -> None:
+            raise error
+
+        def fail_after(record: Record) -> None:
+            append(record)
+            raise error
+
+        def fail_amid(self: RowStore, *rows: object) -> None:
+            store(self, *rows)  # type: ignore[arg-type]
+            raise error
+
+        with monkeypatch.context() as patch:
+            if place == "amid":
+                patch.setattr(RowStore, "append", fail_amid)
+            else:
+                patch.setattr(log, "append", fail_before if place == "before" else fail_after)
+            with pytest.raises(error):
+                intake.submit(calls)
+        written = place == "after"
+        assert intake.contents("keyed").num_rows == (2 if written else 1)
+        results = intake.submit(calls)
+        assert [result.repeated for result in results] == ([1, 2] if written else [0, 0])
+        assert log.last_commit == 2
 
 
 def test_a_closed_log_refuses(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_a_busy_table_keeps_memory_for_its_live_rows_only(monkeypatch: pytest.Mo
             assert door.upsert(*[row(number, word=f"{turn}") for number in numbers]) == [ACCEPTED] * 10
             held |= dict.fromkeys(numbers, f"{turn}")
         assert {r["a"]: r["word"] for r in door.intake.contents("keyed").to_pylist()} == held
-    table = door.intake._tables["keyed"]
+    table = door.intake._memory.tables["keyed"]
     assert isinstance(table, KeyedTable)
     assert len(table) == len(held)
     assert sum(len(chunk.alive) for chunk in table._rows._chunks) < 300
@@ -201,8 +201,8 @@ def test_keys_that_are_gone_for_good_are_forgotten(monkeypatch: pytest.MonkeyPat
         rows = [row(number) for number in range(start, start + 60)]
         door.upsert(*rows)
         door.delete(*[key(number) for number in range(start + 3, start + 60)])
-    door.intake.heal()
-    table = door.intake._tables["keyed"]
+    door.intake.tick()
+    table = door.intake._memory.tables["keyed"]
     assert isinstance(table, KeyedTable)
     assert table._index.count < 300
     assert len(table) == 30

@@ -43,6 +43,15 @@ class Answers:
         number, clock = np.array([commit], dtype=np.uint64), np.array([clock_us], dtype=np.int64)
         self._keys.add(NewIds(hi, lo, number, clock, entries), undo)
 
+    def add_many(self, keys: Sequence[tuple[str, int, int]]) -> None:
+        """Remember keys with their commits and clocks; of a key that comes again the last one counts."""
+        last = {key: (commit, clock_us) for key, commit, clock_us in keys}
+        halves = np.concatenate([np.stack(_digest(key), axis=1) for key in last])
+        hi, lo = halves[:, 0].copy(), halves[:, 1].copy()
+        numbers = np.array([commit for commit, _ in last.values()], dtype=np.uint64)
+        clocks = np.array([clock_us for _, clock_us in last.values()], dtype=np.int64)
+        self._keys.add(NewIds(hi, lo, numbers, clocks, self._keys.find(hi, lo, 0).entries))
+
     def forget_old(self, clock_us: int) -> None:
         """Free keys older than 24 hours."""
         self._keys.forget_old(clock_us)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
@@ -27,22 +28,18 @@ from headrace.errors import (
     StorageError,
     UnknownName,
 )
-from headrace.intake.answers import Answers, answer_json, content_digest, results_again
-from headrace.intake.bags import BagTable
+from headrace.intake.answers import answer_json, content_digest, results_again
 from headrace.intake.calls import Call
-from headrace.intake.digest import Hasher
 from headrace.intake.event_ids import Undo
-from headrace.intake.recovery import Recovery
+from headrace.intake.memory import Memory
 from headrace.intake.side import rejected_change
-from headrace.intake.streams import Outcome, StreamState
-from headrace.intake.tables import KeyedTable
+from headrace.intake.streams import Outcome
 from headrace.log.codec import from_us, to_us
 from headrace.log.log import Log, Ticket
 from headrace.log.records import Commit, Record
 from headrace.results import AppendResult, Rejection, RowStatus
 
 REASONS_SHOWN_MAX = 5
-Table = KeyedTable | BagTable
 
 
 _STATUS_NAMES = tuple(status.name.lower() for status in RowStatus)
@@ -102,19 +99,12 @@ class Intake:
         self._log = log
         self._clock = clock
         self._lock = Lock()
-        hasher = Hasher()
-        self._streams = {decl.name: StreamState(decl, hasher) for decl in streams.values()}
-        self._tables: dict[str, Table] = {
-            decl.name: BagTable(decl, hasher) if decl.key is None else KeyedTable(decl, hasher)
-            for decl in tables.values()
-        }
-        self._names = {name.lower(): name for name in [*self._streams, *self._tables]}
-        self._answers = Answers()
-        self._positions: dict[str, Any] = {}
-        self._clock_us = 0
-        self._last_commit = log.last_commit
+        self._declared = dict(streams), dict(tables)
+        self._memory = Memory(*self._declared)
+        self._memory.last_commit = log.last_commit
+        self._names = {name.lower(): name for name in [*self._memory.streams, *self._memory.tables]}
         self._pending: deque[_Pending] = deque()
-        self._recovery = Recovery(self._streams, self._tables)
+        self._is_doubtful = False
         self._counts = {name: dict.fromkeys(_STATUS_NAMES, 0) for name in self._names.values()}
 
     # --- ways in ------------------------------------------------------------------------------------
@@ -149,7 +139,7 @@ class Intake:
         with self._lock:
             self._settle()
             draft = _Draft(self._read_clock())
-            first = self._answers.find(idempotency_key, draft.clock_us)
+            first = self._memory.answers.find(idempotency_key, draft.clock_us)
             if first is None:
                 request = _Request(idempotency_key, content, source, position)
                 ticket = self._decide(draft, calls, request, on_reject)
@@ -172,14 +162,14 @@ class Intake:
 
     def _resolved(self, call: Call) -> Call:
         name = self._names.get(call.relation.lower())
-        wanted = self._streams if call.kind == "append" else self._tables
+        wanted = self._memory.streams if call.kind == "append" else self._memory.tables
         if name is None or name not in wanted:
             raise UnknownName.of("stream" if call.kind == "append" else "table", call.relation, wanted)
         return call if name == call.relation else Call(call.kind, name, call.rows)
 
     def _read_clock(self) -> int:
-        self._clock_us = max(self._clock_us, to_us(self._clock()))
-        return self._clock_us
+        self._memory.clock_us = max(self._memory.clock_us, to_us(self._clock()))
+        return self._memory.clock_us
 
     def _decide(
         self, draft: _Draft, calls: Sequence[Call], request: _Request, on_reject: str
@@ -191,7 +181,7 @@ class Intake:
             self._hear(draft)
             if not draft.changes and request.key is None and request.source is None:
                 return self._pending[-1].ticket if self._pending else None
-            number = self._last_commit + 1
+            number = self._memory.last_commit + 1
             for at, (name, result) in enumerate(draft.results):
                 draft.results[at] = (name, AppendResult(number, result.statuses, result.rejections))
             self._remember(draft, number, request)
@@ -206,30 +196,33 @@ class Intake:
                 request.position if request.source is not None else None,
             )
             ticket = self._log.append(commit)
-        except BaseException:
+            self._memory.last_commit = number
+            self._pending.append(_Pending(number, ticket, draft.undo))
+        except HeadraceError:
             _take_back(draft.undo)
             raise
-        self._last_commit = number
-        self._pending.append(_Pending(number, ticket, draft.undo))
+        except BaseException:  # out of memory, an interrupt, a defect: half a change may have been made
+            self._is_doubtful = True
+            raise
         return ticket
 
     def _remember(self, draft: _Draft, number: int, request: _Request) -> None:
         if request.key is not None:
-            self._answers.add(request.key, number, draft.clock_us, draft.undo)
+            self._memory.answers.add(request.key, number, draft.clock_us, draft.undo)
         source = request.source
         if source is not None:
-            before = self._positions.get(source)
-            self._positions[source] = request.position
-            draft.undo.append(lambda: self._positions.update({source: before}))
+            before = self._memory.positions.get(source)
+            self._memory.positions[source] = request.position
+            draft.undo.append(lambda: self._memory.positions.update({source: before}))
 
     def _decide_call(self, call: Call, draft: _Draft, on_reject: str) -> None:
-        stream = self._streams.get(call.relation)
+        stream = self._memory.streams.get(call.relation)
         if stream is not None:
             watermark_us = stream.watermark.at(draft.clock_us) if stream.watermark is not None else None
             outcome = stream.decide(call.rows, draft.clock_us, watermark_us, draft.undo)
             self._note_heard(call.relation, outcome, draft)
         else:
-            table = self._tables[call.relation]
+            table = self._memory.tables[call.relation]
             decide = table.delete if call.kind == "delete" else table.upsert
             outcome = decide(call.rows, draft.undo)
         result = self._answer(call, outcome, draft)
@@ -256,7 +249,7 @@ class Intake:
             order = sorted(range(len(rejections)), key=lambda at: rejections[at].index)
             rejections = [rejections[at] for at in order]
             texts = [texts[at] for at in order]
-            decl = (self._streams.get(call.relation) or self._tables[call.relation]).decl
+            decl = (self._memory.streams.get(call.relation) or self._memory.tables[call.relation]).decl
             draft.add(decl.rejected_name, rejected_change(texts, rejections, draft.clock_us))
         result = AppendResult(None, statuses, tuple(rejections))
         draft.results.append((call.relation, result))
@@ -265,7 +258,7 @@ class Intake:
     def _hear(self, draft: _Draft) -> None:
         """Move the watermarks of the streams that brought accepted or late rows."""
         for name, largest_us in draft.largest_us.items():
-            watermark = self._streams[name].watermark
+            watermark = self._memory.streams[name].watermark
             if watermark is None:
                 continue
             state = watermark.state
@@ -281,18 +274,34 @@ class Intake:
         Raises:
             StorageError: the log still cannot be written.
         """
-        self._recovery.flush()
+        self._memory.flush()
+        if self._is_doubtful:
+            self._rebuild()
         if self._log.failure is not None:
-            durable = self._log.last_commit
-            while self._pending and self._pending[-1].number > durable:
-                _take_back(self._pending.pop().undo)
-            self._last_commit = durable
+            self._take_back_failed()
             self._log.repair()
         while self._pending and self._pending[0].ticket.is_done and self._pending[0].ticket.error is None:
             self._pending.popleft()
         if not self._pending:
-            for table in self._tables.values():
-                table.tidy()
+            self._memory.tidy()
+
+    def _take_back_failed(self) -> None:
+        durable = self._log.last_commit
+        while self._pending and self._pending[-1].number > durable:
+            _take_back(self._pending.pop().undo)
+        self._memory.last_commit = durable
+
+    def _rebuild(self) -> None:
+        """Read the whole log again: what is in memory cannot be trusted any more."""
+        with suppress(StorageError):
+            self._log.flush()
+        memory = Memory(*self._declared)
+        for record in self._log.records():
+            memory.recover(record)
+        memory.flush()
+        memory.clock_us = max(memory.clock_us, self._memory.clock_us)
+        self._memory, self._is_doubtful = memory, False
+        self._pending.clear()
 
     def heal(self) -> None:
         """After a failed write: take back what is not durable, and make the log go on.
@@ -302,8 +311,9 @@ class Intake:
         Raises:
             StorageError: the cause is still there.
         """
-        with self._lock:
-            self._settle()
+        if self._log.failure is not None:
+            with self._lock:
+                self._settle()
 
     def _ticket_of(self, commit: int) -> Ticket | None:
         return next((pending.ticket for pending in self._pending if pending.number == commit), None)
@@ -331,28 +341,26 @@ class Intake:
         with self._lock:
             self._settle()
             if now is not None:
-                self._clock_us = max(self._clock_us, to_us(now))
-            clock_us = self._read_clock() if now is None else self._clock_us
+                self._memory.clock_us = max(self._memory.clock_us, to_us(now))
+            clock_us = self._read_clock() if now is None else self._memory.clock_us
             if self._pending:
                 return {}
             moved: dict[str, datetime] = {}
-            for name, stream in self._streams.items():
-                if stream.ids is not None:
-                    stream.ids.forget_old(clock_us)
+            for name, stream in self._memory.streams.items():
                 moved_us = stream.watermark.tell(clock_us) if stream.watermark is not None else None
                 if moved_us is not None:
                     moved[name] = from_us(moved_us)
-            self._answers.forget_old(clock_us)
+            self._memory.forget_old()
             return moved
 
     @property
     def watermarks(self) -> dict[str, datetime]:
         """The watermark of each stream that has one, also of commits that are not durable yet."""
         with self._lock:
-            self._recovery.flush()
+            self._memory.flush()
             at_us = {
-                name: stream.watermark.at(self._clock_us)
-                for name, stream in self._streams.items()
+                name: stream.watermark.at(self._memory.clock_us)
+                for name, stream in self._memory.streams.items()
                 if stream.watermark is not None
             }
         return {name: from_us(moment_us) for name, moment_us in at_us.items() if moment_us is not None}
@@ -360,7 +368,7 @@ class Intake:
     @property
     def clock(self) -> datetime:
         """The append clock's last reading, UTC."""
-        return from_us(self._clock_us)
+        return from_us(self._memory.clock_us)
 
     def stats(self) -> dict[str, dict[str, int]]:
         """Return the rows of each stream and table since the opening, by what became of them."""
@@ -371,7 +379,7 @@ class Intake:
     def position(self, source: str) -> Any:
         """Return the position that the source's last commit carried, or None."""
         with self._lock:
-            return self._positions.get(source)
+            return self._memory.positions.get(source)
 
     def contents(self, table: str) -> pa.Table:
         """Return the durable rows of a table, in no particular order.
@@ -381,11 +389,11 @@ class Intake:
             StorageError: what was read could not be made durable.
         """
         name = self._names.get(table.lower())
-        if name is None or name not in self._tables:
-            raise UnknownName.of("table", table, self._tables)
+        if name is None or name not in self._memory.tables:
+            raise UnknownName.of("table", table, self._memory.tables)
         with self._lock:
             self._settle()
-            rows = self._tables[name].contents()
+            rows = self._memory.tables[name].contents()
             ticket = self._pending[-1].ticket if self._pending else None
         if ticket is not None:
             ticket.wait()
@@ -394,14 +402,7 @@ class Intake:
     def recover(self, record: Record) -> None:
         """Take in a record of the log, in order, before the first `submit`; nothing is decided again."""
         with self._lock:
-            clock_us = self._recovery.take(record)
-            if isinstance(record, Commit):
-                if record.idempotency_key is not None:
-                    self._answers.add(record.idempotency_key, record.number, clock_us)
-                if record.source is not None:
-                    self._positions[record.source] = record.position
-                self._last_commit = record.number
-            self._clock_us = max(self._clock_us, clock_us)
+            self._memory.recover(record)
 
 
 def _take_back(undo: Undo) -> None:

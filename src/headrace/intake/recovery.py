@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.change import Change
+from headrace.intake.answers import Answers
 from headrace.intake.bags import BagTable
 from headrace.intake.index import Entries
 from headrace.intake.side import WATERMARK
@@ -23,8 +24,13 @@ class Recovery:
     """Collects what commits did to each relation; `flush` applies it. Not thread-safe."""
 
     def __init__(
-        self, streams: Mapping[str, StreamState], tables: Mapping[str, KeyedTable | BagTable]
+        self,
+        streams: Mapping[str, StreamState],
+        tables: Mapping[str, KeyedTable | BagTable],
+        answers: Answers,
     ) -> None:
+        self._answers = answers
+        self._keys: list[tuple[str, int, int]] = []
         self._streams = streams
         self._tables = tables
         self._late = {stream.decl.late_name: name for name, stream in streams.items()}
@@ -42,6 +48,9 @@ class Recovery:
         if not isinstance(record, Commit):
             return 0
         clock_us = to_us(record.clock)
+        if record.idempotency_key is not None:
+            self._keys.append((record.idempotency_key, record.number, clock_us))
+            self._rows += 1
         for name in {
             self._late.get(relation, relation) for relation in record.changes
         } & self._streams.keys():
@@ -60,8 +69,9 @@ class Recovery:
 
     def flush(self) -> None:
         """Apply what has been collected."""
-        if not self._waiting:
-            return
+        if self._keys:
+            self._answers.add_many(self._keys)
+            self._keys = []
         waiting, self._waiting, self._rows = self._waiting, {}, 0
         for relation, parts in waiting.items():
             change = Change.concat([part for part, _ in parts])

@@ -11,6 +11,8 @@ import pyarrow as pa
 from headrace.intake.index import Entries
 
 CHUNK_ROWS = 1 << 16
+LOOKED_AT_MAX = 64
+"""Chunks that one call of `evacuate` considers."""
 
 
 class _Chunk:
@@ -43,6 +45,7 @@ class RowStore:
         self.schema = schema
         self._chunks: list[_Chunk] = []
         self._starts = np.empty(0, dtype=np.int64)
+        self._next = 0
         self.end = 0
         self.live = 0
 
@@ -139,16 +142,21 @@ class RowStore:
         Returns:
             the index entries of the moved rows and their new numbers, or None where nothing is worth it.
         """
-        for at, chunk in enumerate(self._chunks):
+        count = len(self._chunks)
+        looked = min(count, LOOKED_AT_MAX)
+        for at in [(self._next + step) % count for step in range(looked)]:
+            chunk = self._chunks[at]
             size = chunk.rows.num_rows
             if chunk.dead * 2 <= size or (size < CHUNK_ROWS // 16 and chunk.dead < size):
                 continue
             local = np.flatnonzero(chunk.alive)
             rows, entries = chunk.rows.take(pa.array(local)), chunk.entries[local]
+            self._next = at
             del self._chunks[at]
             self.live -= len(local)
             self._number()
             return entries, self.append(rows, entries)
+        self._next += looked
         return None
 
     def live_rows(self) -> Iterator[tuple[pa.RecordBatch, Entries]]:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from pathlib import Path
 
 from headrace.errors import FolderLocked, StorageError
+
+
+def _sync(descriptor: int) -> None:
+    """Flush to the disk itself: macOS has no `fdatasync`, and its `fsync` stops at the disk's own cache."""
+    if sys.platform == "darwin":
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(descriptor)
 
 
 class Files:
@@ -46,7 +55,7 @@ class Files:
 
     def sync(self, descriptor: int) -> None:
         """Return once the file's bytes and length are on stable storage."""
-        os.fdatasync(descriptor)
+        _sync(descriptor)
 
     def truncate(self, path: Path, length: int) -> None:
         """Cut a file to `length` bytes."""
