@@ -85,7 +85,7 @@ class Shop:
 
 def start(app: hr.App | None = None, run: Any = None, **settings: Any) -> Shop:
     """Serve an app (the shop's, if none is given) on any free port."""
-    chosen = ServerSettings(port=0, **settings)
+    chosen = ServerSettings(**{"port": 0, **settings})
     run = run or (app or declared()).open(None, auto=True)
     server = make_server(create_server(run, chosen), chosen)
     thread = threading.Thread(target=server.run, daemon=True)

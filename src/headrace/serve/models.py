@@ -120,7 +120,7 @@ class Relation(_Model):
     name: str
     kind: Literal["stream", "table", "view", "side"]
     columns: list[ColumnFacts]
-    key: list[str] | None = Field(description="Columns that identify a row, where known.")
+    key: list[str] | None = Field(description="Columns that identify a row, where known; none: one row.")
     sql: str | None
     rows: int | None
     error: str | None = Field(description="Why a view has no answer at present.")

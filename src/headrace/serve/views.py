@@ -25,7 +25,7 @@ def described(info: RelationInfo) -> dict[str, Any]:
         "name": info.name,
         "kind": info.kind,
         "columns": columns_of(info.schema),
-        "key": list(info.key) if info.key else None,
+        "key": None if info.key is None else list(info.key),
         "sql": info.sql,
         "rows": info.rows,
         "error": info.error,
