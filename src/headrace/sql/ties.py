@@ -17,6 +17,7 @@ from headrace.sql.tree import (
     Tree,
     arguments,
     column_ref,
+    conjuncts,
     expressions,
     function_name,
     integer,
@@ -25,6 +26,7 @@ from headrace.sql.tree import (
     order_item,
     rewrite,
     select_of,
+    subquery,
     walk,
 )
 
@@ -82,6 +84,8 @@ class _Ties:
         if inner.get("class") == "FUNCTION" and not inner.get("is_operator"):
             written = self._written_out(inner)
             return self._aggregate(written) if written is inner else written
+        if inner.get("ref_type") == "ASOF":
+            return self._asof(inner, ctes)
         return inner
 
     def _labelled(self, old: Tree, new: Tree) -> Tree:
@@ -174,6 +178,38 @@ class _Ties:
             return [label for label, _ in self.duck.describe(self.duck.text(whole))]
         except duckdb.Error:
             return None
+
+    # ASOF
+
+    def _asof(self, join: Tree, ctes: list[Tree]) -> Tree:
+        """Leave one right row of those that an ASOF JOIN cannot tell apart: the first by all columns."""
+        leaves = self._leaves(join["right"], ctes)
+        if join["right"]["type"] == "JOIN" or not leaves:
+            return join
+        alias, labels = leaves[0]
+        keys = [column_ref(alias, str(label)) for label in join["using_columns"]]
+        for part in conjuncts(join["condition"]) if join["condition"] else []:
+            found = [
+                side
+                for side in (part.get("left"), part.get("right"))
+                if side and self._is_of(side, join, ctes)
+            ]
+            if part.get("class") != "COMPARISON" or len(found) != 1:
+                return join
+            keys += found
+        rest = _new([column_ref(alias, label) for label in labels], keys)
+        query = select_of([STAR], join["right"])
+        query["modifiers"] = [
+            {"type": "DISTINCT_MODIFIER", "distinct_on_targets": keys},
+            {"type": "ORDER_MODIFIER", "orders": [order_item(key) for key in [*keys, *rest]]},
+        ]
+        return join | {"right": subquery(query, alias)}
+
+    def _is_of(self, side: Tree, join: Tree, ctes: list[Tree]) -> bool:
+        """Whether an expression of a join's condition reads its right input alone."""
+        here = self._describe(select_of([side], join["right"]), ctes)
+        there = self._describe(select_of([side], join["left"]), ctes)
+        return here is not None and there is None
 
     # window functions
 

@@ -76,6 +76,17 @@ def relation(work: Work, env: Env, name: str) -> Bound:
 
 
 def _cte(work: Work, cte: Cte) -> Bound:
+    """Return a common table expression; each reads the same plan, later ones under names of their own."""
+    known = work.shared.get(id(cte.entry))
+    if known is None:
+        work.shared[id(cte.entry)] = answer = _bind_cte(work, cte)
+        return answer
+    columns = tuple(Col(col.label, work.names.fresh(col.label), col.sql_type) for col in known.columns)
+    items = [(col.name, bound(old.name)) for col, old in zip(columns, known.columns, strict=True)]
+    return Bound(work.project(known.node, items), columns)
+
+
+def _bind_cte(work: Work, cte: Cte) -> Bound:
     if cte.is_recursive:
         whole = select_of([STAR], table(str(cte.entry["key"])))
         whole["cte_map"] = {"map": [cte.entry]}
@@ -101,6 +112,8 @@ def _join(work: Work, env: Env, tree: Tree) -> tuple[Node, Scope]:
     shared = _shared_labels(tree, left_scope, right_scope)
     both = Scope(left_scope.sources + right_scope.sources, left_scope.star + right_scope.star)
     conditions = [_equality(left_scope, right_scope, label) for label in shared]
+    if ref_type == "ASOF" and conditions:  # the last column of USING is the one that is looked up
+        conditions[-1] = conditions[-1] | {"type": "COMPARE_GREATERTHANOREQUALTO"}
     if tree.get("condition"):
         conditions.append(resolve(work, tree["condition"], both.resolve))
     if ref_type in ("REGULAR", "NATURAL", "CROSS") and join_type == "INNER":

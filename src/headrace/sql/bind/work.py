@@ -122,6 +122,7 @@ class Work:
         self.catalog = catalog
         self.names = Names()
         self.render = Renderer(duck)
+        self.shared: dict[int, Bound] = {}
         self._bind = bind
 
     def bind(self, query: Tree, env: Env) -> Bound:
