@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from tests.cli.conftest import Invoke
+
+from headrace.cli.server_file import ServerAddress, announced
 
 
 def test_from_a_file_to_an_answer(project: Path, invoke: Invoke) -> None:
@@ -72,6 +75,14 @@ def test_a_server_that_does_not_answer_is_out_of_reach(project: Path, invoke: In
     told = invoke("query", "-c", "SELECT 1", "--url", "http://127.0.0.1:1")
     assert told.code == 4
     assert "http://127.0.0.1:1" in told.err
+
+
+def test_a_server_that_was_killed_does_not_stand_in_the_way(project: Path, invoke: Invoke) -> None:
+    (project / "data").mkdir()
+    address = ServerAddress("http://127.0.0.1:1", os.getpid())  # alive, but no server
+    with announced(project / "data", address):
+        told = invoke("query", "-c", "SELECT count(*) AS n FROM orders", "--csv")
+    assert told.out == "n\n0\n", told.err
 
 
 def test_a_view_that_does_not_plan_is_told_with_its_file_or_name(project: Path, invoke: Invoke) -> None:

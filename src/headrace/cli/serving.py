@@ -162,6 +162,8 @@ class Serving:
             return
         self._announce(url)
         self._announce = None
+        if self._settings.secrets:
+            note(f"in a browser, open {url}/?token=… once")
         note("Ctrl-C ends it" + ("; edits of this project go live as they are saved" if self._dev else ""))
 
     # --- development ------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from headrace.cli import warm_up
 from headrace.cli.exits import not_found
 from headrace.cli.project import data_folder, has_project, load_project
 from headrace.cli.server_file import find_server
+from headrace.errors import ConnectError, FolderLocked
 
 
 class Asked(Protocol):
@@ -58,24 +59,39 @@ def session(
         ProjectError: there is neither a server nor a project.
         StorageError: the folder cannot be opened.
     """
-    folder = data_folder(project, data)
-    found = None if url else find_server(folder)
-    if url or found:
-        import headrace
+    with contextlib.ExitStack() as stack:
+        asked = stack.enter_context(_asked(project, data_folder(project, data), url, token, auto))
+        warm_up.done()
+        yield asked
 
-        address = url or (found.url if found else "")
-        secret = token or (found.token if found else None)
-        with headrace.connect(address, token=secret) as client:
-            warm_up.done()
-            yield client
-        return
+
+def _asked(
+    project: Path, folder: Path, url: str | None, token: str | None, auto: bool
+) -> contextlib.AbstractContextManager[Any]:
+    import headrace
+
+    if url:
+        return headrace.connect(url, token=token)
+    found = find_server(folder)
+    if found is None:
+        return _opened(project, folder, auto)
+    try:
+        return headrace.connect(found.url, token=token or found.token)
+    except ConnectError as error:
+        # It was killed and its number is that of another process now, or it hangs: the lock tells which.
+        try:
+            return _opened(project, folder, auto)
+        except FolderLocked:
+            raise error from None
+
+
+def _opened(project: Path, folder: Path, auto: bool) -> contextlib.AbstractContextManager[Any]:
     if not has_project(project):
         raise not_found(
             "there is neither a project nor a running server",
             where=str(project.resolve()),
             hint="go to a project folder, name it with --project, or name a server with --url",
         )
-    with load_project(project).app.open(folder, auto=auto) as run:
-        run.advance()
-        warm_up.done()
-        yield run
+    run = load_project(project).app.open(folder, auto=auto)
+    run.advance()
+    return run
