@@ -3,9 +3,9 @@
 The rows lie in a heap, in the order in which they came. Beside it stand runs of (key, number of the row,
 weight), sorted by key, which never change. A change appends a run; runs are merged while the newer holds at
 least a quarter of the entries of the older, so that n rows lie in O(log n) runs, and rows whose weights
-cancel vanish at a merge. A merge moves numbers, not rows. A look-up of d slots costs O(d log n): `searchsorted` in
-each run whose range of slots it meets. Runs are flat arrays and heaps are Arrow columns, so that both can be
-memory-mapped.
+cancel vanish at a merge. A merge moves numbers, not rows. A look-up of d slots costs O(d log n):
+`searchsorted` in each run whose range of slots it meets. Runs are flat arrays and heaps are Arrow columns,
+so that both can be memory-mapped.
 """
 
 from __future__ import annotations

@@ -1,0 +1,108 @@
+"""View stores against a Counter: by hash, by unique key and by id, with duplicates, and snapshots that
+never move.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from tests.engine.world import bag, schema
+
+from headrace.change import Change
+from headrace.engine.hashing import truncated_hashes
+from headrace.engine.store import ViewStore
+from headrace.engine.zset import consolidate
+
+COLUMNS = schema(k="BIGINT", s="VARCHAR")
+
+
+def change(rows: list[tuple[int | None, str | None]], weights: list[int]) -> Change:
+    batch = pa.RecordBatch.from_pylist([{"k": k, "s": s} for k, s in rows], schema=COLUMNS.arrow)
+    return Change(batch, np.array(weights, dtype=np.int64))
+
+
+@pytest.mark.parametrize("bits", [64, 1])
+def test_a_bag_of_rows_comes_and_goes(bits: int) -> None:
+    rng = random.Random(bits)
+    held: Counter[tuple[int | None, str | None]] = Counter()
+    with truncated_hashes(bits):
+        store = ViewStore(COLUMNS)
+        snapshots = []
+        for step in range(120):
+            rows, weights = [], []
+            for _ in range(rng.choice([1, 4, 30])):
+                live = [row for row, count in held.items() if count]
+                gone = bool(live) and rng.random() < (0.5 if step < 100 else 0.9)
+                row = (
+                    rng.choice(live)
+                    if gone
+                    else (rng.choice([None, 1, 2]), rng.choice([None, "a", "longer than eight"]))
+                )
+                weight = -rng.randint(1, held[row]) if gone else rng.randint(1, 3)
+                held[row] += weight
+                rows.append(row)
+                weights.append(weight)
+            store.apply(consolidate(change(rows, weights)))
+            assert store.row_count == sum(held.values())
+            if step % 10 == 0:
+                snapshots.append((store.freeze(), +held))
+        assert bag(store.snapshot()) == bag(expected(+held))
+        for snapshot, then in snapshots:
+            assert bag(snapshot.table()) == bag(expected(then))
+            assert snapshot.row_count == then.total()
+
+
+def expected(held: Counter[tuple[int | None, str | None]]) -> pa.Table:
+    return pa.Table.from_pylist([{"k": k, "s": s} for k, s in held.elements()], schema=COLUMNS.arrow)
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_keyed_rows_are_replaced_and_looked_up(ids: bool) -> None:
+    rng = random.Random(3)
+    store = ViewStore(COLUMNS, unique_key=["k"])
+    held: dict[int, str] = {}
+    for step in range(60):
+        keys = rng.sample(range(200), 40)
+        old = [(key, held[key]) for key in keys if key in held]
+        new = [(key, f"{step}") for key in keys if rng.random() < 0.8]
+        for key in keys:
+            held.pop(key, None)
+        held.update(new)
+        moved = change([*old, *new], [-1] * len(old) + [1] * len(new))
+        named = np.array([key for key, _ in [*old, *new]], dtype=np.int64)
+        store.apply(Change(moved.rows, moved.weights, named if ids else None))
+        key = rng.randrange(200)
+        found = store.lookup(["k"], [key]).to_pylist()
+        assert found == ([{"k": key, "s": held[key]}] if key in held else [])
+    assert sorted((row["k"], row["s"]) for row in store.snapshot().to_pylist()) == sorted(held.items())
+    assert store.lookup(["s"], ["59"]).num_rows == sum(value == "59" for value in held.values())
+
+
+def test_ids_may_be_missing_from_some_changes() -> None:
+    store = ViewStore(COLUMNS)
+    first = change([(1, "a"), (2, "b")], [1, 1])
+    store.apply(Change(first.rows, first.weights, np.array([0, 1])))
+    store.apply(change([(1, "a")], [-1]))
+    last = change([(2, "b"), (3, "c")], [-1, 1])
+    store.apply(Change(last.rows, last.weights, np.array([1, 0])))
+    assert store.snapshot().to_pylist() == [{"k": 3, "s": "c"}]
+
+
+def test_a_row_that_is_not_there_cannot_go() -> None:
+    store = ViewStore(COLUMNS)
+    store.apply(change([(1, "a")], [1]))
+    with pytest.raises(AssertionError, match="does not hold"):
+        store.apply(change([(1, "b")], [-1]))
+
+
+def test_the_state_of_a_busy_row_does_not_grow() -> None:
+    store = ViewStore(COLUMNS, unique_key=["k"])
+    store.apply(change([(1, "0")], [1]))
+    for step in range(300):
+        store.apply(change([(1, str(step)), (1, str(step + 1))], [-1, 1]))
+    assert store.snapshot().to_pylist() == [{"k": 1, "s": "300"}]
+    assert store.nbytes < 50_000
