@@ -6,6 +6,7 @@ import ast
 import re
 import statistics
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -135,6 +136,28 @@ def test_the_lock_is_exact_and_names_no_index() -> None:
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     assert lines
     assert [line for line in lines if not re.match(r"[a-z0-9-]+==[^ ]+( ;.*)?$", line)] == []
+
+
+DISTRIBUTIONS = {"vl-convert": "vl-convert-python", "yaml": "pyyaml"}
+"""Import names that differ from the names of their packages."""
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    declared = {re.split(r"[^A-Za-z0-9-]", text)[0].lower() for text in project["project"]["dependencies"]}
+    found = set().union(*(imported(path) for path in modules())) - set(sys.stdlib_module_names) - {"headrace"}
+    names = {name.replace("_", "-").lower() for name in found}
+    assert {DISTRIBUTIONS.get(name, name) for name in names} - declared == set()
 
 
 def test_the_lock_holds_every_declared_package() -> None:
