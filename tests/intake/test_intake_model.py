@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from tests.conftest import Torture
 from tests.intake.model import REJECTED, ModelBag, ModelStream, ModelTable, Row, told
 from tests.intake.samples import (
     ORDERS,
@@ -305,3 +306,9 @@ class IntakeAgainstModel(RuleBasedStateMachine):
 
 TestIntakeAgainstModel = IntakeAgainstModel.TestCase
 TestIntakeAgainstModel.settings = settings(stateful_step_count=40)
+
+
+@pytest.mark.torture
+def test_many_long_lives(torture: Torture) -> None:
+    long = settings(max_examples=torture.cases, stateful_step_count=80, deadline=None)
+    run_state_machine_as_test(IntakeAgainstModel, settings=long)

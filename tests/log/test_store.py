@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.conftest import Torture
 from tests.log.faulty import FaultyFiles, PowerCutFiles
 from tests.log.samples import START, commit, same
 
@@ -156,10 +157,20 @@ def test_a_log_that_failed_can_be_closed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path, seed: int) -> None:
+    live_through_power_cuts(tmp_path, seed)
+
+
+@pytest.mark.torture
+def test_many_power_cuts_lose_nothing_that_was_acknowledged(tmp_path: Path, torture: Torture) -> None:
+    for case in range(torture.cases):
+        live_through_power_cuts(tmp_path / str(case), torture.seed * 1_000_000 + case)
+
+
+def live_through_power_cuts(tmp_path: Path, seed: int) -> None:
     """The power fails at the n-th operation, inside of writes too; then once more during the next start."""
     acknowledged = 0
     for life in range(3):
-        files = PowerCutFiles(seed // (life + 1) + 3 * life, seed)
+        files = PowerCutFiles(seed % 97 // (life + 1) + 3 * life, seed)
         acknowledged = max(acknowledged, _live_until_the_power_fails(tmp_path, files, acknowledged))
         files.settle()
     with Log.open(tmp_path) as log:
