@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import csv
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Invoke
 from typer.testing import CliRunner
 
 from headrace.cli.init import SAMPLE_ORDERS, sample_orders, templates, write_project
 from headrace.cli.main import app
+from headrace.cli.project import load_project
+from headrace.cli.serving import check_project
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -25,6 +29,16 @@ def test_a_new_project_has_everything(tmp_path: Path) -> None:
     }
     assert names >= {"app.py", "README.md", "send.py", ".gitignore", "views/gmv.sql", "sample/orders.csv"}
     assert any(name.startswith("dashboards/") for name in names)
+
+
+def test_a_new_project_loads_plans_and_takes_its_sample(tmp_path: Path, invoke: Invoke) -> None:
+    write_project(tmp_path, "shop", datetime.now(UTC))
+    project = load_project(tmp_path)
+    check_project(project)
+    assert [page.name for page in project.dashboards] == ["wall"]
+    words = ("--stream", "orders", "--project", str(tmp_path), "--json")
+    fed = json.loads(invoke("replay", str(tmp_path / "sample" / "orders.csv"), *words).out)
+    assert (fed["rows"], fed["accepted"]) == (SAMPLE_ORDERS, SAMPLE_ORDERS)
 
 
 def test_every_placeholder_is_filled_and_python_compiles(tmp_path: Path) -> None:
