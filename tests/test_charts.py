@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pyarrow as pa
@@ -88,6 +89,17 @@ def test_no_colour_of_a_theme_is_left_open(name: str) -> None:
     panel, rows = CASES[name]
     for theme in THEMES.values():
         assert '"$' not in json.dumps({**filled(panel, rows, theme), "$schema": ""}).replace('"$schema"', "")
+
+
+@pytest.mark.parametrize(("step", "width_ms"), [(None, 2 * MINUTE_MS), ("1m", MINUTE_MS)])
+def test_a_bucket_is_as_wide_as_the_smallest_gap_or_as_declared(step: str | None, width_ms: int) -> None:
+    rows = [
+        {"x": minute * MINUTE_MS, "y": 1, "s": s, "label": "", "at": ""}
+        for minute, s in [(0, "a"), (6, "a"), (8, "b")]
+    ]
+    drawn = vl_convert.vegalite_to_svg(filled(Bar(view="v", x="at", y="n", step=step), rows))
+    bar_px, plot_px = sorted({float(px) for px in re.findall(r"M[\d.]+,[\d.]+h([\d.]+)v[\d.]+h-", drawn)})
+    assert bar_px / plot_px == pytest.approx(width_ms / (8 * MINUTE_MS + width_ms), abs=0.01)
 
 
 def test_a_specification_holds_names_of_no_column() -> None:

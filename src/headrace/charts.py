@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.contracts.schema import Schema
-from headrace.panel_words import Format, parse_format, parse_thresholds
+from headrace.panel_words import Format, parse_duration_ms, parse_format, parse_thresholds
 from headrace.panels import Area, Bar, Funnel, Heat, Line, Panel, Tile
 from headrace.themes import Theme, vega_config
 
@@ -45,15 +45,17 @@ TIME_LABEL = (
 """A tick of a time axis: a clock of 24 hours in UTC, the day at midnight, the month at its first day."""
 
 
-def step_of_x(*lanes: str) -> list[Spec]:
+def step_of_x(step: str | None) -> list[Spec]:
     """Return transforms that give every row the end of its time bucket, `x2`.
 
-    Buckets are as wide as the smallest gap between two times of the same lane, where lanes are given.
+    Args:
+        step: the length of a bucket, or None: the smallest gap between two times.
     """
-    before: Spec = {"window": [{"op": "lag", "field": "x", "as": "before"}], "sort": [{"field": "x"}]}
+    if step is not None:
+        return [{"calculate": f"datum.x + {parse_duration_ms(step)}", "as": "x2"}]
     same = "datum.before == null || datum.before == datum.x"
     return [
-        before | ({"groupby": list(lanes)} if lanes else {}),
+        {"window": [{"op": "lag", "field": "x", "as": "before"}], "sort": [{"field": "x"}]},
         {"calculate": f"{same} ? null : datum.x - datum.before", "as": "gap"},
         {"joinaggregate": [{"op": "min", "field": "gap", "as": "step"}]},
         {"calculate": "datum.x + (isValid(datum.step) ? datum.step : 60000)", "as": "x2"},
@@ -270,7 +272,7 @@ def _bars_over_time(panel: Bar, schema: Schema) -> Spec:
     several = panel.series is not None or len(panel.ys) > 1
     return _frame(
         transform=[
-            *step_of_x(),
+            *step_of_x(panel.step),
             {"stack": "y", "groupby": ["x"], "sort": [{"field": "s"}], "as": ["y0", "y1"]},
         ],
         mark={"type": "rect", "stroke": "$panel", "strokeWidth": 0.6},
@@ -372,7 +374,7 @@ def _heat_over_time(panel: Heat, strip: Spec, shade: Spec) -> Spec:
         ]
         newest["encoding"]["color"] = _level_text(panel)
         layers.append(newest)
-    return _frame(transform=step_of_x("y"), encoding={"y": strip}, layer=layers)
+    return _frame(transform=step_of_x(panel.step), encoding={"y": strip}, layer=layers)
 
 
 def _heat_table(panel: Heat, strip: Spec, shade: Spec) -> Spec:

@@ -324,11 +324,13 @@ class Bar(_Plot):
     Attributes:
         horizontal: bars lie, with the category to the left; None: lie for categories, stand for times.
         values: write each bar's number at its end.
+        step: over time, the length of one bar, as in `1m`; None: the smallest gap between two.
     """
 
     type: Literal["bar"] = "bar"
     horizontal: bool | None = None
     values: bool = True
+    step: DurationText | None = None
 
 
 class Table(ViewPanel):
@@ -363,6 +365,7 @@ class Heat(ViewPanel):
         value: the number that is coloured.
         domain: the values of the palest and the strongest colour; None: what the data spans.
         values: write the newest value at the end of each strip (in every cell where `x` is no time).
+        step: over time, the length of one cell, as in `1m`; None: the smallest gap between two.
     """
 
     default_size: ClassVar[tuple[int, int]] = (4, 3)
@@ -372,6 +375,7 @@ class Heat(ViewPanel):
     value: ColumnName
     domain: tuple[float, float] | None = None
     values: bool = True
+    step: DurationText | None = None
 
     def _columns(self) -> Iterator[tuple[str, str, bool]]:
         yield "x", self.x, False

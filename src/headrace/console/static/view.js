@@ -60,7 +60,7 @@ const integer = (value) => show(value, { kind: "integer" }, "number");
 function countText(hits, feed) {
   const shown = hits > SHOWN_MAX ? `the first ${integer(SHOWN_MAX)} of ` : "";
   const large = feed.partial ? " (a large view: the first rows of this order, asked for every other second)" : "";
-  return `${shown}${integer(hits)} rows${large}`;
+  return `${shown}${integer(hits)} ${hits === 1 ? "row" : "rows"}${large}`;
 }
 
 const large = (told.rows ?? 0) > told.rows_max;
