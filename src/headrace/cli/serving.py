@@ -122,7 +122,7 @@ class Serving:
         url = url_of(door)
         with self._opened(project) as run:
             address = ServerAddress(url, os.getpid(), next(iter(self._settings.secrets), None))
-            server = uvicorn.Server(self._config(project, run, door))
+            server = self._server(project, run, door)
             warm_up.done()
             with announced(self._data, address):
                 self._tell(url)
@@ -149,12 +149,12 @@ class Serving:
                 hint=f"use that one, or stop it: kill {holder.pid}",
             ) from error
 
-    def _config(self, project: Project, run: Any, door: socket.socket) -> uvicorn.Config:
+    def _server(self, project: Project, run: Any, door: socket.socket) -> uvicorn.Server:
         from headrace.cli.assemble import assemble
-        from headrace.serve import server_config
+        from headrace.serve import make_server
 
         settings = self._settings.model_copy(update={"port": door.getsockname()[1]})
-        return server_config(assemble(project, run, settings), settings, backlog=BACKLOG)
+        return make_server(assemble(project, run, settings), settings, backlog=BACKLOG)
 
     def _tell(self, url: str) -> None:
         if self._announce is None:
