@@ -26,8 +26,8 @@ class Change:
     Attributes:
         rows: the columns, without the weight.
         weights: int64, one per row, not zero once consolidated.
-        ids: where the maker can tell, a small integer per row that names it: a row goes under the id that it came
-            under, so that it is found without a search. None where nobody can tell.
+        ids: where the maker can tell, a small integer per row that names it: a row goes under the id that it
+            came under, so that it is found without a search. None where nobody can tell.
     """
 
     rows: pa.RecordBatch
