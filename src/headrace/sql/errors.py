@@ -185,6 +185,8 @@ def _rephrase(told: _Told, known: Known) -> None:
     table = _NO_TABLE.match(told.problem)
     if table and table["table"].lower() in known.tables:
         told.problem, told.expected = f"{table['table']!r} has no such column", None
+    if "Max expression depth" in told.problem:
+        told.problem, told.hint = "an expression is nested too deeply", "split it over views of their own"
     if "lambda arrow" in told.problem:
         told.problem, told.hint = "DuckDB no longer reads `x -> …` as a lambda", "lambda x: …"
     if "must appear in the GROUP BY clause" in told.problem:

@@ -12,6 +12,7 @@ from headrace.sql.bind.query import bind_query
 from headrace.sql.bind.recompute import recompute
 from headrace.sql.bind.work import NotPlanned, Work
 from headrace.sql.check import bind_in_duckdb, check_relations, known_names, refuse_outside, relations_in
+from headrace.sql.deep import with_room
 from headrace.sql.duck import Duck
 from headrace.sql.errors import Text, raise_from_exception
 from headrace.sql.expand import expand_windows
@@ -42,6 +43,10 @@ def plan_view(
         SqlError: the text does not parse or bind; the message names line and column and underlines the place.
         UnsupportedSql: it cannot be kept fresh at all, such as a call of `random()`.
     """
+    return with_room(lambda: _plan(name, sql, catalog, event_times or {}))
+
+
+def _plan(name: str, sql: str, catalog: Mapping[str, Schema], event_times: Mapping[str, str]) -> ViewPlan:
     text = Text(name, sql)
     duck = Duck()
     try:
@@ -68,7 +73,7 @@ def plan_view(
             relations=relations,
             order=shown_order(answer, described),
             unique_key=unique_key(root),
-            event_time_columns=event_time_columns(root, event_times or {}),
+            event_time_columns=event_time_columns(root, event_times),
         )
     finally:
         duck.close()
@@ -113,10 +118,13 @@ def relations_of(sql: str) -> tuple[str, ...]:
     Raises:
         SqlError: the text does not parse.
     """
-    text = Text("query", sql)
-    duck = Duck()
-    try:
-        tree = parse_select(duck, text)
-    finally:
-        duck.close()
-    return tuple(dict.fromkeys(name.lower() for name, _ in relations_in(tree, frozenset())))
+
+    def read() -> tuple[str, ...]:
+        duck = Duck()
+        try:
+            tree = parse_select(duck, Text("query", sql))
+        finally:
+            duck.close()
+        return tuple(dict.fromkeys(name.lower() for name, _ in relations_in(tree, frozenset())))
+
+    return with_room(read)

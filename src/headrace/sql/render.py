@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from headrace.sql.duck import Duck, quote
 from headrace.sql.functions import LAMBDA_FUNCTIONS
@@ -13,9 +13,9 @@ from headrace.sql.tree import (
     function_name,
     is_descending,
     is_nulls_first,
-    members,
     rewrite,
     select_of,
+    walk,
 )
 
 COMPARISONS = {
@@ -218,15 +218,7 @@ def lambda_parameters(tree: Tree) -> list[str]:
 
 def columns_of(tree: Tree) -> tuple[str, ...]:
     """Return the plan columns that a resolved expression reads, in order of appearance."""
-    return tuple(dict.fromkeys(_bound_names(tree)))
-
-
-def _bound_names(tree: Tree) -> Iterator[str]:
-    if tree.get("class") == "BOUND":
-        yield tree["name"]
-    else:
-        for member in members(tree):
-            yield from _bound_names(member)
+    return tuple(dict.fromkeys(str(part["name"]) for part in walk(tree) if part.get("class") == "BOUND"))
 
 
 def _is_within_group(name: str, args: list[Tree]) -> bool:

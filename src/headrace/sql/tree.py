@@ -28,15 +28,25 @@ def is_query(value: object) -> bool:
     return isinstance(value, dict) and value.get("type") in QUERY_TYPES
 
 
-def members(tree: Tree) -> Iterator[Tree]:
-    """Yield the dicts directly inside a tree, through lists."""
-    stack: list[Any] = list(reversed(list(tree.values())))
-    while stack:
-        value = stack.pop()
+def members(tree: Tree) -> list[Tree]:
+    """Return the dicts directly inside a tree, through lists."""
+    found: list[Tree] = []
+    for value in tree.values():
         if isinstance(value, dict):
-            yield value
+            found.append(value)
         elif isinstance(value, list):
-            stack.extend(reversed(value))
+            found += _in_list(value)
+    return found
+
+
+def _in_list(values: list[Any]) -> list[Tree]:
+    found: list[Tree] = []
+    for value in values:
+        if isinstance(value, dict):
+            found.append(value)
+        elif isinstance(value, list):
+            found += _in_list(value)
+    return found
 
 
 def walk(tree: Tree, *, into_queries: bool = True) -> Iterator[Tree]:
@@ -46,10 +56,12 @@ def walk(tree: Tree, *, into_queries: bool = True) -> Iterator[Tree]:
         tree: where to start; it is yielded even if it is a query.
         into_queries: whether to go down into queries nested in it.
     """
-    yield tree
-    for member in members(tree):
-        if into_queries or not is_query(member):
-            yield from walk(member, into_queries=into_queries)
+    stack = [tree]
+    while stack:
+        part = stack.pop()
+        yield part
+        inside = members(part) if into_queries else [m for m in members(part) if not is_query(m)]
+        stack.extend(reversed(inside))
 
 
 def expressions(tree: Tree) -> Iterator[Tree]:

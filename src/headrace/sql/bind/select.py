@@ -13,7 +13,7 @@ from headrace.sql.bind.scope import Col, Scope
 from headrace.sql.bind.window import Windows
 from headrace.sql.bind.work import NotPlanned, Work
 from headrace.sql.plan import Node
-from headrace.sql.tree import Tree, bound, conjuncts, expressions, integer_value
+from headrace.sql.tree import Tree, bound, expressions, integer_value
 
 ALIAS_DEPTH_MAX = 50
 
@@ -52,8 +52,7 @@ class Select:
         node, self.scope = bind_from(self.work, self.env, self.tree["from_table"])
         self.items = self._expand()
         if self.tree["where_clause"]:
-            for part in conjuncts(self.tree["where_clause"]):
-                node = self.work.filter(node, self._resolve(part))
+            node = self.work.filter(node, self._resolve(self.tree["where_clause"]))
         for i, item in enumerate(self.items):
             item.tree = resolve(self.work, item.raw, self._lookup(i))
         orders = self._orders()
@@ -65,8 +64,7 @@ class Select:
         trees = [windows.replace(tree) for tree in trees]
         node = windows.apply(node)
         if qualify:
-            for part in conjuncts(trees.pop()):
-                node = self.work.filter(node, part)
+            node = self.work.filter(node, trees.pop())
         return self._output(node, trees)
 
     def _output(self, node: Node, trees: list[Tree]) -> Bound:
@@ -156,9 +154,7 @@ class Select:
         trees = [grouping.replace(tree) for tree in trees]
         kept = grouping.replace(having) if having else None
         node = grouping.apply(node)
-        for part in conjuncts(kept) if kept else ():
-            node = self.work.filter(node, part)
-        return node, trees
+        return self.work.filter(node, kept) if kept else node, trees
 
     def _all_keys(self) -> list[Tree]:
         trees = [_tree(item) for item in self.items]
