@@ -72,6 +72,7 @@ class RelationInfo:
         key: columns that identify a row, where known.
         error: why a view has no answer at present.
         rows: rows at the current version; None where they are not counted.
+        order: the ORDER BY list of a view's own SQL, as SQL; None where it has none.
     """
 
     name: str
@@ -81,6 +82,7 @@ class RelationInfo:
     key: tuple[str, ...] | None = None
     error: str | None = None
     rows: int | None = None
+    order: str | None = None
 
 
 class Transaction:
@@ -530,7 +532,14 @@ class Run:
 
     def _infos(self) -> list[RelationInfo]:
         views = [
-            RelationInfo(plan.name, "view", plan.schema, sql=plan.sql, key=plan.unique_key)
+            RelationInfo(
+                plan.name,
+                "view",
+                plan.schema,
+                sql=plan.sql,
+                key=plan.unique_key,
+                order=order_sql(plan) or None,
+            )
             for plan in self._plans.values()
         ]
         return [*self._bases.values(), *views]

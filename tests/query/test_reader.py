@@ -134,6 +134,13 @@ def test_what_duckdb_refuses_is_an_sql_error(reader: Reader, sql: str) -> None:
     assert "Did you mean" not in caught.value.problem
 
 
+def test_a_statement_is_read_again_where_other_names_are_known(reader: Reader) -> None:
+    sql = "SELECT count(*) AS n FROM wide"
+    assert ask(reader, sql) == ask(reader, sql) == [{"n": 2}]
+    with pytest.raises(UnknownName):
+        reader.run(sql, (), {}, {"gmv": GMV})
+
+
 def test_python_variables_are_not_seen(reader: Reader) -> None:
     secret = pa.table({"x": [1]})
     assert secret.num_rows == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,14 @@ import pyarrow as pa
 
 from headrace.contracts.schema import Column, Schema
 from headrace.errors import Closed, HeadraceError, QueryStopped, SqlError
-from headrace.query.guard import parse
+from headrace.query.guard import Parsed, parse
 
 MEMORY_BYTES_MAX = 1 << 30
 THREADS = 2
 BATCH_ROWS = 65_536
+PARSED_MAX = 500
+"""Statements whose parse is remembered, each of at most `PARSED_CHARS_MAX` characters."""
+PARSED_CHARS_MAX = 5_000
 WATCH_S = 0.02
 """How often a running query is looked at."""
 VALUE_SIZE_MAX = 100_000
@@ -83,6 +86,7 @@ class Reader:
         self._memory_limit_bytes = memory_limit_bytes
         self._threads = threads
         self._con: duckdb.DuckDBPyConnection | None = None
+        self._known: dict[tuple[str, frozenset[str]], Parsed] = {}
         self._opening = threading.Lock()
         self._closed = False
 
@@ -115,7 +119,7 @@ class Reader:
         limits = limits or QueryLimits()
         con = self._cursor()
         try:
-            parsed = parse(con, sql, schemas)
+            parsed = self._parsed(con, sql, schemas)
             if parsed.lists_tables:
                 return _listing(schemas)
             for number, name in enumerate(parsed.relations):
@@ -129,9 +133,21 @@ class Reader:
         """Return the names of `known` that the statement reads; errors as for `run`."""
         con = self._cursor()
         try:
-            return parse(con, sql, known).relations
+            return self._parsed(con, sql, known).relations
         finally:
             con.close()
+
+    def _parsed(self, con: duckdb.DuckDBPyConnection, sql: str, known: Collection[str]) -> Parsed:
+        """Return what a statement reads; a text that was asked before is not parsed again."""
+        key = (sql, frozenset(known))
+        found = self._known.get(key)
+        if found is None:
+            found = parse(con, sql, known)
+            if len(self._known) >= PARSED_MAX:
+                self._known.clear()
+            if len(sql) <= PARSED_CHARS_MAX:
+                self._known[key] = found
+        return found
 
     def close(self) -> None:
         """Release DuckDB. Idempotent."""

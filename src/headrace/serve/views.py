@@ -69,9 +69,7 @@ async def read_view(request: Request) -> Response:
     kind = wanted_format(request.headers.get("accept", ""), params.get("format"))
     await service.reach(params)
     info = service.run.relation(request.path_params["name"])
-    asked = listed(
-        info.name, info.schema, params.multi_items(), own_order(info), service.settings.sql_rows_max
-    )
+    asked = listed(info.name, info.schema, params.multi_items(), info.order, service.settings.sql_rows_max)
 
     def work() -> Response:
         page = _next_page(service, info, asked) if asked.cursor else _first_page(service, info, asked)
@@ -89,11 +87,6 @@ async def read_view(request: Request) -> Response:
         return rows_response(page, kind)
 
     return await service.reads.run(work)
-
-
-def own_order(info: RelationInfo) -> str | None:
-    """Return the ORDER BY list of a view's own SQL, if it has one."""
-    return getattr(info, "order", None)
 
 
 def _first_page(service: Service, info: RelationInfo, asked: Listed) -> Page:
