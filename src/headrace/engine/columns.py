@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,7 @@ def values(array: pa.Array) -> npt.NDArray[Any]:
     return taken
 
 
+@cache
 def _numpy_type(kind: pa.DataType) -> np.dtype[Any]:
     if pa.types.is_temporal(kind):
         return np.dtype(np.int32 if kind.bit_width == 32 else np.int64)
@@ -140,7 +142,8 @@ def view(array: pa.Array, *, exact: bool) -> View:
     kind = array.type
     if is_fixed(kind):
         return _fixed(array, exact)
-    return _text(_as_bytes(array, exact))
+    packed = _packed(array, exact) if pa.types.is_nested(kind) else None
+    return _text(_as_bytes(array, exact)) if packed is None else packed
 
 
 def views(arrays: Sequence[pa.Array], *, exact: bool) -> tuple[View, ...]:
@@ -207,6 +210,26 @@ def _interval_words(array: pa.Array, exact: bool) -> tuple[U64, ...]:
     micros %= MICROS_PER_DAY
     months += days // 30
     return (months * 30 + days % 30).view(np.uint64), micros.view(np.uint64)
+
+
+def _packed(array: pa.Array, exact: bool) -> Text | None:
+    """Return lists of fixed-width values as bytes: per element whether it is there, and its words."""
+    if not pa.types.is_list(array.type) or not is_fixed(array.type.value_type):
+        return None
+    offsets = np.asarray(array.offsets).astype(np.int64)
+    first, last = int(offsets[0]), int(offsets[-1])
+    inner = _fixed(array.values.slice(first, last - first), exact)
+    width = 8 * len(inner.words) + 1
+    heap = np.zeros((last - first) * width + 8, dtype=np.uint8)
+    cells = heap[: (last - first) * width].reshape(-1, width)
+    cells[:, 0] = 1 if inner.valid is None else inner.valid
+    for at, word in enumerate(inner.words):
+        cells[:, 1 + 8 * at : 9 + 8 * at] = np.ascontiguousarray(word).view(np.uint8).reshape(-1, 8)
+    valid = validity(array)
+    lengths = np.diff(offsets) * width
+    if valid is not None:
+        lengths = np.where(valid, lengths, 0)
+    return Text(heap, (offsets[:-1] - first) * width, lengths, valid)
 
 
 def _as_bytes(array: pa.Array, exact: bool) -> pa.Array:

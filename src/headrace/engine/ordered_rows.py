@@ -18,8 +18,8 @@ from headrace.engine.zset import group_rows
 
 _ALL = np.uint64(2**64 - 1)
 
-Settled = Callable[["Front"], Bools]
-"""Of the rows read so far: for which slots they are enough."""
+Settle = Callable[["Front"], tuple["Front", Bools]]
+"""Of the rows read so far: the same in full order, and for which slots they are enough."""
 
 
 class Front:
@@ -90,18 +90,19 @@ class OrderedRows:
         self._heap.compact()
         return run.take(np.flatnonzero(keep))
 
-    def fronts(self, slots: I64, count: int | None, settled: Settled) -> Front:
-        """Return for each slot its first rows, at least until `settled` is content; all where `count` is
-        None.
+    def fronts(self, slots: I64, count: int | None, settle: Settle) -> Front:
+        """Return for each slot its first rows, at least until `settle` is content; all where `count` is None.
 
-        `count` is how many rows of each run are looked at first; rows come in no particular order.
+        `count` is how many rows of each run are looked at first. Rows of one slot stand together and in
+        order.
         """
         found: list[Front] = []
         pending = np.arange(len(slots), dtype=np.int64)
         while len(pending):
             front, complete = self._read(slots[pending], count)
-            done = complete if complete.all() else complete | settled(front)
-            chosen = front.take(np.flatnonzero(done[front.slots]))
+            ordered, enough = settle(front)
+            done = complete | enough
+            chosen = ordered if done.all() else ordered.take(np.flatnonzero(done[ordered.slots]))
             found.append(Front(pending[chosen.slots], chosen.rows, chosen.trusted, len(slots)))
             pending = pending[~done]
             count = None if count is None else 4 * count
@@ -132,8 +133,11 @@ class OrderedRows:
         rows = self._heap.gather(_numbers(run))
         if (run.weights == 1).all():
             return Front(run.slots, rows, trusted, asked)
-        firsts, sums = _sums(run.slots, rows, run.weights)
-        repeated = np.repeat(firsts, np.maximum(sums, 0))
+        if run.weights.min() > 0:
+            repeated = np.repeat(np.arange(len(run)), run.weights)
+        else:
+            firsts, sums = _sums(run.slots, rows, run.weights)
+            repeated = np.repeat(firsts, np.maximum(sums, 0))
         return Front(run.slots[repeated], rows.take(pa.array(repeated)), trusted[repeated], asked)
 
     @property

@@ -19,8 +19,8 @@ from headrace.engine.aggregates.part import GroupBatch, Part, Result
 from headrace.engine.columns import I64, Bools
 from headrace.engine.duck import Duck, quote, typed_source
 from headrace.engine.growable import Growable
+from headrace.engine.heap import Heap, expand
 from headrace.engine.runs import Arrangement
-from headrace.engine.store import expand
 from headrace.engine.zset import consolidate
 from headrace.errors import ViewInError
 from headrace.sql.plan import AggCall, Aggregate
@@ -43,11 +43,9 @@ class TouchedPart(Part):
         self._typed = Schema(columns)
         self._answer = Schema((columns[0], *self._output.columns))
         self._rows = Arrangement(self._input.arrow, append_only=append_only)
-        self._place: Growable[np.int64] = Growable(np.int64)
         self._kept = Answers(self._answer.arrow)
         self._failed: Growable[np.bool_] = Growable(np.bool_)
         self._message: str | None = None
-        self._empty: pa.RecordBatch | None = None
 
     @override
     def update(self, batch: GroupBatch) -> None:
@@ -132,47 +130,35 @@ class TouchedPart(Part):
 
 
 class Answers:
-    """The last answer of each slot, in batches; rewritten when most of them are out of date."""
+    """The last answer of each slot."""
 
     def __init__(self, schema: pa.Schema) -> None:
-        self._rows: list[pa.RecordBatch] = []
-        self._schema = schema
-        self._place: Growable[np.int64] = Growable(np.int64)
-        self._count = 0
-        self._slots = 0
+        self._heap = Heap(schema)
+        self._numbers: Growable[np.int64] = Growable(np.int64)
 
     def put(self, slots: I64, rows: pa.RecordBatch, size: int) -> None:
-        """Keep the answers of those slots."""
-        self._place.resize(size)
-        self._slots += int((self._place.data[slots] == 0).sum())
-        self._rows.append(rows)
-        self._place.data[slots] = np.arange(self._count + 1, self._count + 1 + rows.num_rows)
-        self._count += rows.num_rows
-        if len(self._rows) > 32 or self._count > 4 * self._slots:
-            self._rewrite()
-
-    def _rewrite(self) -> None:
-        whole = pa.concat_batches(self._rows)
-        if self._count > 2 * self._slots:
-            slots = np.flatnonzero(self._place.view())
-            whole = whole.take(pa.array(self._place.data[slots] - 1))
-            self._place.data[slots] = np.arange(1, len(slots) + 1)
-            self._count = whole.num_rows
-        self._rows = [whole]
+        """Keep the answers of those slots; no slot may stand twice."""
+        self._numbers.resize(size)
+        old = self._numbers.data[slots] - 1
+        old = old[old >= 0]
+        if len(old):
+            self._heap.lower(old, np.ones(len(old), dtype=np.int64))
+            self._heap.compact()
+        self._numbers.data[slots] = self._heap.append(rows, np.ones(len(slots), dtype=np.int64)) + 1
 
     def get(self, slots: I64, size: int) -> pa.RecordBatch | None:
         """Return the answers of those slots, NULLs where there is none yet; None when there are none at
         all.
         """
-        self._place.resize(size)
-        if not self._rows:
+        self._numbers.resize(size)
+        numbers = self._numbers.data[slots] - 1
+        known = numbers >= 0
+        if not known.any():
             return None
-        if len(self._rows) > 1:
-            self._rows = [pa.concat_batches(self._rows)]
-        places = self._place.data[slots]
-        return self._rows[0].take(pa.array(places - 1, mask=places == 0))
+        rows = self._heap.gather(numbers[known])
+        return rows if known.all() else rows.take(pa.array(np.cumsum(known) - 1, mask=~known))
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(int(rows.nbytes) for rows in self._rows) + self._place.nbytes
+        return self._heap.nbytes + self._numbers.nbytes

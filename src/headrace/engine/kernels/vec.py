@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -139,8 +140,13 @@ def store(vec: Vec, column: Column, count: int) -> pa.Array:
     if vec.kind == DATE:
         return pa.array(data.astype(np.int32), mask=mask).cast(kind)
     if vec.kind == INT:
-        return pa.array(data.astype(kind.to_pandas_dtype(), copy=False), mask=mask)
+        return pa.array(data.astype(_dtype(kind), copy=False), mask=mask)
     return pa.array(data, kind, mask=mask)
+
+
+@cache
+def _dtype(kind: pa.DataType) -> Any:
+    return kind.to_pandas_dtype()
 
 
 def _stored_arrow(data: Any, kind: pa.DataType, count: int) -> pa.Array:

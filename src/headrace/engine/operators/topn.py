@@ -68,8 +68,7 @@ class TopNOperator(Operator):
     # ----------------------------------------------------------------------------------------
     def _top(self, slots: I64) -> pa.RecordBatch:
         """Return the output rows of those partitions."""
-        front = self._rows.fronts(slots, None if self._last is None else max(self._last, 1), self._settled)
-        front = self._sorted(front)
+        front = self._rows.fronts(slots, None if self._last is None else self._last + 1, self._settle)
         number = row_numbers(front.slots)
         ranks = self._ranks(front, number)
         chosen = number > self._node.offset
@@ -85,15 +84,17 @@ class TopNOperator(Operator):
         order = lexsort(front.slots, [(front.rows.column(key.column), key) for key in self._node.order])
         return front.take(order)
 
-    def _settled(self, front: Front) -> Bools:
-        """Return which partitions have enough rows: the last one wanted, and for ranks one beyond it."""
-        assert self._last is not None
+    def _settle(self, front: Front) -> tuple[Front, Bools]:
+        """Return rows in order, and which partitions have enough: the last one wanted, for ranks one
+        beyond it.
+        """
         ordered = self._sorted(front)
-        ranks = self._ranks(ordered, row_numbers(ordered.slots))
-        beyond = 0 if self._node.rank in (None, "row_number") else 1
         settled = np.zeros(front.asked, dtype=np.bool_)
-        settled[ordered.slots[ordered.trusted & (ranks >= self._last + beyond)]] = True
-        return settled if self._last > 0 else np.ones(front.asked, dtype=np.bool_)
+        if self._last is not None:
+            ranks = self._ranks(ordered, row_numbers(ordered.slots))
+            beyond = 0 if self._node.rank in (None, "row_number") else 1
+            settled[ordered.slots[ordered.trusted & (ranks >= self._last + beyond)]] = True
+        return ordered, settled | (self._last == 0)
 
     def _ranks(self, front: Front, numbers: I64) -> I64:
         if self._node.rank not in ("rank", "dense_rank"):
