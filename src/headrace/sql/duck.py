@@ -136,9 +136,7 @@ def _type_name(logical: Tree) -> str | None:
     info = logical.get("type_info")
     if logical["id"] == "DECIMAL" and info:
         return f"DECIMAL({info['width']},{info['scale']})"
-    if info is None or not any(
-        info.get(key) for key in ("alias", "extension_info", "child_types", "child_type")
-    ):
+    if info is None:
         return str(logical["id"])
     return None
 

@@ -31,7 +31,7 @@ class _Push:
     def down(self, node: Node, predicates: list[Expr]) -> Node:
         """Return the node's rows for which the predicates are TRUE."""
         if isinstance(node, Filter):
-            return self.down(node.input, [*predicates, *self._split(node.predicate)])
+            return self.down(node.input, [*self._split(node.predicate), *predicates])
         if isinstance(node, Project):
             meaning = meaning_of(node)
             below: list[Expr] = [substitute(self.work, predicate, meaning) for predicate in predicates]
