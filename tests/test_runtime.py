@@ -285,3 +285,57 @@ def test_a_closed_run_says_so() -> None:
         run.append("orders", [order(1)])
     with pytest.raises(hr.errors.Closed):
         run.query("FROM gmv")
+
+
+def test_a_view_that_fails_is_in_error_and_heals_from_history(tmp_path: Path) -> None:
+    app = hr.App("casts")
+    app.table("Texts", "id BIGINT, body VARCHAR", key="id")
+    app.view("numbers", "SELECT id, body::BIGINT AS n FROM texts")
+    app.view("total", "SELECT sum(n) AS total FROM numbers")
+    app.view("size", "SELECT count(*) AS n FROM texts")
+    app.stream("Seen", "n BIGINT")
+    with app.open(tmp_path) as run:
+        run.append("seen", [{"n": 1}])
+        run.advance()
+        run.create_view("seen_sum", "SELECT sum(n) AS n FROM seen")
+        assert run.query("FROM seen_sum").to_pylist() == run.query("FROM seen").to_pylist() == [{"n": 1}]
+        run.upsert("texts", [{"id": 1, "body": "5"}])
+        run.advance()
+        run.upsert("texts", [{"id": 2, "body": "x"}])
+        run.advance()
+        with pytest.raises(hr.errors.ViewInError, match="x"):
+            run.query("FROM numbers")
+        with pytest.raises(hr.errors.ViewInError):
+            run.query("FROM total")
+        assert run.query("FROM size").to_pylist() == [{"n": 2}]
+        run.upsert("texts", [{"id": 3, "body": "7"}])
+        run.advance()
+    with app.open(tmp_path) as run:
+        with pytest.raises(hr.errors.ViewInError):
+            run.query("FROM total")
+        run.delete("texts", [{"id": 2}])
+        run.advance()
+        assert run.query("FROM total").to_pylist() == [{"total": 12}]
+
+
+def test_content_that_a_change_does_not_fit_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect in one view's upkeep must not stop the others, nor last."""
+    with shop().open(None, clock=ManualClock(NOON)) as run:
+        run.upsert("customers", [{"customer_id": 1, "country": "NL"}])
+        run.append("orders", [order(1)])
+        run.advance()
+        store = run._engine.store("by_country")
+        with monkeypatch.context() as patch:
+            patch.setattr(type(store), "_remove", failing)
+            run.append("orders", [order(2)])
+            run.advance()
+        with pytest.raises(hr.errors.ViewInError):
+            run.query("FROM top")
+        run.append("orders", [order(3)])
+        run.advance()
+        assert run.query("FROM top").to_pylist() == [{"country": "NL", "gmv": Decimal("30.00")}]
+        assert run.query("SELECT orders FROM gmv").to_pylist() == [{"orders": 3}]
+
+
+def failing(*_: object) -> None:
+    raise AssertionError("a row goes that the view does not hold")

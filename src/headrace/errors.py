@@ -8,6 +8,7 @@
     ├── SqlError                  SQL that does not parse or bind
     │   └── UnsupportedSql        SQL that cannot be kept fresh at all
     ├── ViewInError               a view that currently has no answer, and why
+    ├── StepFailed                the step loop met a defect and stands still
     ├── VersionGone               a read below the kept versions
     ├── QueryStopped              an ad-hoc query ran into a limit of time, memory or rows
     ├── BadRequest                a request whose parameters or body cannot be read
@@ -145,6 +146,13 @@ class ViewInError(HeadraceError):
 
     code = "view.error"
     http_status = 409
+
+
+class StepFailed(HeadraceError):
+    """The step loop met a defect and stands still: appends stay durable, views do not move."""
+
+    code = "step.failed"
+    http_status = 503
 
 
 class VersionGone(HeadraceError):

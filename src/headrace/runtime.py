@@ -132,6 +132,7 @@ class Run:
         self._bases: dict[str, RelationInfo] = dict(self._base_relations())
         self._plans: dict[str, ViewPlan] = {}
         self._created: dict[str, str] = {}
+        self._fed: Callable[[], int] = lambda: 0
         self._reader = Reader()
         self._feed = Feed()
         self._log = Log.open(path)
@@ -158,7 +159,7 @@ class Run:
         for name, info in self._bases.items():
             self._engine.add_relation(name, info.schema, append_only=info.kind != "table")
             if info.kind in ("table", "side"):
-                self._engine.add_view(kept_plan(info), self._no_history)
+                self._engine.add_view(kept_plan(info), self._history)
         self._add_declared_views()
         version = self._replay()
         self._log.on_durable(self._stepper.on_durable)
@@ -178,22 +179,24 @@ class Run:
                 )
             for name in ready:
                 decl = waiting.pop(name)
-                self._add_view(decl.name, decl.sql, self._no_history)
+                self._add_view(decl.name, decl.sql)
 
     def _replay(self) -> Version:
         replay = Replay(self._log, self._engine, self._intake.recover, self._redeclare)
+        self._fed = lambda: replay.fed
         replay.run()
+        self._fed = lambda: self._stepper.version.commit
         self._check_declared(replay.declared)
         for commit in replay.waiting:
             self._stepper.on_durable(commit)
         return replay.version
 
-    def _redeclare(self, declared: dict[str, Any], commit: int) -> None:
+    def _redeclare(self, declared: dict[str, Any]) -> None:
         created: dict[str, str] = declared.get("created", {})
         for name in [name for name in self._created if self._created[name] != created.get(name)]:
             self._drop(name)
         for name in [name for name in created if name not in self._created]:
-            self._add_view(name, created[name], self._history_upto(commit))
+            self._add_view(name, created[name])
             self._created[name] = created[name]
 
     def _check_declared(self, logged: dict[str, Any] | None) -> None:
@@ -218,12 +221,9 @@ class Run:
     def _declare(self) -> None:
         self._log.append(Declared({**self.app.fingerprint(), "created": dict(self._created)})).wait()
 
-    @staticmethod
-    def _no_history(relation: str) -> Iterator[Change]:  # noqa: ARG004 - the shape of a history
-        return iter(())
-
-    def _history_upto(self, commit: int) -> Callable[[str], Iterator[Change]]:
-        return lambda relation: self._log.history(relation, upto_commit=commit)
+    def _history(self, relation: str) -> Iterator[Change]:
+        """Yield what the engine has been fed of a relation so far, for views that are built later or anew."""
+        return self._log.history(self._bases[relation.lower()].name, upto_commit=self._fed())
 
     # --- ways in ----------------------------------------------------------------------------------
 
@@ -405,8 +405,9 @@ class Run:
         return lowered
 
     def _stream_rows(self, name: str, commit: int) -> pa.Table:
-        schema = self._bases[name.lower()].schema.arrow
-        batches = [change.rows for change in self._log.history(name.lower(), upto_commit=commit)]
+        info = self._bases[name.lower()]
+        schema = info.schema.arrow
+        batches = [change.rows for change in self._log.history(info.name, upto_commit=commit)]
         return pa.Table.from_batches(batches, schema=schema)
 
     def changes(
@@ -455,7 +456,7 @@ class Run:
         if name.lower() in self._plans or name.lower() in self._bases:
             raise DeclarationError("the name is taken", where=name, hint="use replace_view, or another name")
         with self._stepper.gate:
-            self._add_view(name, sql, self._history_upto(self._stepper.version.commit))
+            self._add_view(name, sql)
             self._remember(name, sql)
 
     def replace_view(self, name: str, sql: str) -> None:
@@ -463,8 +464,7 @@ class Run:
         old = self._plan_of(name)
         with self._stepper.gate:
             plan = self._planned(old.name, sql)
-            history = self._history_upto(self._stepper.version.commit)
-            changes = self._engine.replace_view(plan, history)
+            changes = self._engine.replace_view(plan, self._history)
             self._plans[old.name.lower()] = plan
             self._remember(old.name, sql)
             self._stepper.publish(changes)
@@ -509,9 +509,9 @@ class Run:
         }
         return plan_view(name, sql, catalog, event_times=event_times)
 
-    def _add_view(self, name: str, sql: str, history: Callable[[str], Iterator[Change]]) -> None:
+    def _add_view(self, name: str, sql: str) -> None:
         plan = self._planned(name, sql)
-        self._engine.add_view(plan, history)
+        self._engine.add_view(plan, self._history)
         self._plans[name.lower()] = plan
 
     def relations(self) -> list[RelationInfo]:

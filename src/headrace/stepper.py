@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from headrace.change import Change
-from headrace.errors import Closed, StorageError
+from headrace.errors import Closed, HeadraceError, StepFailed, StorageError
 from headrace.fairlock import FairLock
 from headrace.feed import Feed
 from headrace.log.records import Commit, Record, Step, merged, rows_of
@@ -99,7 +99,7 @@ class Stepper:
         self._oldest: float | None = None
         self._waiting_commits = 0
         self._closing = False
-        self._failure: BaseException | None = None
+        self._failure: HeadraceError | None = None
         self._thread = (
             threading.Thread(target=self._loop, name="headrace-step", daemon=True) if auto else None
         )
@@ -251,7 +251,10 @@ class Stepper:
         except BaseException as error:
             logger.exception("the step loop stopped; appends stay durable, views stand still")
             with self._moved:
-                self._failure = error
+                self._failure = StepFailed(
+                    f"the views stand still since version {self.version.number}: {error}",
+                    hint="restart: everything acknowledged is in the log and will be computed again",
+                )
                 self._moved.notify_all()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,8 @@ from headrace.engine.store import ViewStore
 from headrace.engine.zset import consolidate
 from headrace.errors import DeclarationError, HeadraceError, UnknownName
 from headrace.sql.plan import ViewPlan
+
+logger = logging.getLogger("headrace")
 
 History = Callable[[str], Iterator[Change]]
 """Of a base relation's name: everything that `step` was given for it so far, in order, in changes of any
@@ -199,12 +202,34 @@ class Engine:
             )
             error = view.broken or view.circuit.error or upstream
             if name in moved or error != view.error:
-                seen = view.publish(moved.get(name, Change.empty(view.plan.schema.arrow)), error)
+                change = moved.get(name, Change.empty(view.plan.schema.arrow))
+                seen = self._published(view, change, error)
                 if len(seen):
                     output.changes[view.plan.name] = seen
-            if error is not None:
-                output.errors[view.plan.name] = error
+            if view.error is not None:
+                output.errors[view.plan.name] = view.error
         return output
+
+    def _published(self, view: View, change: Change, error: str | None) -> Change:
+        """Publish a view's change; a content that it does not fit is given up: the view and its readers are
+        built anew at the next step that reaches them.
+        """
+        try:
+            return view.publish(change, error)
+        except Exception as failure:
+            logger.exception(
+                "the change of %s does not fit its content; it will be built anew", view.plan.name
+            )
+            self._break(view.plan.name.lower(), f"{type(failure).__name__}: {failure}")
+            return Change.empty(view.plan.schema.arrow)
+
+    def _break(self, name: str, reason: str) -> None:
+        view = self._views[name]
+        view.broken = view.error = reason
+        view.pending = []
+        for other, reader in self._views.items():
+            if name in _reads(reader.plan) and reader.broken is None:
+                self._break(other, f"{self._views[name].plan.name}: {reason}")
 
     def _step_view(self, view: View, moved: Mapping[str, Change], context: StepContext) -> Change:
         """Return the view's change; whatever goes wrong puts the view in error, and it is built anew next

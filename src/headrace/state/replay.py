@@ -31,17 +31,19 @@ class Replay:
         version: the last recorded version, once `run` has returned.
         declared: the last declarations in the log, or None in an empty one.
         waiting: commits that no recorded version contains, in order.
+        fed: the last commit that the engine has seen.
     """
 
     log: Log
     engine: Steps
     decide: Callable[[Record], None]
     """Rebuilds the door's memory (ids, keys, watermarks) from a record."""
-    redeclare: Callable[[dict[str, Any], int], None]
-    """Called with declarations found in the log and the commit up to which the engine has been fed."""
+    redeclare: Callable[[dict[str, Any]], None]
+    """Called with declarations found in the log, once the engine has been fed all commits before them."""
     version: Version = field(default_factory=lambda: Version(0))
     declared: dict[str, Any] | None = None
     waiting: list[Commit] = field(default_factory=list)
+    fed: int = 0
     _covered: list[Commit] = field(default_factory=list)
     _rows: int = 0
 
@@ -56,7 +58,7 @@ class Replay:
             else:
                 self._flush()
                 self.declared = record.declarations
-                self.redeclare(record.declarations, self.version.commit)
+                self.redeclare(record.declarations)
         self._flush()
 
     def _cover(self, step: Step) -> None:
@@ -72,5 +74,6 @@ class Replay:
         if self._covered:
             clock = self.version.clock or self._covered[-1].clock
             self.engine.step(merged(self._covered), clock, self.version.watermarks)
+            self.fed = self._covered[-1].number
         self._covered = []
         self._rows = 0
