@@ -29,6 +29,7 @@ def declared() -> hr.App:
     app.view(
         "by_category", "SELECT category, sum(amount) AS gmv, count(*) AS n FROM orders GROUP BY category"
     )
+    app.view("ranking", "SELECT category, sum(amount) AS gmv FROM orders GROUP BY category ORDER BY gmv DESC")
     app.view("all_orders", "SELECT * FROM orders")
     app.view("numbers", "SELECT id, CAST(name AS INTEGER) AS number FROM customers WHERE id > 1000")
     return app

@@ -108,6 +108,16 @@ def test_questions_that_make_no_sense(stocked: Shop, query: str, status: int, co
     assert stocked.get(f"/v1/views/all_orders?{query}", status)["error"]["code"] == code
 
 
+def test_a_view_that_names_an_order_is_listed_in_it(stocked: Shop) -> None:
+    assert [row["category"] for row in stocked.get("/v1/views/ranking")["rows"]] == [
+        "salt",
+        "jam",
+        "tea",
+        None,
+    ]
+    assert stocked.get("/v1/views/ranking?order=category&limit=1")["rows"][0]["category"] == "jam"
+
+
 def test_columns_can_be_chosen(stocked: Shop) -> None:
     answer = stocked.get("/v1/views/all_orders?columns=amount,Order_Id&order_id=3")
     assert answer["rows"] == [{"amount": "3.25", "order_id": 3}]

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-import pyarrow as pa
 from starlette.requests import ClientDisconnect, Request
 
 from headrace.errors import BadRequest, BodyTooLarge, BodyTooSlow, Busy, UnsupportedBody
 from headrace.serve.answers import ARROW
+from headrace.serve.arrow_bodies import arrow_rows
 from headrace.serve.settings import ServerSettings
 
 JSON_TYPES = frozenset({"", "application/json", "text/json"})
@@ -22,6 +22,8 @@ NDJSON_TYPES = frozenset(
 )
 ARROW_TYPES = frozenset({ARROW, "application/x-apache-arrow-stream"})
 RETRY_AFTER_S = 0.5
+STRUCTURES_MAX = 1_000_000
+"""Objects and arrays of one JSON body."""
 
 
 class Flight:
@@ -135,6 +137,7 @@ def rows_of(body: bytes, content_type: str, bytes_max: int) -> Any:
     if kind in JSON_TYPES:
         return _json_rows(body)
     if kind in NDJSON_TYPES:
+        _check_structures(body)
         return ndjson_rows(body)
     if kind in ARROW_TYPES:
         return arrow_rows(body, bytes_max)
@@ -150,11 +153,19 @@ def parsed_json(body: bytes) -> Any:
 
     Raises:
         BadRequest: naming the place.
+        BodyTooLarge: it has too many parts.
     """
+    _check_structures(body)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not JSON: {error}", expected="JSON in UTF-8") from None
+
+
+def _check_structures(body: bytes) -> None:
+    """Refuse a body of too many objects and arrays: each takes up to a hundred times its bytes in memory."""
+    if body.count(b"{") + body.count(b"[") > STRUCTURES_MAX:
+        raise _too_large(STRUCTURES_MAX, "objects and arrays")
 
 
 def _json_rows(body: bytes) -> list[Any]:
@@ -178,24 +189,3 @@ def ndjson_rows(body: bytes) -> list[Any]:
         except orjson.JSONDecodeError:
             rows.append(text.decode("utf-8", "replace"))
     return rows
-
-
-def arrow_rows(body: bytes, bytes_max: int) -> pa.Table:
-    """Return the table of an Arrow IPC stream, checked through and through: its offsets come from a stranger.
-
-    Raises:
-        BadRequest, BodyTooLarge.
-    """
-    batches = []
-    size = 0
-    try:
-        with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
-            for batch in reader:
-                batch.validate(full=True)
-                size += batch.nbytes
-                if size > bytes_max:
-                    raise _too_large(bytes_max, "bytes of Arrow data")
-                batches.append(batch)
-            return pa.Table.from_batches(batches, schema=reader.schema)
-    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
-        raise BadRequest(f"the body is not an Arrow IPC stream: {error}"[:500]) from None
