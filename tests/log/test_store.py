@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from tests.log.faulty import FaultyFiles, PowerCutFiles
 from tests.log.samples import START, commit, same
 
 from headrace.errors import StorageError
-from headrace.log import Commit, Log, Step, Ticket
+from headrace.log import Commit, Log, Step
 
 
 def numbers(log: Log) -> list[int]:
@@ -72,25 +72,37 @@ def test_what_a_failed_write_left_never_counts_even_if_it_cannot_be_cut(tmp_path
 
 
 def test_all_that_was_queued_behind_a_failed_write_fails_too(tmp_path: Path) -> None:
-    files = FaultyFiles()
+    """One fsync fails while others wait: what stands behind was decided in the belief that it would succeed."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class OnceFiles(FaultyFiles):
+        armed = False
+
+        def sync(self, descriptor: int) -> None:
+            super().sync(descriptor)
+            if self.armed:
+                self.armed = False
+                begun.set()
+                go_on.wait(10)
+                raise OSError(errno.EIO, "injected once")
+
+    files = OnceFiles()
     with Log.open(tmp_path, files=files) as log:
         log.append(commit(1)).wait(10)
-        files.failing["sync"] = errno.EIO
-        tickets: list[Ticket] = []
-        with suppress(StorageError):
-            for number in range(2, 2_000):
-                tickets.append(log.append(commit(number)))  # noqa: PERF401 - it ends by the error
-        assert tickets
-        failed = 0
+        files.armed = True
+        tickets = [log.append(commit(2, relation="lost"))]
+        begun.wait(10)
+        tickets += [log.append(commit(number, relation="lost")) for number in range(3, 20)]
+        go_on.set()
         for ticket in tickets:
             with pytest.raises(StorageError):
                 ticket.wait(10)
-            failed += 1
-        assert failed == len(tickets)
-        files.failing.clear()
+        assert log.stats()["queued"] == 0
+        assert log.last_commit == 1
         log.repair()
         log.append(commit(2)).wait(10)
         assert numbers(log) == [1, 2]
+        assert "lost" not in names(log)
 
 
 def test_short_writes_are_completed(tmp_path: Path) -> None:
