@@ -181,3 +181,14 @@ def lexsort(groups: I64, arrays: Sequence[tuple[pa.Array, OrderKey]]) -> I64:
     for array, key in arrays:
         words.extend(sort_columns(array, key))
     return np.lexsort([*reversed(words), groups])
+
+
+def row_numbers(slots: I64) -> I64:
+    """Return 1, 2, … within each stretch of equal slots."""
+    if len(slots) == 0:
+        return slots
+    fresh = np.ones(len(slots), dtype=np.bool_)
+    np.not_equal(slots[1:], slots[:-1], out=fresh[1:])
+    starts = np.flatnonzero(fresh)
+    numbers: I64 = np.arange(1, len(slots) + 1) - np.repeat(starts, np.diff(np.append(starts, len(slots))))
+    return numbers

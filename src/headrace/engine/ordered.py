@@ -12,6 +12,8 @@ import numpy as np
 from headrace.engine.columns import I64, U64, Bools
 from headrace.engine.runs import MERGE_RATIO, RUN_ROWS_MAX, ranges
 
+_LARGE_RANGE = 20_000
+"""Ranges with more entries are searched for a rank, smaller ones are read."""
 _32 = np.uint64(32)
 _ALL = np.uint64(2**64 - 1)
 
@@ -19,13 +21,20 @@ _ALL = np.uint64(2**64 - 1)
 class OrderedRun:
     """Entries sorted by (slot, word); `numbers` of rows where a word alone does not tell the value."""
 
-    __slots__ = ("numbers", "slots", "weights", "words")
+    __slots__ = ("_sums", "numbers", "slots", "weights", "words")
 
     def __init__(self, slots: I64, words: U64, weights: I64, numbers: I64 | None) -> None:
         self.slots = slots
         self.words = words
         self.weights = weights
         self.numbers = numbers
+        self._sums: I64 | None = None
+
+    def sums(self) -> I64:
+        """Return the sum of the weights before each entry, and at the end of all."""
+        if self._sums is None:
+            self._sums = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self.weights)])
+        return self._sums
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -157,6 +166,52 @@ class OrderedValues:
         both = concat(parts)
         merged = added_up(both.take(sort_order(both.slots, both.words)))
         return merged, merged.words <= limit[merged.slots]
+
+    def at_ranks(self, slots: I64, ranks: I64) -> U64:
+        """Return the word at a rank (from 0) under each slot; zero where there are fewer values."""
+        sizes = np.zeros(len(slots), dtype=np.int64)
+        for _, starts, ends in self.bounds(slots):
+            sizes += ends - starts
+        words = np.zeros(len(slots), dtype=np.uint64)
+        large = sizes > _LARGE_RANGE
+        for at in np.flatnonzero(large).tolist():
+            words[at] = self._search_rank(int(slots[at]), int(ranks[at]))
+        small = np.flatnonzero(~large)
+        words[small] = self._gather_ranks(slots[small], ranks[small])
+        return words
+
+    def _gather_ranks(self, slots: I64, ranks: I64) -> U64:
+        """Read at ranks by looking at every value under the slots."""
+        whole = self.all(slots)
+        sums = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(whole.weights)])
+        begins = sums[np.searchsorted(whole.slots, np.arange(len(slots)))]
+        ends = sums[np.searchsorted(whole.slots, np.arange(len(slots)), side="right")]
+        found = np.searchsorted(sums, begins + ranks, side="right") - 1
+        there = begins + ranks < ends
+        return (
+            np.where(there, whole.words[np.where(there, found, 0)], np.uint64(0))
+            if len(whole)
+            else (np.zeros(len(slots), dtype=np.uint64))
+        )
+
+    def _search_rank(self, slot: int, rank: int) -> int:
+        """Read at a rank by halving the range of words: 64 looks into each run, however many values there
+        are.
+        """
+        parts = []
+        for run, starts, ends in self.bounds(np.array([slot], dtype=np.int64)):
+            first, last = int(starts[0]), int(ends[0])
+            if first < last:
+                parts.append((run.words[first:last], run.sums()[first : last + 1]))
+        low, high = 0, 2**64 - 1
+        while low < high:
+            middle = (low + high) // 2
+            word = np.uint64(middle)
+            count = sum(
+                int(sums[np.searchsorted(words, word, side="right")] - sums[0]) for words, sums in parts
+            )
+            low, high = (low, middle) if count > rank else (middle + 1, high)
+        return low
 
     def all(self, slots: I64) -> OrderedRun:
         """Return every entry under those slots, added up, in order; the slots are positions in `slots`."""

@@ -6,9 +6,10 @@ from collections import defaultdict
 
 import pyarrow as pa
 
+from headrace.engine.aggregates import ordered
 from headrace.engine.aggregates.distinct import DistinctPart
 from headrace.engine.aggregates.linear import CountPart, SumPart
-from headrace.engine.aggregates.minmax import BestPart, EndsPart
+from headrace.engine.aggregates.minmax import BestPart, WholeValuePart
 from headrace.engine.aggregates.part import Part
 from headrace.engine.aggregates.touched import TouchedPart
 from headrace.engine.order import is_exact
@@ -38,8 +39,13 @@ def _family(node: Aggregate, call: AggCall, number: int, *, append_only: bool) -
     kind = node.input.schema[call.args[0]].arrow if call.args else None
     if call.func in ("count", "count_star"):
         return ("distinct", call.args) if call.distinct else ("count", number)
-    if call.func in ("min", "max") and len(call.args) == 1 and is_exact(kind):
-        return ("best", number) if append_only else ("ends", call.args, call.filter)
+    if call.func in ("min", "max") and len(call.args) == 1 and not call.distinct:
+        if append_only and is_exact(kind):
+            return ("best", number)
+        if not is_exact(kind) and not pa.types.is_nested(kind):
+            return ("whole value", number)
+    if ordered.serves(call, node.input.schema):
+        return ("ordered", call.args, call.filter)
     if call.func in ("sum", "avg", "mean") and not call.distinct and _is_number(kind):
         return ("sum", number)
     return ("touched",)
@@ -54,8 +60,10 @@ def _part(node: Aggregate, family: str, calls: list[AggCall], *, append_only: bo
             return SumPart(calls[0], schema[calls[0].args[0]], node.schema[calls[0].name])
         case "best":
             return BestPart(calls[0], schema[calls[0].args[0]])
-        case "ends":
-            return EndsPart(calls, schema[calls[0].args[0]])
+        case "ordered":
+            return ordered.OrderedPart(calls, schema[calls[0].args[0]], node.schema)
+        case "whole value":
+            return WholeValuePart(calls[0], schema[calls[0].args[0]], append_only=append_only)
         case "distinct":
             return DistinctPart(calls, schema)
         case _:

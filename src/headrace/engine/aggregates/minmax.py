@@ -1,21 +1,22 @@
-"""MIN and MAX.
+"""MIN and MAX where rows only come, and of values that one word does not tell.
 
-Where rows can go, the values of each group are kept in order and the result is the end of that range. Where
-rows only come, one value per group is enough: min(R + ΔR) = min(min(R), min(ΔR)).
+min(R + ΔR) = min(min(R), min(ΔR))        when nothing of R ever goes
 """
 
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 from typing_extensions import override
 
 from headrace.contracts.schema import Column
+from headrace.engine.aggregates.answers import Answers
 from headrace.engine.aggregates.part import GroupBatch, Part, Result
-from headrace.engine.columns import U64, Bools
+from headrace.engine.columns import Bools
 from headrace.engine.growable import Growable
-from headrace.engine.order import order_word, value_of
-from headrace.engine.ordered import OrderedValues
-from headrace.sql.plan import AggCall
+from headrace.engine.order import lexsort, order_word, placed, row_numbers, value_of
+from headrace.engine.ordered_rows import Front, OrderedRows
+from headrace.sql.plan import AggCall, OrderKey
 
 
 class BestPart(Part):
@@ -56,51 +57,58 @@ class BestPart(Part):
         return self._words.nbytes + self._known.nbytes
 
 
-class EndsPart(Part):
-    """`min(x)`, `max(x)` over rows that come and go: one ordered arrangement of values for all such calls
-    of x.
+class WholeValuePart(Part):
+    """`min(x)` or `max(x)` of text and other types that one word does not tell.
+
+    The values lie in order under their group. Where rows only come, only the best of each group and batch is
+    kept.
     """
 
     rule = "ordered range"
 
-    def __init__(self, calls: list[AggCall], argument: Column) -> None:
-        self._calls = calls
+    def __init__(self, call: AggCall, argument: Column, *, append_only: bool) -> None:
+        self._call = call
+        self._append_only = append_only
+        self._key = OrderKey("x", descending=call.func == "max")
+        self._rows = OrderedRows(pa.schema([("x", argument.arrow)]))
+        self._best = Answers(pa.schema([("x", argument.arrow)]))
         self._kind = argument.arrow
-        self._values = OrderedValues()
-        self._words = [Growable(np.uint64) for _ in calls]
-        self._known = [Growable(np.bool_) for _ in calls]
 
     @override
     def update(self, batch: GroupBatch) -> None:
-        rows, slots, weights = batch.chosen(self._calls[0])
-        words = order_word(batch.rows.column(self._calls[0].args[0]))[rows]
-        self._values.insert(slots, words, weights)
-        for call, kept, known in zip(self._calls, self._words, self._known, strict=True):
-            kept.resize(batch.size)
-            known.resize(batch.size)
-            best, there = self._values.first(batch.touched, last=call.func == "max")
-            kept.data[batch.touched] = best
-            known.data[batch.touched] = there
+        rows, slots, weights = batch.chosen(self._call)
+        column = batch.rows.column(self._call.args[0])
+        if not isinstance(rows, slice):
+            column = column.take(pa.array(rows))
+        if self._append_only and len(slots):
+            order = lexsort(slots, [(column, self._key)])
+            firsts = order[row_numbers(slots[order]) == 1]
+            column, slots, weights = column.take(pa.array(firsts)), slots[firsts], weights[firsts]
+        values = pa.record_batch([column], names=["x"])
+        self._rows.insert(slots, placed(order_word(column), None, self._key), values, weights)
+        front = self._rows.fronts(batch.touched, 2, self._settle)
+        firsts = np.flatnonzero(row_numbers(front.slots) == 1)
+        best = np.full(len(batch.touched), -1, dtype=np.int64)
+        best[front.slots[firsts]] = firsts
+        self._best.put(batch.touched, front.rows.take(pa.array(best, mask=best < 0)), batch.size)
+
+    def _settle(self, front: Front) -> tuple[Front, Bools]:
+        ordered = front.take(lexsort(front.slots, [(front.rows.column("x"), self._key)]))
+        settled = np.zeros(front.asked, dtype=np.bool_)
+        settled[ordered.slots[ordered.trusted]] = True
+        return ordered, settled
 
     @override
     def results(self, batch: GroupBatch) -> list[Result]:
-        found = []
-        for kept, known in zip(self._words, self._known, strict=True):
-            kept.resize(batch.size)
-            known.resize(batch.size)
-            found.append(self._result(kept.data[batch.touched], known.data[batch.touched]))
-        return found
-
-    def _result(self, words: U64, known: Bools) -> Result:
-        return Result(value_of(words, self._kind, known))
+        rows = self._best.get(batch.touched, batch.size)
+        return [Result(pa.nulls(len(batch.touched), self._kind) if rows is None else rows.column(0))]
 
     @property
     @override
     def state_rows(self) -> int:
-        return self._values.row_count
+        return self._rows.row_count
 
     @property
     @override
     def nbytes(self) -> int:
-        words = sum(part.nbytes for part in self._words)
-        return self._values.nbytes + words + sum(part.nbytes for part in self._known)
+        return self._rows.nbytes + self._best.nbytes

@@ -15,11 +15,12 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.contracts.schema import Column, Schema
+from headrace.engine.aggregates.answers import Answers
 from headrace.engine.aggregates.part import GroupBatch, Part, Result
 from headrace.engine.columns import I64, Bools
 from headrace.engine.duck import Duck, quote, typed_source
 from headrace.engine.growable import Growable
-from headrace.engine.heap import Heap, expand
+from headrace.engine.heap import expand
 from headrace.engine.runs import Arrangement
 from headrace.engine.zset import consolidate
 from headrace.errors import ViewInError
@@ -127,38 +128,3 @@ class TouchedPart(Part):
     @override
     def nbytes(self) -> int:
         return self._rows.nbytes + self._kept.nbytes
-
-
-class Answers:
-    """The last answer of each slot."""
-
-    def __init__(self, schema: pa.Schema) -> None:
-        self._heap = Heap(schema)
-        self._numbers: Growable[np.int64] = Growable(np.int64)
-
-    def put(self, slots: I64, rows: pa.RecordBatch, size: int) -> None:
-        """Keep the answers of those slots; no slot may stand twice."""
-        self._numbers.resize(size)
-        old = self._numbers.data[slots] - 1
-        old = old[old >= 0]
-        if len(old):
-            self._heap.lower(old, np.ones(len(old), dtype=np.int64))
-            self._heap.compact()
-        self._numbers.data[slots] = self._heap.append(rows, np.ones(len(slots), dtype=np.int64)) + 1
-
-    def get(self, slots: I64, size: int) -> pa.RecordBatch | None:
-        """Return the answers of those slots, NULLs where there is none yet; None when there are none at
-        all.
-        """
-        self._numbers.resize(size)
-        numbers = self._numbers.data[slots] - 1
-        known = numbers >= 0
-        if not known.any():
-            return None
-        rows = self._heap.gather(numbers[known])
-        return rows if known.all() else rows.take(pa.array(np.cumsum(known) - 1, mask=~known))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self._heap.nbytes + self._numbers.nbytes

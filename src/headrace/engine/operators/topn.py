@@ -18,7 +18,7 @@ from headrace.engine.columns import I64, U64, Bools, equal, group_keys, validity
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
 from headrace.engine.operators.base import Operator, StepContext
-from headrace.engine.order import lexsort, order_word, placed
+from headrace.engine.order import lexsort, order_word, placed, row_numbers
 from headrace.engine.ordered_rows import Front, OrderedRows
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import TopN
@@ -127,17 +127,6 @@ class TopNOperator(Operator):
     @override
     def state_bytes(self) -> int:
         return self._rows.nbytes + self._partitions.nbytes
-
-
-def row_numbers(slots: I64) -> I64:
-    """Return 1, 2, … within each stretch of equal slots."""
-    if len(slots) == 0:
-        return slots
-    fresh = np.ones(len(slots), dtype=np.bool_)
-    np.not_equal(slots[1:], slots[:-1], out=fresh[1:])
-    starts = np.flatnonzero(fresh)
-    numbers: I64 = np.arange(1, len(slots) + 1) - np.repeat(starts, np.diff(np.append(starts, len(slots))))
-    return numbers
 
 
 def describe(node: TopN) -> str:

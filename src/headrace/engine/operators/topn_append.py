@@ -21,8 +21,8 @@ from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.key_table import KeyTable
 from headrace.engine.operators.base import Operator, StepContext
-from headrace.engine.operators.topn import describe, row_numbers
-from headrace.engine.order import is_exact, lexsort, order_word, placed
+from headrace.engine.operators.topn import describe
+from headrace.engine.order import is_exact, lexsort, order_word, placed, row_numbers
 from headrace.engine.ordered import sort_order
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import TopN

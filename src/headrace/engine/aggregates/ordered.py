@@ -1,0 +1,135 @@
+"""MIN, MAX, quantiles over rows that come and go: the values of each group, kept in order.
+
+    Δf = f(range after) − f(range before)
+
+One arrangement of values serves all such calls of one column: MIN and MAX read an end of a group's range,
+quantiles read at a rank.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from headrace.contracts.schema import Column, Schema
+from headrace.engine.aggregates.part import GroupBatch, Part, Result
+from headrace.engine.columns import I64, U64
+from headrace.engine.fma import F64, fused_multiply_add
+from headrace.engine.growable import Growable
+from headrace.engine.order import is_exact, order_word, value_of
+from headrace.engine.ordered import OrderedValues
+from headrace.sql.plan import AggCall
+
+_SIGN = np.uint64(1 << 63)
+_DISCRETE = ("quantile_disc", "quantile", "percentile_disc")
+_CONTINUOUS = ("quantile_cont", "median", "percentile_cont")
+_SIMPLE_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "DOUBLE")
+
+
+def serves(call: AggCall, schema: Schema) -> bool:
+    """Whether this part gives the answer to a call."""
+    if len(call.args) != 1 or call.distinct or not is_exact(schema[call.args[0]].arrow):
+        return False
+    if call.func in ("min", "max"):
+        return True
+    if call.func in _DISCRETE + _CONTINUOUS and fraction_of(call) is not None:
+        kind = schema[call.args[0]].sql_type
+        return call.func in _DISCRETE or kind in _SIMPLE_TYPES or kind.startswith("DECIMAL")
+    return False
+
+
+def fraction_of(call: AggCall) -> Fraction | None:
+    """Return the constant fraction of a quantile, between 0 and 1, or None where it is something else."""
+    if call.func == "median":
+        return Fraction(1, 2)
+    try:
+        fraction = Fraction(call.params[0].strip("()").strip())
+    except (IndexError, ValueError, ZeroDivisionError):
+        return None
+    return fraction if 0 <= fraction <= 1 else None
+
+
+class OrderedPart(Part):
+    """All calls that read one ordered column."""
+
+    rule = "ordered range"
+
+    def __init__(self, calls: list[AggCall], argument: Column, output: Schema) -> None:
+        self._calls = calls
+        self._kind = argument.arrow
+        self._outputs = [output[call.name].arrow for call in calls]
+        self._values = OrderedValues()
+        self._counts: Growable[np.int64] = Growable(np.int64)
+        self._words = [Growable(np.uint64) for _ in calls]
+
+    @override
+    def update(self, batch: GroupBatch) -> None:
+        self._resize(batch.size)
+        rows, slots, weights = batch.chosen(self._calls[0])
+        words = order_word(batch.rows.column(self._calls[0].args[0]))[rows]
+        self._values.insert(slots, words, weights)
+        np.add.at(self._counts.data, slots, weights)
+        for call, kept in zip(self._calls, self._words, strict=True):
+            kept.data[batch.touched] = self._read(call, batch.touched)
+
+    def _resize(self, size: int) -> None:
+        self._counts.resize(size)
+        for kept in self._words:
+            kept.resize(size)
+
+    def _read(self, call: AggCall, slots: I64) -> U64:
+        """Return the result of a call per slot, as the word of a value or the bits of a double."""
+        if call.func in ("min", "max"):
+            return self._values.first(slots, last=call.func == "max")[0]
+        fraction, counts = fraction_of(call), self._counts.data[slots]
+        assert fraction is not None
+        if call.func in _DISCRETE:
+            ranks = -(-counts * fraction.numerator // fraction.denominator) - 1
+            return self._values.at_ranks(slots, np.maximum(ranks, 0))
+        return self._interpolated(slots, counts, float(fraction))
+
+    def _interpolated(self, slots: I64, counts: I64, fraction: float) -> U64:
+        ranks = np.maximum(counts - 1, 0) * fraction
+        below = np.floor(ranks)
+        low = self._numbers(self._values.at_ranks(slots, below.astype(np.int64)))
+        high = self._numbers(self._values.at_ranks(slots, np.ceil(ranks).astype(np.int64)))
+        share = ranks - below
+        with np.errstate(invalid="ignore", over="ignore"):
+            between = fused_multiply_add(low, 1.0 - share, high * share)
+        return np.where(share == 0, low, between).view(np.uint64)
+
+    def _numbers(self, words: U64) -> F64:
+        """Return values as doubles; decimals as their units."""
+        if pa.types.is_floating(self._kind):
+            bits = np.where(words & _SIGN, words ^ _SIGN, ~words)
+            return bits.view(np.float64)
+        return (words ^ _SIGN).view(np.int64).astype(np.float64)
+
+    @override
+    def results(self, batch: GroupBatch) -> list[Result]:
+        self._resize(batch.size)
+        known = self._counts.data[batch.touched] > 0
+        found = []
+        for call, kept, output in zip(self._calls, self._words, self._outputs, strict=True):
+            words = kept.data[batch.touched]
+            if call.func not in _CONTINUOUS:
+                found.append(Result(value_of(words, self._kind, known)))
+            elif pa.types.is_decimal(output):
+                numbers = np.trunc(words.view(np.float64)).astype(np.int64)
+                found.append(Result(value_of(numbers.view(np.uint64) ^ _SIGN, output, known)))
+            else:
+                found.append(Result(pa.array(words.view(np.float64), mask=~known)))
+        return found
+
+    @property
+    @override
+    def state_rows(self) -> int:
+        return self._values.row_count
+
+    @property
+    @override
+    def nbytes(self) -> int:
+        return self._values.nbytes + sum(kept.nbytes for kept in self._words)
