@@ -72,7 +72,7 @@ def test_what_a_failed_write_left_never_counts_even_if_it_cannot_be_cut(tmp_path
 
 
 def test_all_that_was_queued_behind_a_failed_write_fails_too(tmp_path: Path) -> None:
-    """One fsync fails while others wait: what stands behind was decided in the belief that it would succeed."""
+    """One fsync fails while others wait: what stands behind was decided believing that it would succeed."""
     begun, go_on = threading.Event(), threading.Event()
 
     class OnceFiles(FaultyFiles):

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from headrace.intake.index import Entries
 
-CHUNK_ROWS = 1 << 16
+CHUNK_ROWS = 1 << 17
 LOOKED_AT_MAX = 64
 """Chunks that one call of `evacuate` considers."""
 
