@@ -116,20 +116,17 @@ class Watched:
 
 
 OpenPage = Callable[..., Watched]
-_running: list[Browser] = []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests of a process, however many folders import this fixture."""
-    if _running:
-        yield _running[0]
-        return
+    """One browser for the tests of a module; while it runs, Playwright's event loop runs in this thread.
+
+    Not longer than a module: tests of other rooms start event loops of their own.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(find_chromium()), args=FLAGS)
-        _running.append(browser)
         yield browser
-        _running.clear()
         browser.close()
 
 
