@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from headrace.engine.columns import I64, U64, Bools
-from headrace.engine.runs import MERGE_RATIO, RUN_ROWS_MAX, ranges
+from headrace.engine.runs import is_due, ranges
 
 _LARGE_RANGE = 20_000
 """Ranges with more entries are searched for a rank, smaller ones are read."""
@@ -102,9 +102,7 @@ class OrderedValues:
 
     def _merge_tail(self) -> None:
         runs = self._runs
-        while len(runs) > 1 and MERGE_RATIO * len(runs[-1]) >= len(runs[-2]):
-            if len(runs[-1]) + len(runs[-2]) > RUN_ROWS_MAX:
-                return
+        while len(runs) > 1 and is_due(len(runs[-2]), len(runs[-1])):
             both = concat([runs.pop(-2), runs.pop()])
             merged = added_up(both.take(sort_order(both.slots, both.words)))
             if len(merged):

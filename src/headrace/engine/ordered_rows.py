@@ -13,7 +13,7 @@ from headrace.engine.columns import I64, U64, Bools, Fixed, views
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.ordered import OrderedRun, concat, sort_order
-from headrace.engine.runs import CHUNK_ROWS_MAX, MERGE_RATIO, RUN_ROWS_MAX, ranges
+from headrace.engine.runs import CHUNK_ROWS_MAX, is_due, ranges
 from headrace.engine.zset import group_rows
 
 _ALL = np.uint64(2**64 - 1)
@@ -61,9 +61,7 @@ class OrderedRows:
         numbers = self._heap.append(rows, np.ones(len(slots), dtype=np.int64))
         self._runs.append(OrderedRun(slots, words, weights, numbers).take(sort_order(slots, words)))
         runs = self._runs
-        while len(runs) > 1 and MERGE_RATIO * len(runs[-1]) >= len(runs[-2]):
-            if len(runs[-1]) + len(runs[-2]) > RUN_ROWS_MAX:
-                return
+        while len(runs) > 1 and is_due(len(runs[-2]), len(runs[-1])):
             both = concat([runs.pop(-2), runs.pop()])
             merged = self._cancelled(both.take(sort_order(both.slots, both.words)))
             if len(merged):
@@ -152,18 +150,20 @@ class OrderedRows:
 
 
 def _joined(found: list[Front], asked: int, schema: pa.Schema) -> Front:
+    """Return parts of different slots as one, slots ascending, the rows of each as they stand."""
     if len(found) == 1:
         return found[0]
     if not found:
         nothing = np.empty(0, dtype=np.int64)
         empty = pa.RecordBatch.from_pylist([], schema=schema)
         return Front(nothing, empty, nothing.astype(np.bool_), asked)
-    return Front(
+    whole = Front(
         np.concatenate([part.slots for part in found]),
         pa.concat_batches([part.rows for part in found]),
         np.concatenate([part.trusted for part in found]),
         asked,
     )
+    return whole.take(np.argsort(whole.slots, kind="stable"))
 
 
 def _sums(slots: I64, rows: pa.RecordBatch, weights: I64) -> tuple[I64, I64]:

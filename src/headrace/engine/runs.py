@@ -23,7 +23,8 @@ RUN_ROWS_MAX = 4_000_000
 """Runs are merged up to this many entries."""
 CHUNK_ROWS_MAX = 524_288
 """Chunks of an arrangement's heap are merged up to this many rows."""
-MERGE_RATIO = 4
+_MERGE_RATIO = 4
+_SMALL = 8_192
 _32 = np.uint64(32)
 
 
@@ -84,9 +85,7 @@ class Arrangement:
 
     def _merge_tail(self) -> None:
         runs = self._runs
-        while len(runs) > 1 and MERGE_RATIO * len(runs[-1]) >= len(runs[-2]):
-            if len(runs[-1]) + len(runs[-2]) > RUN_ROWS_MAX:
-                return
+        while len(runs) > 1 and is_due(len(runs[-2]), len(runs[-1])):
             newer, older = runs.pop(), runs.pop()
             merged = self._merged(older, newer)
             if merged is not None:
@@ -187,6 +186,13 @@ class Arrangement:
     def nbytes(self) -> int:
         """Bytes held."""
         return self.heap.nbytes + sum(run.nbytes for run in self._runs)
+
+
+def is_due(older: int, newer: int) -> bool:
+    """Whether two neighbouring runs of these sizes are to be merged."""
+    if older + newer > RUN_ROWS_MAX:
+        return False
+    return _MERGE_RATIO * newer >= older or older + newer <= _SMALL
 
 
 def ranges(starts: I64, counts: I64) -> I64:

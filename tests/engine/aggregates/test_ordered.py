@@ -15,9 +15,9 @@ from headrace.engine.operators.base import OperatorInfo
 
 NUMBERS = schema(k="INTEGER", x="DOUBLE", i="BIGINT", d="DECIMAL(12,3)", s="VARCHAR", h="HUGEINT")
 VIEW = """SELECT k, quantile_cont(x, 0.75) AS a, median(x) AS b, quantile_disc(x, 0.9) AS c,
-    quantile_cont(i, 0.33) AS e,     quantile_disc(i, 0.5) AS f, median(d) AS g, quantile_cont(d, 0.7) AS h, min(x) AS o, max(i) AS p,
-    min(s) AS l, max(s) AS m, max(h) AS q, quantile_disc(x, 0) AS y, quantile_cont(x, 1) AS z FROM n GROUP BY
-    k"""
+    quantile_cont(i, 0.33) AS e, quantile_disc(i, 0.5) AS f, median(d) AS g, quantile_cont(d, 0.7) AS h,
+    min(x) AS o, max(i) AS p, min(s) AS l, max(s) AS m, max(h) AS q, quantile_disc(x, 0) AS y,
+    quantile_cont(x, 1) AS z FROM n GROUP BY k"""
 
 
 def number(rng: random.Random) -> Row:

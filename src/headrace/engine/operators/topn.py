@@ -15,13 +15,51 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.engine.columns import I64, U64, Bools, equal, group_keys, validity, view, views
+from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
+from headrace.engine.heap import Heap
 from headrace.engine.key_table import KeyTable
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.order import lexsort, order_word, placed, row_numbers
 from headrace.engine.ordered_rows import Front, OrderedRows
+from headrace.engine.runs import ranges
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import TopN
+
+
+class Given:
+    """The rows that were given out for each partition, in order."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._heap = Heap(schema)
+        self._first: Growable[np.int64] = Growable(np.int64)
+        self._count: Growable[np.int64] = Growable(np.int64)
+
+    def replace(self, slots: I64, owners: I64, rows: pa.RecordBatch) -> Change:
+        """Set the rows of some partitions; return the change. `owners` are positions in `slots`,
+        ascending.
+        """
+        size = int(slots.max()) + 1
+        self._first.resize(max(size, self._first.size))
+        self._count.resize(max(size, self._count.size))
+        old = ranges(self._first.data[slots], self._count.data[slots])
+        before = self._heap.gather(old)
+        if rows.equals(before):
+            return Change.empty(self._heap.schema)
+        counts = np.bincount(owners, minlength=len(slots)).astype(np.int64)
+        if len(old):
+            self._heap.lower(old, np.ones(len(old), dtype=np.int64))
+            self._heap.compact()
+        if rows.num_rows:
+            numbers = self._heap.append(rows, np.ones(rows.num_rows, dtype=np.int64))
+            self._first.data[slots] = numbers[0] + np.cumsum(counts) - counts
+        self._count.data[slots] = counts
+        return consolidate(Change.concat([Change.inserts(before).negated(), Change.inserts(rows)]))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._heap.nbytes + self._first.nbytes + self._count.nbytes
 
 
 class TopNOperator(Operator):
@@ -37,6 +75,7 @@ class TopNOperator(Operator):
         self._input = node.input.schema
         self._partitions = KeyTable([self._input[name].arrow for name in node.partition])
         self._rows = OrderedRows(self._input.arrow)
+        self._given = Given(self.arrow)
         self._last = None if node.limit is None else node.limit + node.offset
 
     @override
@@ -46,10 +85,8 @@ class TopNOperator(Operator):
             return Change.empty(self.arrow)
         slots = self._assign(change)
         touched = np.unique(slots)
-        before = self._top(touched)
         self._rows.insert(slots, self._words(change.rows), change.rows, change.weights)
-        after = self._top(touched)
-        return consolidate(Change.concat([Change.inserts(before).negated(), Change.inserts(after)]))
+        return self._given.replace(touched, *self._top(touched))
 
     def _assign(self, change: Change) -> I64:
         if not self._node.partition:
@@ -66,8 +103,10 @@ class TopNOperator(Operator):
 
     # --- the first rows
     # ----------------------------------------------------------------------------------------
-    def _top(self, slots: I64) -> pa.RecordBatch:
-        """Return the output rows of those partitions."""
+    def _top(self, slots: I64) -> tuple[I64, pa.RecordBatch]:
+        """Return the output rows of those partitions, and for each the position of its partition in
+        `slots`.
+        """
         front = self._rows.fronts(slots, None if self._last is None else self._last + 1, self._settle)
         number = row_numbers(front.slots)
         ranks = self._ranks(front, number)
@@ -78,7 +117,7 @@ class TopNOperator(Operator):
         columns = list(rows.columns)
         if self._node.rank is not None:
             columns.append(pa.array(ranks[chosen]))
-        return pa.RecordBatch.from_arrays(columns, schema=self.arrow)
+        return front.slots[chosen], pa.RecordBatch.from_arrays(columns, schema=self.arrow)
 
     def _sorted(self, front: Front) -> Front:
         order = lexsort(front.slots, [(front.rows.column(key.column), key) for key in self._node.order])
@@ -126,7 +165,7 @@ class TopNOperator(Operator):
     @property
     @override
     def state_bytes(self) -> int:
-        return self._rows.nbytes + self._partitions.nbytes
+        return self._rows.nbytes + self._partitions.nbytes + self._given.nbytes
 
 
 def describe(node: TopN) -> str:
