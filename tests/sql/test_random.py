@@ -29,7 +29,10 @@ def database(seed: int) -> duckdb.DuckDBPyConnection:
 
 
 def run_case(seed: int) -> bool:
-    """Plan and run one random query; False where DuckDB refuses it or its answer is too large."""
+    """Plan and run one random query; False where DuckDB refuses it or its answer is too large.
+
+    Where a cast fails for some row, whether DuckDB meets that row is a matter of its own plan: no case either.
+    """
     rng = random.Random(seed)
     con = database(11 + seed % 2)
     try:
@@ -40,7 +43,10 @@ def run_case(seed: int) -> bool:
         return False
     if len(expected) > ROWS_MAX:
         return False
-    got = Naive(con).rows(plan.root)
+    try:
+        got = Naive(con).rows(plan.root)
+    except duckdb.ConversionException:
+        return False
     assert bag(got) == bag(expected), f"seed {seed}: {sql}\n{plan.reference_sql}\n{explain_plan(plan)}"
     return True
 
