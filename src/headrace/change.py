@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ class Change:
     @classmethod
     def empty(cls, schema: pa.Schema) -> Change:
         """Return the change of no rows."""
-        return cls(pa.RecordBatch.from_pylist([], schema=schema), np.empty(0, dtype=np.int64))
+        return cls(empty_rows(schema), np.empty(0, dtype=np.int64))
 
     @classmethod
     def concat(cls, changes: Sequence[Change]) -> Change:
@@ -92,6 +93,12 @@ class Change:
     def is_append_only(self) -> bool:
         """Whether no row goes."""
         return bool(len(self.weights) == 0 or self.weights.min() > 0)
+
+
+@lru_cache(maxsize=1024)
+def empty_rows(schema: pa.Schema) -> pa.RecordBatch:
+    """Return the batch of no rows."""
+    return pa.RecordBatch.from_pylist([], schema=schema)
 
 
 def as_batch(table: pa.Table) -> pa.RecordBatch:

@@ -64,13 +64,17 @@ class Text:
 View = Fixed | Text
 
 
+def nonzero(flags: npt.NDArray[Any]) -> I64:
+    """Return the positions that are true, or not zero."""
+    return flags.nonzero()[0]
+
+
 def heap_word(heap: npt.NDArray[np.uint8], starts: I64, lengths: I64, step: int) -> U64:
     """Return word `step` of each byte string in `heap`, zero beyond its length; the heap is padded by 8
     bytes.
     """
     overlapping: U64 = np.ndarray((len(heap) - 7,), dtype="<u8", buffer=heap, strides=(1,))
-    rest = lengths - 8 * step
-    np.clip(rest, 0, 8, out=rest)
+    rest = np.minimum(np.maximum(lengths - 8 * step, 0), 8)
     at = np.minimum(starts + 8 * step, len(heap) - 8)
     word: U64 = overlapping[at]
     word &= _TAIL_MASKS[rest]
@@ -330,7 +334,7 @@ def equal_bytes(
 ) -> Bools:
     """Return, pair by pair, whether two byte strings are equal; both heaps are padded by eight bytes."""
     same: Bools = lengths == sizes
-    rows = np.flatnonzero(same & (lengths > 0))
+    rows = nonzero(same & (lengths > 0))
     step = 0
     while len(rows):
         one = heap_word(heap, starts[rows], lengths[rows], step)

@@ -15,6 +15,7 @@ _CAREFUL = "SET disabled_optimizers = 'common_subexpressions'"
 """Without it, DuckDB may compute a part of an expression outside of the TRY that it stands in."""
 _SETTINGS = (
     "SET TimeZone = 'UTC'",
+    "SET enable_progress_bar = false",
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
     "SET enable_external_access = false",

@@ -11,6 +11,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from headrace.engine.columns import nonzero
+
 F64 = npt.NDArray[np.float64]
 _SPLIT = np.float64(2**27 + 1)
 _LARGE, _SMALL = 1e140, 1e-140
@@ -26,7 +28,7 @@ def fused_multiply_add(one: F64, other: F64, addend: F64) -> F64:
         fused: F64 = upper + _odd_sum(rest, lower)
         exact = np.isfinite(plain) & _tame(one) & _tame(other) & _tame(addend)
     fused = np.where(exact, fused, plain)
-    for at in np.flatnonzero(~exact & np.isfinite(plain)).tolist():
+    for at in nonzero(~exact & np.isfinite(plain)).tolist():
         fused[at] = _by_fractions(one[at], other[at], addend[at])
     return fused
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from headrace.engine.columns import I64, U64, Bools
+from headrace.engine.columns import I64, U64, Bools, nonzero
 
 Verify = Callable[[I64, I64], Bools]
 """Of (positions in the batch, ids found): which pairs are truly equal."""
@@ -56,7 +56,7 @@ class HashIndex:
         while len(active):
             at = places[active]
             there = self._hashes[at]
-            hits = np.flatnonzero(there == keys[active])
+            hits = nonzero(there == keys[active])
             going = there != 0
             if self.dead and len(hits):
                 hits = hits[self._ids[at[hits]] != _DEAD]
@@ -79,7 +79,7 @@ class HashIndex:
         keys = _stored(hashes)
         self._reserve(len(keys))
         found, places = self._search(keys, verify)
-        missing = np.flatnonzero(found < 0)
+        missing = nonzero(found < 0)
         if len(missing) == 0:
             return found, missing
         leaders = self._claim(keys, places, missing, same)
@@ -104,12 +104,12 @@ class HashIndex:
             self._ids[spots] = -2 - claims
             self._hashes[spots] = keys[self._rows_at(spots)]
             mine = self._rows_at(at) == pending
-            rivals = np.flatnonzero(~mine)
+            rivals = nonzero(~mine)
             if len(rivals) == 0:
                 break
             holders = self._rows_at(at[rivals])
             alike = (self._hashes[at[rivals]] == keys[pending[rivals]]) & (holders >= 0)
-            close = np.flatnonzero(alike)
+            close = nonzero(alike)
             twins = close[same(pending[rivals[close]], holders[close])]
             leaders[pending[rivals[twins]]] = holders[twins]
             left = np.ones(len(rivals), dtype=np.bool_)
@@ -149,7 +149,7 @@ class HashIndex:
             won = self._ids[spots] == ids[claims]
             self._hashes[spots[won]] = keys[claims[won]]
             left = np.ones(len(pending), dtype=np.bool_)
-            left[np.flatnonzero(free)[won]] = False
+            left[nonzero(free)[won]] = False
             pending = pending[left]
             places[pending] = (places[pending] + 1) & np.int64(self._mask)
         return reused
@@ -170,7 +170,7 @@ class HashIndex:
     def _reserve(self, more: int) -> None:
         if 2 * (self._used + more) <= len(self._hashes):
             return
-        keep = np.flatnonzero(self._hashes != 0)
+        keep = nonzero(self._hashes != 0)
         keep = keep[self._ids[keep] >= 0]
         keys, ids = self._hashes[keep], self._ids[keep]
         size = len(self._hashes)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 import pyarrow as pa
 
-from headrace.engine.columns import U64, Fixed, Text, View, views
+from headrace.engine.columns import U64, Fixed, Text, View, nonzero, views
 
 _ONE = np.uint64(0xBF58476D1CE4E5B9)
 _TWO = np.uint64(0x94D049BB133111EB)
@@ -74,7 +74,7 @@ def _fold(hashes: U64, column: View, *, first: bool) -> U64:
 def _fold_text(hashes: U64, column: Text) -> U64:
     lengths = column.lengths
     hashes = mix(hashes * _STEP + lengths.view(np.uint64) + column.word(0, slice(None)) * _TWO)
-    rows = np.flatnonzero(lengths > 8)
+    rows = nonzero(lengths > 8)
     step = 1
     while len(rows):
         hashes[rows] = mix(hashes[rows] * _STEP + column.word(step, rows))

@@ -12,7 +12,8 @@ from threading import Lock
 import numpy as np
 import pyarrow as pa
 
-from headrace.engine.columns import I64, Bools
+from headrace.change import empty_rows
+from headrace.engine.columns import I64, Bools, nonzero
 
 CHUNK_ROWS_MAX = 65_536
 """Chunks are merged up to this many rows."""
@@ -58,7 +59,7 @@ def expand(rows: pa.RecordBatch, weights: I64) -> pa.RecordBatch:
     """Return rows repeated by weight; weights are not negative."""
     if len(weights) == 0 or (weights == 1).all():
         return rows
-    live = np.flatnonzero(weights)
+    live = nonzero(weights)
     counts = weights[live]
     positions = live if (counts == 1).all() else np.repeat(live, counts)
     return rows.take(pa.array(positions))
@@ -127,7 +128,7 @@ class Heap:
         """Yield, chunk by chunk, the chunk's place, positions in `numbers` and offsets in the chunk."""
         places = np.searchsorted(self._firsts, numbers, side="right") - 1
         for place in np.unique(places).tolist():
-            positions = np.flatnonzero(places == place)
+            positions = nonzero(places == place)
             chunk = self.chunks[place].numbers
             offsets = numbers[positions] - chunk[0]
             if chunk[-1] - chunk[0] != len(chunk) - 1:
@@ -143,7 +144,7 @@ class Heap:
             parts.append((rows if columns is None else rows.select(list(wanted))).take(pa.array(offsets)))
             order.append(positions)
         if not parts:
-            return pa.RecordBatch.from_pylist([], schema=self.schema).select(list(wanted))
+            return empty_rows(self.schema).select(list(wanted))
         if len(parts) == 1:
             return parts[0]
         back = np.empty(len(numbers), dtype=np.int64)
@@ -191,6 +192,6 @@ def _merged(chunks: Sequence[Chunk]) -> Chunk:
     weights = np.concatenate([chunk.weights for chunk in chunks])
     rows = pa.concat_batches([chunk.rows for chunk in chunks]) if len(chunks) > 1 else chunks[0].rows
     if any(chunk.gone for chunk in chunks):
-        live = np.flatnonzero(weights)
+        live = nonzero(weights)
         numbers, weights, rows = numbers[live], weights[live], rows.take(pa.array(live))
     return Chunk(numbers, rows, weights)

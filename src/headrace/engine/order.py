@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.engine.columns import I64, U64, is_fixed, validity, values, view
+from headrace.engine.columns import I64, U64, is_fixed, nonzero, validity, values, view
 from headrace.sql.plan import OrderKey
 
 _SIGN = np.uint64(1 << 63)
@@ -189,6 +189,6 @@ def row_numbers(slots: I64) -> I64:
         return slots
     fresh = np.ones(len(slots), dtype=np.bool_)
     np.not_equal(slots[1:], slots[:-1], out=fresh[1:])
-    starts = np.flatnonzero(fresh)
+    starts = nonzero(fresh)
     numbers: I64 = np.arange(1, len(slots) + 1) - np.repeat(starts, np.diff(np.append(starts, len(slots))))
     return numbers

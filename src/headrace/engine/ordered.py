@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headrace.engine.columns import I64, U64, Bools
+from headrace.engine.columns import I64, U64, Bools, nonzero
 from headrace.engine.runs import is_due, ranges
 
 _LARGE_RANGE = 20_000
@@ -75,9 +75,9 @@ def added_up(run: OrderedRun) -> OrderedRun:
         return run
     starts = np.ones(len(run), dtype=np.bool_)
     np.logical_or(run.slots[1:] != run.slots[:-1], run.words[1:] != run.words[:-1], out=starts[1:])
-    firsts = np.flatnonzero(starts)
+    firsts = nonzero(starts)
     if len(firsts) == len(run):
-        return run if run.weights.all() else run.take(np.flatnonzero(run.weights))
+        return run if run.weights.all() else run.take(nonzero(run.weights))
     sums = np.add.reduceat(run.weights, firsts)
     alive = sums != 0
     kept = run.take(firsts[alive])
@@ -125,7 +125,7 @@ class OrderedValues:
         while len(pending):
             part, trusted = self._ends(slots[pending], count, last=last)
             unsettled = np.ones(len(pending), dtype=np.bool_)
-            best = np.flatnonzero(trusted)
+            best = nonzero(trusted)
             firsts = best[np.unique(part.slots[best], return_index=True)[1]] if len(best) else best
             at = part.slots[firsts]
             words[pending[at]] = ~part.words[firsts] if last else part.words[firsts]
@@ -158,7 +158,7 @@ class OrderedValues:
             at = ranges(begin, counts)
             words = ~run.words[at] if last else run.words[at]
             parts.append(OrderedRun(np.repeat(numbers, counts), words, run.weights[at], None))
-            cut = np.flatnonzero(ends - starts > count)
+            cut = nonzero(ends - starts > count)
             edge = run.words[begin[cut]] if last else run.words[begin[cut] + count - 1]
             limit[cut] = np.minimum(limit[cut], ~edge if last else edge)
         both = concat(parts)
@@ -172,9 +172,9 @@ class OrderedValues:
             sizes += ends - starts
         words = np.zeros(len(slots), dtype=np.uint64)
         large = sizes > _LARGE_RANGE
-        for at in np.flatnonzero(large).tolist():
+        for at in nonzero(large).tolist():
             words[at] = self._search_rank(int(slots[at]), int(ranks[at]))
-        small = np.flatnonzero(~large)
+        small = nonzero(~large)
         words[small] = self._gather_ranks(slots[small], ranks[small])
         return words
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from headrace.engine.columns import I64, U64, Bools, Fixed, views
+from headrace.change import empty_rows
+from headrace.engine.columns import I64, U64, Bools, Fixed, nonzero, views
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.ordered import OrderedRun, concat, sort_order
@@ -78,7 +79,7 @@ class OrderedRows:
         stretches = np.cumsum(starts) - 1
         mixed = np.zeros(int(stretches[-1]) + 1, dtype=np.bool_)
         mixed[stretches[run.weights < 0]] = True
-        looked = np.flatnonzero(mixed[stretches])
+        looked = nonzero(mixed[stretches])
         firsts, sums = _sums(run.slots[looked], self._heap.gather(_numbers(run)[looked]), run.weights[looked])
         keep = ~mixed[stretches]
         keep[looked[firsts[sums != 0]]] = True
@@ -86,7 +87,7 @@ class OrderedRows:
         dropped = np.sort(_numbers(run)[~keep])
         self._heap.lower(dropped, np.ones(len(dropped), dtype=np.int64))
         self._heap.compact()
-        return run.take(np.flatnonzero(keep))
+        return run.take(nonzero(keep))
 
     def fronts(self, slots: I64, count: int | None, settle: Settle) -> Front:
         """Return for each slot its first rows, at least until `settle` is content; all where `count` is None.
@@ -100,7 +101,7 @@ class OrderedRows:
             front, complete = self._read(slots[pending], count)
             ordered, enough = settle(front)
             done = complete | enough
-            chosen = ordered if done.all() else ordered.take(np.flatnonzero(done[ordered.slots]))
+            chosen = ordered if done.all() else ordered.take(nonzero(done[ordered.slots]))
             found.append(Front(pending[chosen.slots], chosen.rows, chosen.trusted, len(slots)))
             pending = pending[~done]
             count = None if count is None else 4 * count
@@ -119,7 +120,7 @@ class OrderedRows:
             part = run.take(ranges(starts, counts))
             part.slots = np.repeat(numbers, counts)
             parts.append(part)
-            cut = np.flatnonzero(lengths > counts)
+            cut = nonzero(lengths > counts)
             complete[cut] = False
             limit[cut] = np.minimum(limit[cut], run.words[starts[cut] + counts[cut] - 1])
         both = concat(parts)
@@ -155,7 +156,7 @@ def _joined(found: list[Front], asked: int, schema: pa.Schema) -> Front:
         return found[0]
     if not found:
         nothing = np.empty(0, dtype=np.int64)
-        empty = pa.RecordBatch.from_pylist([], schema=schema)
+        empty = empty_rows(schema)
         return Front(nothing, empty, nothing.astype(np.bool_), asked)
     whole = Front(
         np.concatenate([part.slots for part in found]),

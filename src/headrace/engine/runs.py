@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from headrace.engine.columns import I64, U64, equal_rows, views
+from headrace.engine.columns import I64, U64, equal_rows, nonzero, views
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 
@@ -109,7 +109,7 @@ class Arrangement:
         """Add up identical neighbours in `weights`, in place; return which entries are left, or None for
         all.
         """
-        alike = np.flatnonzero(keys[1:] == keys[:-1])
+        alike = nonzero(keys[1:] == keys[:-1])
         if len(alike) == 0:
             return None
         pairs = alike[self._identical(numbers[alike], numbers[alike + 1])]
@@ -117,7 +117,7 @@ class Arrangement:
             return None
         starts = np.ones(len(keys), dtype=np.bool_)
         starts[pairs + 1] = False
-        firsts = np.flatnonzero(starts)
+        firsts = nonzero(starts)
         sums = np.add.reduceat(weights, firsts)
         weights[firsts] = sums
         left: I64 = firsts[sums != 0]
@@ -132,7 +132,7 @@ class Arrangement:
         left = views(self.heap.gather(one).columns, exact=True)
         right = views(self.heap.gather(other).columns, exact=True)
         at = np.arange(len(one), dtype=np.int64)
-        return np.flatnonzero(equal_rows(left, at, right, at))
+        return nonzero(equal_rows(left, at, right, at))
 
     def probe(self, slots: I64) -> tuple[I64, I64, I64]:
         """Return all rows under those slots (−1: none): positions in `slots`, numbers in the heap,
@@ -152,7 +152,7 @@ class Arrangement:
 
     def _matches(self, slots: I64) -> Iterator[tuple[Run, I64, I64]]:
         """Yield, run by run, positions in `slots` and offsets in the run of what lies under them."""
-        asked = np.flatnonzero(slots >= 0)
+        asked = nonzero(slots >= 0)
         if len(asked) == 0:
             return
         wanted = slots[asked]

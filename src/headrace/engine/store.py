@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from headrace.change import Change
 from headrace.contracts.schema import Schema
-from headrace.engine.columns import I64, U64, Bools, View, equal_rows, views
+from headrace.engine.columns import I64, U64, Bools, View, equal_rows, nonzero, views
 from headrace.engine.growable import Growable
 from headrace.engine.hash_index import HashIndex
 from headrace.engine.hashing import hash_views
@@ -108,7 +108,7 @@ class ViewStore:
         if self._index is None:
             self._index = HashIndex()
             for chunk in self._heap.chunks:
-                live = np.flatnonzero(chunk.weights)
+                live = nonzero(chunk.weights)
                 self._index.add(self._hashes(chunk.rows)[live], chunk.numbers[live])
         return self._index
 
@@ -118,7 +118,7 @@ class ViewStore:
 
         def verify(rows: I64, numbers: I64) -> Bools:
             good = numbers >= 0
-            known = np.flatnonzero(good)
+            known = nonzero(good)
             there = views(self._heap.gather(numbers[known], self._index_columns).columns, exact=exact)
             good[known] = equal_rows(probes, rows[known], there, np.arange(len(known), dtype=np.int64))
             return good

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from headrace.change import Change
-from headrace.engine.columns import I64, U64, Bools, View, equal_rows, views
+from headrace.engine.columns import I64, U64, Bools, View, equal_rows, nonzero, views
 from headrace.engine.hashing import hash_views
 
 
@@ -29,11 +29,11 @@ def _split_collisions(columns: tuple[View, ...], order: I64, starts: Bools) -> N
     """Mark more starts where neighbours share a hash but not a value, sorting such stretches by value in
     `order`.
     """
-    inner = np.flatnonzero(~starts)
+    inner = nonzero(~starts)
     good = equal_rows(columns, order[inner], columns, order[inner - 1])
     if good.all():
         return
-    edges = np.append(np.flatnonzero(starts), len(order))
+    edges = np.append(nonzero(starts), len(order))
     bad = np.unique(np.searchsorted(edges, inner[~good], side="right") - 1)
     for first, last in zip(edges[bad], edges[bad + 1], strict=True):
         _split_stretch(columns, order, starts, int(first), int(last))
@@ -72,7 +72,7 @@ def consolidate(change: Change) -> Change:
         return change if change.weights.all() else change.filter(change.weights != 0)
     sums = np.zeros(len(firsts), dtype=np.int64)
     np.add.at(sums, numbers, change.weights)
-    alive = np.flatnonzero(sums)
+    alive = nonzero(sums)
     rows = np.sort(firsts[alive])
     return Change(change.rows.take(rows), sums[numbers[rows]])
 
@@ -83,7 +83,7 @@ def settle(change: Change) -> Change:
         return consolidate(change)
     order = np.argsort(change.ids, kind="stable")
     ids, weights = change.ids[order], change.weights[order]
-    pairs = np.flatnonzero((ids[1:] == ids[:-1]) & (weights[1:] == -weights[:-1]))
+    pairs = nonzero((ids[1:] == ids[:-1]) & (weights[1:] == -weights[:-1]))
     if len(pairs) == 0:
         return change
     columns = views(change.rows.columns, exact=True)

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from headrace.contracts.schema import Schema
 from headrace.engine.aggregates.part import GroupBatch, Part, Result
-from headrace.engine.columns import I64, Fixed, View, group_keys, views
+from headrace.engine.columns import I64, Fixed, View, group_keys, nonzero, views
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
@@ -41,7 +41,7 @@ class DistinctPart(Part):
         for at, _, _ in chosen:
             used[at] = True
         if not used.all():
-            rows = np.flatnonzero(used)
+            rows = nonzero(used)
             slots = batch.slots[rows]
         entries = self._entries(batch, rows, slots)
         for (at, at_slots, weights), kept, counts in zip(chosen, self._weights, self._counts, strict=True):
@@ -88,7 +88,7 @@ def _count_crossings(
     before = kept.data[entries] > 0
     np.add.at(kept.data, entries, weights)
     after = kept.data[entries] > 0
-    moved = np.flatnonzero(before != after)
+    moved = nonzero(before != after)
     if len(moved) == 0:
         return
     _, firsts = np.unique(entries[moved], return_index=True)

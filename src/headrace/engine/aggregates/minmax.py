@@ -12,7 +12,7 @@ from typing_extensions import override
 from headrace.contracts.schema import Column
 from headrace.engine.aggregates.answers import Answers
 from headrace.engine.aggregates.part import GroupBatch, Part, Result
-from headrace.engine.columns import Bools
+from headrace.engine.columns import Bools, nonzero
 from headrace.engine.growable import Growable
 from headrace.engine.order import lexsort, order_word, placed, row_numbers, value_of
 from headrace.engine.ordered_rows import Front, OrderedRows
@@ -87,7 +87,7 @@ class WholeValuePart(Part):
         values = pa.record_batch([column], names=["x"])
         self._rows.insert(slots, placed(order_word(column), None, self._key), values, weights)
         front = self._rows.fronts(batch.touched, 2, self._settle)
-        firsts = np.flatnonzero(row_numbers(front.slots) == 1)
+        firsts = nonzero(row_numbers(front.slots) == 1)
         best = np.full(len(batch.touched), -1, dtype=np.int64)
         best[front.slots[firsts]] = firsts
         self._best.put(batch.touched, front.rows.take(pa.array(best, mask=best < 0)), batch.size)

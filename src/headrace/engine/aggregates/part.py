@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.engine.columns import I64, Bools, validity
+from headrace.engine.columns import I64, Bools, nonzero, validity
 from headrace.engine.duck import Duck
 from headrace.sql.plan import AggCall
 
@@ -46,7 +45,7 @@ class GroupBatch:
                 keep = valid if keep is None else keep & valid
         if keep is None or keep.all():
             return slice(None), self.slots, self.weights
-        rows = np.flatnonzero(keep)
+        rows = nonzero(keep)
         return rows, self.slots[rows], self.weights[rows]
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.engine.kernels.arithmetic import as_float, rescaled
-from headrace.engine.kernels.logic import disjunction, is_null, negation
+from headrace.engine.kernels.logic import choose, conjunction, disjunction, is_null, negation
 from headrace.engine.kernels.vec import (
     BOOL,
     DATE,
@@ -110,3 +110,14 @@ def is_distinct(one: Vec, other: Vec) -> Vec:
     same = compare("=", one, other)
     equal = same.data if same.valid is None else same.data & same.valid
     return negation(Vec(BOOL, equal | (is_null(one).data & is_null(other).data)))
+
+
+def extreme(parts: Sequence[Vec], *, largest: bool) -> Vec:
+    """Return the greatest or the least of the values that are not NULL."""
+    whole = parts[0]
+    for part in parts[1:]:
+        better = compare(">" if largest else "<", part, whole)
+        taken = disjunction([Vec(BOOL, is_null(whole).data), better])
+        taken = conjunction([negation(is_null(part)), taken])
+        whole = choose(taken, part, whole)
+    return whole

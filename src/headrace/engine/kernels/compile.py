@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from headrace.contracts.schema import Column, Schema
 from headrace.engine.duck import Duck
-from headrace.engine.kernels import arithmetic, casts, compare, logic, text, time
+from headrace.engine.kernels import arithmetic, casts, compare, logic, regexp, text, time
 from headrace.engine.kernels.vec import BOOL, INT, OTHER, Miss, Type, Vec, load, store, type_of
 
 Kernel = Callable[[pa.RecordBatch, dict[str, Vec]], Vec]
@@ -277,9 +277,8 @@ class _Compiler:
 
     def text(self, part: exp.Expr) -> Kernel:
         function = _TEXT[type(part)]
-        items = [part.this, *([part.expression] if part.args.get("expression") is not None else [])]
-        if isinstance(part, exp.SplitPart):
-            items = [part.this, part.args["delimiter"], part.args["part_index"]]
+        names = _ARGUMENTS.get(type(part), ("this", "expression"))
+        items = [part.args[name] for name in names if part.args.get(name) is not None]
         if self.type(part.this).kind != "text" or part.args.get("escape") is not None:
             raise Miss
         inner = [self.compile(item) for item in items]
@@ -287,6 +286,50 @@ class _Compiler:
         if part.args.get("negate"):
             return lambda rows, loaded: logic.negation(found(rows, loaded))
         return found
+
+    def regexp(self, part: exp.Expr) -> Kernel:
+        subject, pattern = self._pair(part)
+        if self.type(part.this).kind != "text":
+            raise Miss
+        if isinstance(part, exp.RegexpReplace):
+            modifiers = part.args.get("modifiers")
+            if modifiers is not None and modifiers.name != "g":
+                raise Miss
+            other, everywhere = self.compile(part.args["replacement"]), modifiers is not None
+            return lambda rows, loaded: regexp.replace(
+                subject(rows, loaded), pattern(rows, loaded), other(rows, loaded), everywhere=everywhere
+            )
+        if isinstance(part, exp.RegexpExtract):
+            group = part.args.get("group")
+            number = 0 if group is None else int(group.name)
+            return lambda rows, loaded: regexp.extract(subject(rows, loaded), pattern(rows, loaded), number)
+        if part.args.get("flag") is not None or part.args.get("options") is not None:
+            raise Miss
+        function = regexp.full_match if isinstance(part, exp.RegexpFullMatch) else regexp.matches
+        return lambda rows, loaded: function(subject(rows, loaded), pattern(rows, loaded))
+
+    def concat(self, part: exp.Expr) -> Kernel:
+        if any(self.type(item).kind != "text" for item in part.expressions):
+            raise Miss
+        items = [self.compile(item) for item in part.expressions]
+        return lambda rows, loaded: text.concat(*[item(rows, loaded) for item in items])
+
+    def extreme(self, part: exp.Expr) -> Kernel:
+        kind = self.type(part)
+        items = [self._as(item, kind) for item in [part.this, *part.expressions]]
+        largest = isinstance(part, exp.Greatest)
+        return lambda rows, loaded: compare.extreme([item(rows, loaded) for item in items], largest=largest)
+
+    def clock(self, part: exp.Expr) -> Kernel:
+        unit, inner = _PARTS_OF_TIME[type(part)], self.compile(part.this)
+        return lambda rows, loaded: time.part_of(unit, inner(rows, loaded))
+
+    def written(self, part: exp.Expr) -> Kernel:
+        form = part.args["format"]
+        if not isinstance(form, exp.Literal) or self.type(part.this).kind not in _TIME_KINDS:
+            raise Miss
+        inner = self.compile(part.this)
+        return lambda rows, loaded: time.text_of(inner(rows, loaded), form.this)
 
     def time(self, part: exp.Expr) -> Kernel:
         unit = part.args["unit"].name
@@ -326,6 +369,23 @@ _TEXT: dict[type[exp.Expr], Callable[..., Vec]] = {
     exp.StartsWith: text.starts_with,
     exp.DPipe: text.join,
     exp.SplitPart: text.split_part,
+    exp.Left: text.left,
+    exp.Substring: text.substring,
+    exp.Replace: text.replace,
+}
+_ARGUMENTS: dict[type[exp.Expr], tuple[str, ...]] = {
+    exp.SplitPart: ("this", "delimiter", "part_index"),
+    exp.Substring: ("this", "start", "length"),
+    exp.Replace: ("this", "expression", "replacement"),
+}
+_PARTS_OF_TIME: dict[type[exp.Expr], str] = {
+    exp.Year: "year",
+    exp.Quarter: "quarter",
+    exp.Month: "month",
+    exp.Day: "day",
+    exp.Hour: "hour",
+    exp.Minute: "minute",
+    exp.Second: "second",
 }
 _BUILDERS: tuple[tuple[Any, Callable[[_Compiler, Any], Kernel]], ...] = (
     ((exp.And, exp.Or, exp.Not, exp.Is), _Compiler.logical),
@@ -340,6 +400,11 @@ _BUILDERS: tuple[tuple[Any, Callable[[_Compiler, Any], Kernel]], ...] = (
     (exp.Coalesce, _Compiler.coalesce),
     (exp.Nullif, _Compiler.null_if),
     (tuple(_TEXT), _Compiler.text),
+    ((exp.RegexpReplace, exp.RegexpExtract, exp.RegexpLike, exp.RegexpFullMatch), _Compiler.regexp),
+    (exp.Concat, _Compiler.concat),
+    ((exp.Greatest, exp.Least), _Compiler.extreme),
+    (tuple(_PARTS_OF_TIME), _Compiler.clock),
+    (exp.TimeToStr, _Compiler.written),
     (exp.TimestampTrunc, _Compiler.time),
     (exp.UnixToTime, _Compiler.epoch),
     (exp.Anonymous, _Compiler.anonymous),

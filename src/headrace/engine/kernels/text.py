@@ -111,3 +111,40 @@ def split_part(part: Vec, separator: Vec, index: Vec) -> Vec:
     if array.null_count:
         pieces = pc.if_else(array.is_valid(), pieces, pa.scalar(None, pieces.type))
     return Vec(TEXT, pieces)
+
+
+def _number(part: Vec) -> int:
+    if part.kind != INT or np.ndim(part.data) or part.valid is not None:
+        raise Miss
+    return int(part.data)
+
+
+def left(part: Vec, count: Vec) -> Vec:
+    """Return the first characters, a constant number of them."""
+    wanted = _number(count)
+    if wanted < 0:
+        raise Miss
+    return Vec(TEXT, pc.utf8_slice_codeunits(_column(part), 0, wanted))
+
+
+def substring(part: Vec, start: Vec, size: Vec | None = None) -> Vec:
+    """Return the characters from a constant start (from 1) on, at most `size`."""
+    first, count = _number(start) - 1, None if size is None else _number(size)
+    if first < 0 or (count is not None and count < 0):
+        raise Miss
+    return Vec(TEXT, pc.utf8_slice_codeunits(_column(part), first, None if count is None else first + count))
+
+
+def replace(part: Vec, piece: Vec, other: Vec) -> Vec:
+    """Return text with every constant piece replaced."""
+    if not _constant(piece):
+        raise Miss
+    return Vec(TEXT, pc.replace_substring(_column(part), _constant(piece), _constant(other)))
+
+
+def concat(*parts: Vec) -> Vec:
+    """Return texts one after the other, NULL as nothing."""
+    if any(part.kind != TEXT for part in parts) or not any(isinstance(part.data, pa.Array) for part in parts):
+        raise Miss
+    pieces = [part.data for part in parts]
+    return Vec(TEXT, pc.binary_join_element_wise(*pieces, "", null_handling="replace", null_replacement=""))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from headrace.engine.kernels.vec import DATE, FLOAT, INT, TIME, Miss, Vec
+from headrace.engine.kernels.vec import DATE, FLOAT, INT, TEXT, TIME, Miss, Vec
 
 _SECOND, _DAY = 1_000_000, 86_400_000_000
 _FINITE = 9_000_000_000_000_000_000
@@ -17,6 +20,9 @@ _UNITS = {
     "hours": 3600 * _SECOND, "day": _DAY, "days": _DAY,
 }  # fmt: skip
 _CALENDAR = {"month": "M", "months": "M", "year": "Y", "years": "Y"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WRITTEN_US = 900 * 365 * _DAY
+"""Years are written alike, with four digits, this far around the epoch."""
 _WEEK_SHIFT = 3 * _DAY
 """The epoch was a Thursday; weeks begin on Monday."""
 
@@ -101,3 +107,27 @@ def shift(part: Vec, amount_us: int) -> Vec:
     if np.any(np.abs(data) > _FINITE - abs(amount_us)):
         raise Miss
     return Vec(TIME, data + amount_us, part.valid)
+
+
+_FORMATS = {"Y": _DAY, "m": _DAY, "d": _DAY, "j": _DAY, "H": 3600 * _SECOND, "M": 60 * _SECOND, "S": _SECOND}
+"""What `text_of` writes, and the length of time within which each is the same."""
+_DISTINCT_MAX = 20_000
+
+
+def text_of(part: Vec, form: str) -> Vec:
+    """Return strftime for a constant format: each distinct time is written once."""
+    letters = [form[at + 1] for at, letter in enumerate(form) if letter == "%" and at + 1 < len(form)]
+    if not letters or any(letter not in _FORMATS for letter in letters) or form.endswith("%"):
+        raise Miss
+    data = np.atleast_1d(micros(part))
+    unit = min(_FORMATS[letter] for letter in letters)
+    distinct, places = np.unique(data // unit, return_inverse=True)
+    if len(distinct) > _DISTINCT_MAX or np.any(np.abs(data) > _WRITTEN_US):
+        raise Miss
+    written = [(_EPOCH + timedelta(microseconds=int(at) * unit)).strftime(form) for at in distinct.tolist()]
+    texts = pa.array(written, pa.string()).take(pa.array(places))
+    if part.valid is not None:
+        texts = pc.if_else(
+            pa.array(np.broadcast_to(part.valid, len(data))), texts, pa.scalar(None, pa.string())
+        )
+    return Vec(TEXT, texts)

@@ -17,7 +17,7 @@ from typing_extensions import override
 from headrace.change import Change
 from headrace.engine.aggregates.choose import choose_parts
 from headrace.engine.aggregates.part import GroupBatch, Result
-from headrace.engine.columns import I64, Bools, equal, group_keys, view, views
+from headrace.engine.columns import I64, Bools, equal, group_keys, nonzero, view, views
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
@@ -124,7 +124,7 @@ class AggregateOperator(Operator):
     ) -> Change:
         """Return old rows with −1 and new rows with +1 where the two differ."""
         same = had & has
-        candidates = np.flatnonzero(same)
+        candidates = nonzero(same)
         for old, new in zip(before, after, strict=True):
             if len(candidates) == 0:
                 break
@@ -132,7 +132,7 @@ class AggregateOperator(Operator):
             candidates = candidates[alike]
         moved = np.ones(len(had), dtype=np.bool_)
         moved[candidates] = False
-        gone, come = np.flatnonzero(had & moved), np.flatnonzero(has & moved)
+        gone, come = nonzero(had & moved), nonzero(has & moved)
         weights = np.ones(len(gone) + len(come), dtype=np.int64)
         weights[: len(gone)] = -1
         old_rows = pa.RecordBatch.from_arrays([*keys, *before], schema=self.arrow).take(pa.array(gone))
@@ -172,7 +172,7 @@ def _distinct_slots(slots: I64, size: int) -> tuple[I64, I64]:
     place = np.empty(size, dtype=np.int64)
     backwards = np.arange(len(slots) - 1, -1, -1)
     place[slots[::-1]] = backwards
-    firsts = np.flatnonzero(place[slots] == np.arange(len(slots)))
+    firsts = nonzero(place[slots] == np.arange(len(slots)))
     return slots[firsts], firsts
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
-from headrace.engine.columns import group_keys, views
+from headrace.engine.columns import group_keys, nonzero, views
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
@@ -48,7 +48,7 @@ class DistinctOperator(Operator):
         before = self._weights.data[entries] > 0
         np.add.at(self._weights.data, entries, change.weights)
         after = self._weights.data[entries] > 0
-        moved = np.flatnonzero(before != after)
+        moved = nonzero(before != after)
         _, firsts = np.unique(entries[moved], return_index=True)
         moved = moved[np.sort(firsts)]
         rows = pa.RecordBatch.from_arrays(keys, schema=self.arrow).take(pa.array(moved))

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.contracts.schema import Column, Schema
-from headrace.engine.columns import Bools
+from headrace.engine.columns import Bools, nonzero
 from headrace.engine.duck import Duck
 from headrace.engine.expr import Expressions
 from headrace.engine.operators.base import Operator, StepContext
@@ -86,5 +86,5 @@ def _where(change: Change, keep: pa.Array) -> Change:
         return change
     if count == 0:
         return change.take(np.empty(0, dtype=np.int64))
-    rows = np.flatnonzero(keep.to_numpy(zero_copy_only=False))
+    rows = nonzero(keep.to_numpy(zero_copy_only=False))
     return change.take(rows)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
-from headrace.engine.columns import I64, Bools, equal, group_keys, view, views
+from headrace.engine.columns import I64, Bools, equal, group_keys, nonzero, view, views
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.key_table import KeyTable
@@ -61,7 +61,7 @@ class Index:
         """Add a change of the input."""
         slots = self._slots(change.rows, self.columns, add=True)
         if (slots < 0).any():
-            kept = np.flatnonzero(slots >= 0)
+            kept = nonzero(slots >= 0)
             slots, change = slots[kept], change.take(kept)
         self.rows.insert(slots, change.rows, change.weights)
 
@@ -137,7 +137,7 @@ class Tuples:
         """Keep only some tuples."""
         if chosen.all():
             return
-        rows = np.flatnonzero(chosen)
+        rows = nonzero(chosen)
         self.parts = {other: part.take(rows) for other, part in self.parts.items()}
         self.weights = self.weights[rows]
 

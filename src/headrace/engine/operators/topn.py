@@ -14,7 +14,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
-from headrace.engine.columns import I64, U64, Bools, equal, group_keys, validity, view, views
+from headrace.engine.columns import I64, U64, Bools, equal, group_keys, nonzero, validity, view, views
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
@@ -113,7 +113,7 @@ class TopNOperator(Operator):
         chosen = number > self._node.offset
         if self._last is not None:
             chosen &= ranks <= self._last
-        rows = front.rows.take(pa.array(np.flatnonzero(chosen)))
+        rows = front.rows.take(pa.array(nonzero(chosen)))
         columns = list(rows.columns)
         if self._node.rank is not None:
             columns.append(pa.array(ranks[chosen]))
@@ -148,7 +148,7 @@ class TopNOperator(Operator):
             ranked: I64 = numbers[latest]
             return ranked
         steps = np.cumsum(fresh)
-        starts = np.flatnonzero(numbers == 1)
+        starts = nonzero(numbers == 1)
         dense: I64 = steps - np.repeat(steps[starts] - 1, np.diff(np.append(starts, len(numbers))))
         return dense
 

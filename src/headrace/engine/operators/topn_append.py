@@ -15,7 +15,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
-from headrace.engine.columns import I64, U64, group_keys, validity, views
+from headrace.engine.columns import I64, U64, group_keys, nonzero, validity, views
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
@@ -94,7 +94,7 @@ class TopNAppendOperator(Operator):
         batch.
         """
         last = slots * self._limit + self._limit - 1
-        chosen = np.flatnonzero((words <= self._words.data[last]) | (self._counts.data[slots] < self._limit))
+        chosen = nonzero((words <= self._words.data[last]) | (self._counts.data[slots] < self._limit))
         if self._limit > 1 or len(chosen) < 2:
             return chosen
         best = np.full(self._counts.size, _ALL, dtype=np.uint64)
@@ -132,7 +132,7 @@ class TopNAppendOperator(Operator):
             return
         tied = alike.copy()
         tied[:-1] |= alike[1:]
-        at = np.flatnonzero(tied)
+        at = nonzero(tied)
         groups = np.cumsum(~alike[at]).astype(np.int64)
         chosen = self._rows_of(sources[at], rows)
         order = lexsort(groups, [(chosen.column(key.column), key) for key in self._node.order])
@@ -147,8 +147,8 @@ class TopNAppendOperator(Operator):
             return self._heap.gather(sources)
         parts = [self._heap.gather(sources[~new]), rows.take(pa.array(-2 - sources[new]))]
         back = np.empty(len(sources), dtype=np.int64)
-        back[np.flatnonzero(~new)] = np.arange(parts[0].num_rows)
-        back[np.flatnonzero(new)] = np.arange(parts[0].num_rows, len(sources))
+        back[nonzero(~new)] = np.arange(parts[0].num_rows)
+        back[nonzero(new)] = np.arange(parts[0].num_rows, len(sources))
         return pa.concat_batches(parts).take(pa.array(back))
 
     def _replace(
@@ -158,7 +158,7 @@ class TopNAppendOperator(Operator):
         old = np.full(int(places.max()) + 1, -1, dtype=np.int64) if len(places) else places
         old_numbers = self._numbers.data[old_places]
         old[old_places] = old_numbers
-        moved = np.flatnonzero(old[places] != winners)
+        moved = nonzero(old[places] != winners)
         left = moved[old[places[moved]] >= 0]
         gone = self._heap.gather(old[places[left]])
         come = self._rows_of(winners[moved], rows)
@@ -176,7 +176,7 @@ class TopNAppendOperator(Operator):
         return change if self._limit == 1 else consolidate(change)
 
     def _store(self, places: I64, winners: I64, losers: I64, words: U64, rows: pa.RecordBatch) -> None:
-        new = np.flatnonzero(winners < 0)
+        new = nonzero(winners < 0)
         winners = winners.copy()
         if len(new):
             taken = rows.take(pa.array(-2 - winners[new]))
