@@ -31,7 +31,7 @@ def database(seed: int) -> duckdb.DuckDBPyConnection:
 def run_case(seed: int) -> bool:
     """Plan and run one random query; False where DuckDB refuses it or its answer is too large.
 
-    Where a cast fails for some row, whether DuckDB meets that row is a matter of its own plan: no case either.
+    Where a cast fails for some row, whether DuckDB meets that row depends on its own plan: no case either.
     """
     rng = random.Random(seed)
     con = database(11 + seed % 2)

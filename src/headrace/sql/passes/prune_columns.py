@@ -39,6 +39,9 @@ def _keep(node: Node, wanted: set[str]) -> Node:
     if isinstance(node, Aggregate):
         return _aggregate(node, wanted)
     if isinstance(node, TopN):
+        if node.rank == "row_number" and node.rank_column not in wanted:
+            # nobody sees the number, so a new row need not renumber the others: it is a LIMIT
+            node = replace(node, schema=node.input.schema, rank=None, rank_column=None, rank_keys=0)
         own = wanted | set(node.partition) | {key.column for key in node.order}
         return with_inputs(node, [_keep(node.input, own & set(node.input.schema.names))])
     if isinstance(node, Window):
