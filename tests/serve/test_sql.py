@@ -40,6 +40,12 @@ def test_named_parameters_and_plain_sql(door: Shop) -> None:
     assert answer.json()["rows"] == [{"gmv": "15.00", "orders": 10}]
 
 
+def test_what_there_is_can_be_asked_in_sql(door: Shop) -> None:
+    assert {"name": "gmv"} in ask(door, "SHOW TABLES")["rows"]
+    assert ask(door, "DESCRIBE gmv")["rows"][0]["column_type"] == "DECIMAL(38,2)"
+    assert ask(door, "SELECT column_name FROM (SUMMARIZE gmv)")["row_count"] == 2
+
+
 def test_values_that_json_cannot_hold_exactly_are_text(door: Shop) -> None:
     answer = ask(
         door, "SELECT 9007199254740993 AS i, 1.10::DECIMAL(9,2) AS d, 'NaN'::DOUBLE AS f, NULL AS n, 1 AS one"

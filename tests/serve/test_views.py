@@ -142,6 +142,20 @@ def test_pages_are_of_one_version_while_the_view_moves(moving: Shop) -> None:
     assert page["row_count"] == 31
 
 
+def test_large_views_are_not_sorted_unless_asked_and_their_pages_are_whole(
+    stocked: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.serve.views.SORTED_ROWS_MAX", 5)
+    page = stocked.get("/v1/views/all_orders?limit=4&order_id__lt=1000")
+    seen = ids(page)
+    assert page["row_count"] == 31
+    while page["next"]:
+        page = stocked.get(f"/v1/views/all_orders?limit=4&order_id__lt=1000&cursor={page['next']}")
+        seen += ids(page)
+    assert sorted(seen) == [*range(30), 99]
+    assert ids(stocked.get("/v1/views/all_orders?limit=2&order=-order_id")) == [99, 29]
+
+
 def test_the_next_page_stands_in_the_headers_too(stocked: Shop) -> None:
     answer = stocked.http.get("/v1/views/all_orders?limit=1&order_id__lt=5&format=ndjson")
     assert answer.headers["Headrace-Next"]
@@ -247,6 +261,8 @@ def test_the_order_is_always_total() -> None:
     assert order_by(SCHEMA, None) == rest
     assert order_by(SCHEMA, "-a__b") == f'"a__b" DESC NULLS LAST, {rest}'
     assert order_by(SCHEMA, None, '"a__b" DESC NULLS LAST') == f'"a__b" DESC NULLS LAST, {rest}'
+    assert order_by(SCHEMA, None, None, is_small=False) == ""
+    assert order_by(SCHEMA, "-a__b", None, is_small=False) == f'"a__b" DESC NULLS LAST, {rest}'
     with pytest.raises(UnknownName):
         order_by(SCHEMA, "nope")
 
@@ -274,7 +290,8 @@ def test_accept_headers_that_cannot_be_served(accept: str) -> None:
 
 
 def listing(rows: int = 10) -> Listing:
-    return Listing("v", pa.table({"a": list(range(rows))}), Schema(()), Stamp(Version(1), Freshness(0.0, 0)))
+    table = pa.table({"a": list(range(rows))})
+    return Listing("v", table, Schema(()), "SELECT 1", (), rows, Stamp(Version(1), Freshness(0.0, 0)))
 
 
 def test_listings_are_kept_for_a_while_and_within_bounds() -> None:

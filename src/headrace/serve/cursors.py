@@ -1,4 +1,4 @@
-"""Listings that are kept for a while, so that all pages of one listing are of one version."""
+"""Questions whose version is kept for a while, so that all pages of one listing are of one version."""
 
 from __future__ import annotations
 
@@ -17,11 +17,24 @@ from headrace.serve.answers import Stamp
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All rows of one question, in their order, and how fresh they were."""
+    """One question to one version of a view, of which pages are read.
+
+    Attributes:
+        view: the view's name, lower case.
+        table: all rows of the view at that version.
+        schema: its columns.
+        sql: the question, without LIMIT.
+        params: its values.
+        row_count: rows of the whole answer.
+        stamp: how fresh it was.
+    """
 
     view: str
     table: pa.Table
     schema: Schema
+    sql: str
+    params: tuple[str, ...]
+    row_count: int
     stamp: Stamp
 
 

@@ -51,20 +51,27 @@ class Listed:
     """What a listing asks for.
 
     Attributes:
-        sql: one SELECT.
-        params: its values.
+        sql: one SELECT, without LIMIT.
+        count_sql: how many rows it has; None where that is all rows of the view.
+        params: the values of both.
         limit: rows of a page.
         cursor: where to go on, or None.
     """
 
     sql: str
+    count_sql: str | None = None
     params: list[str] = field(default_factory=list)
     limit: int = LIMIT_DEFAULT
     cursor: str | None = None
 
 
 def listed(
-    view: str, schema: Schema, query: Iterable[tuple[str, str]], own_order: str | None, limit_max: int
+    view: str,
+    schema: Schema,
+    query: Iterable[tuple[str, str]],
+    own_order: str | None,
+    limit_max: int,
+    is_small: bool = True,
 ) -> Listed:
     """Read the parameters of a listing.
 
@@ -74,6 +81,7 @@ def listed(
         query: the parameters of the address, in order.
         own_order: the ORDER BY list of the view's own SQL, used where none is asked for.
         limit_max: most rows of a page.
+        is_small: sort it also where no order is asked for.
 
     Raises:
         UnknownName: a column that does not exist.
@@ -97,12 +105,18 @@ def listed(
         raise BadRequest("too many filters", expected=f"at most {FILTERS_MAX}")
     shown = ", ".join(quoted(name) for name in columns) if columns else "*"
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    result.sql = f"SELECT {shown} FROM {quoted(view)}{where} ORDER BY {order_by(schema, order, own_order)}"
+    wanted = order_by(schema, order, own_order, is_small)
+    result.sql = f"SELECT {shown} FROM {quoted(view)}{where}{' ORDER BY ' if wanted else ''}{wanted}"
+    result.count_sql = f"SELECT count(*) AS n FROM {quoted(view)}{where}" if where else None
     return result
 
 
-def order_by(schema: Schema, order: str | None, own_order: str | None = None) -> str:
-    """Return a total order: what is asked for or the view's own, then every column, ascending, NULLs last."""
+def order_by(schema: Schema, order: str | None, own_order: str | None = None, is_small: bool = True) -> str:
+    """Return a total order: what is asked for or the view's own, then every column, ascending, NULLs last.
+
+    Where nothing is asked for, a large view is not sorted: the answer is empty, and its rows come as they
+    are kept.
+    """
     asked: list[str] = []
     for part in (order or "").split(","):
         name = part.strip()
@@ -111,6 +125,8 @@ def order_by(schema: Schema, order: str | None, own_order: str | None = None) ->
             asked.append(f"{quoted(column.name)} {'DESC' if name.startswith('-') else 'ASC'} NULLS LAST")
     if not asked and own_order:
         asked = [own_order]
+    if not asked and not is_small:
+        return ""
     return ", ".join([*asked, *(f"{quoted(name)} ASC NULLS LAST" for name in schema.names)])
 
 

@@ -119,7 +119,11 @@ _LISTING = (
         + ", ".join(OPERATORS)
         + ". `in` takes values separated by commas; `null` takes true or false.",
     ),
-    Parameter("order", "Columns separated by commas, `-` for descending. All other columns break ties."),
+    Parameter(
+        "order",
+        "Columns separated by commas, `-` for descending; all other columns break ties. "
+        "Without it: the view's own order, else all columns, but more than 100,000 rows are not sorted.",
+    ),
     Parameter("columns", "Columns separated by commas; all, if not given."),
     Parameter("limit", "Rows of a page.", {"type": "integer", "minimum": 1, "default": LIMIT_DEFAULT}),
     Parameter("cursor", "`next` of the page before: all pages are of one version (410 when it is gone)."),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headrace.errors import BadRequest, Busy
+from headrace.query import Reader
 from headrace.runtime import Run
 from headrace.serve.bodies import Flight
 from headrace.serve.broadcast import Broadcast
@@ -31,6 +32,7 @@ class Service:
     broadcast: Broadcast
     stamper: Stamper
     cursors: Cursors
+    reader: Reader
     counters: Counters
     started_at: float
 
@@ -47,6 +49,7 @@ class Service:
             Broadcast(run, settings, stamper),
             stamper,
             Cursors(settings.cursor_seconds, settings.cursor_bytes_max),
+            Reader(),
             Counters(),
             time.time(),
         )
@@ -80,6 +83,7 @@ class Service:
         self.broadcast.close()
         self.ingest.close()
         self.reads.close()
+        self.reader.close()
 
 
 def seconds_of(params: Mapping[str, str], name: str, most_s: float) -> float:

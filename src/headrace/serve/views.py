@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
+import pyarrow as pa
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headrace.contracts.schema import Schema
 from headrace.errors import BadRequest
-from headrace.query import QueryLimits
 from headrace.runtime import RelationInfo
-from headrace.serve.answers import Page, Stamp, columns_of, json_response, rows_response, wanted_format
+from headrace.serve.answers import Page, columns_of, json_response, rows_response, wanted_format
 from headrace.serve.cursors import Listing
-from headrace.serve.filters import Listed, listed
+from headrace.serve.filters import listed
 from headrace.serve.service import Service
+
+SORTED_ROWS_MAX = 100_000
+"""Rows of a view that are sorted also where nobody asks for an order."""
 
 
 def described(info: RelationInfo) -> dict[str, Any]:
@@ -68,56 +72,58 @@ async def read_view(request: Request) -> Response:
     params = request.query_params
     kind = wanted_format(request.headers.get("accept", ""), params.get("format"))
     await service.reach(params)
-    info = service.run.relation(request.path_params["name"])
-    asked = listed(info.name, info.schema, params.multi_items(), info.order, service.settings.sql_rows_max)
 
     def work() -> Response:
-        page = _next_page(service, info, asked) if asked.cursor else _first_page(service, info, asked)
-        next_cursor = page.extra["next"]
-        if next_cursor:
-            link = {**dict(params), "cursor": next_cursor}
-            address = f"{request.url.path}?{urlencode(link)}"
-            page = Page(
-                page.table,
-                page.schema,
-                page.stamp,
-                page.extra,
-                {"Headrace-Next": next_cursor, "Link": f'<{address}>; rel="next"'},
-            )
-        return rows_response(page, kind)
+        page = _page(service, request.path_params["name"], params)
+        following = page.extra["next"]
+        headers = {}
+        if following:
+            address = f"{request.url.path}?{urlencode({**dict(params), 'cursor': following})}"
+            headers = {"Headrace-Next": following, "Link": f'<{address}>; rel="next"'}
+        return rows_response(replace(page, headers=headers), kind)
 
     return await service.reads.run(work)
 
 
-def _first_page(service: Service, info: RelationInfo, asked: Listed) -> Page:
-    limits = service.settings.limits
-    free = QueryLimits(limits.timeout_s, None, limits.result_bytes_max)
-    answer = service.run.answer(asked.sql, asked.params, limits=free)
-    stamp = _stamp(service, info, answer.version, answer.freshness)
-    listing = Listing(info.name.lower(), answer.table, answer.schema, stamp)
-    return _page(service, info, listing, 0, asked.limit, None)
+def _page(service: Service, view: str, params: QueryParams) -> Page:
+    info = service.run.relation(view)
+    rows_max = service.settings.sql_rows_max
+    asked = listed(info.name, info.schema, params.multi_items(), info.order, rows_max)
+    if asked.cursor:
+        name, _, offset = asked.cursor.rpartition(".")
+        if not offset.isdigit() or len(offset) > 15:
+            raise BadRequest("the cursor is not one of ours", expected="the `next` of the page before")
+        listing = service.cursors.find(name, info.name)
+        rows, schema = _rows(service, listing, asked.limit, int(offset))
+        return _told(info, listing, rows, schema, name, int(offset) + asked.limit)
+    version, table = service.run.snapshot(info.name)
+    if table.num_rows > SORTED_ROWS_MAX:
+        asked = listed(info.name, info.schema, params.multi_items(), info.order, rows_max, is_small=False)
+    stamp = service.stamper.stamp(info.name, version)
+    values = tuple(asked.params)
+    listing = Listing(info.name.lower(), table, info.schema, asked.sql, values, table.num_rows, stamp)
+    rows, schema = _rows(service, listing, asked.limit, 0)
+    if rows.num_rows < asked.limit:
+        return _told(info, replace(listing, row_count=rows.num_rows), rows, schema, None, 0)
+    if asked.count_sql is not None:
+        counted = _asked(service, listing, asked.count_sql)[0]
+        listing = replace(listing, row_count=counted.column(0)[0].as_py())
+    kept = service.cursors.keep(listing) if listing.row_count > asked.limit else None
+    return _told(info, listing, rows, schema, kept, asked.limit)
 
 
-def _next_page(service: Service, info: RelationInfo, asked: Listed) -> Page:
-    name, _, offset = (asked.cursor or "").rpartition(".")
-    if not offset.isdigit() or len(offset) > 15:
-        raise BadRequest("the cursor is not one of ours", expected="the `next` of the page before")
-    listing = service.cursors.find(name, info.name)
-    return _page(service, info, listing, int(offset), asked.limit, name)
+def _rows(service: Service, listing: Listing, limit: int, offset: int) -> tuple[pa.Table, Schema]:
+    return _asked(service, listing, f"{listing.sql} LIMIT {limit} OFFSET {offset}")
 
 
-def _page(
-    service: Service, info: RelationInfo, listing: Listing, offset: int, limit: int, name: str | None
+def _asked(service: Service, listing: Listing, sql: str) -> tuple[pa.Table, Schema]:
+    tables, schemas = {listing.view: listing.table}, {listing.view: listing.schema}
+    return service.reader.run(sql, listing.params, tables, schemas, service.settings.limits)
+
+
+def _told(
+    info: RelationInfo, listing: Listing, rows: pa.Table, schema: Schema, name: str | None, end: int
 ) -> Page:
-    end = offset + limit
-    following = None
-    if end < listing.table.num_rows:
-        name = name or service.cursors.keep(listing)
-        following = f"{name}.{end}"
-    extra: Mapping[str, Any] = {"view": info.name, "row_count": listing.table.num_rows, "next": following}
-    return Page(listing.table.slice(offset, limit), listing.schema, listing.stamp, extra)
-
-
-def _stamp(service: Service, info: RelationInfo, version: Any, freshness: Any) -> Stamp:
-    watermark = service.stamper.stamp(info.name, version).watermark
-    return Stamp(version, freshness, watermark)
+    following = f"{name}.{end}" if name is not None and end < listing.row_count else None
+    extra = {"view": info.name, "row_count": listing.row_count, "next": following}
+    return Page(rows, schema, listing.stamp, extra)
