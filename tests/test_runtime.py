@@ -339,3 +339,26 @@ def test_content_that_a_change_does_not_fit_is_computed_again(monkeypatch: pytes
 
 def failing(*_: object) -> None:
     raise AssertionError("a row goes that the view does not hold")
+
+
+def test_an_older_deletion_never_takes_a_newer_row() -> None:
+    app = hr.App("sequenced")
+    app.table("t", "id BIGINT, seq BIGINT, v VARCHAR", key="id", sequence="seq")
+    with app.open(None) as run:
+        run.upsert("t", [{"id": 1, "seq": 5, "v": "new"}])
+        assert run.delete("t", [{"id": 1, "seq": 4}]).repeated == 1
+        run.advance()
+        assert run.query("FROM t").num_rows == 1
+        assert run.delete("t", pa.table({"id": [1], "seq": [6]})).accepted == 1
+        run.advance()
+        assert run.query("FROM t").num_rows == 0
+
+
+def test_silence_moves_the_watermark_of_the_next_version() -> None:
+    clock = ManualClock(NOON)
+    with shop().open(None, clock=clock) as run:
+        run.append("orders", [order(1)])
+        assert run.advance().watermarks == {"orders": NOON - timedelta(seconds=10)}
+        clock.advance(timedelta(minutes=6))
+        run.upsert("customers", [{"customer_id": 1, "country": "NL"}])
+        assert run.advance().watermarks == {"orders": NOON + timedelta(seconds=50)}

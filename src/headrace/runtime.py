@@ -287,7 +287,7 @@ class Run:
     def _call(self, kind: Kind, relation: str, rows: Rows) -> Call:
         decl = self._declared(kind, relation)
         if kind == "delete" and isinstance(decl, TableDecl) and decl.key is not None:
-            return Call(kind, decl.name, validate(decl.schema.select(decl.key), rows, extra="ignore"))
+            return Call(kind, decl.name, validate(deletion_schema(decl, rows), rows, extra="ignore"))
         return Call(kind, decl.name, validate(decl.schema, rows, model=decl.model))
 
     def _declared(self, kind: str, relation: str) -> StreamDecl | TableDecl:
@@ -596,6 +596,23 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def deletion_schema(decl: TableDecl, rows: Rows) -> Schema:
+    """Return the columns that a deletion by key reads: the key, and the sequence where the rows have one."""
+    assert decl.key is not None
+    key = decl.schema.select(decl.key)
+    if decl.sequence is None or not has_column(rows, decl.sequence):
+        return key
+    return Schema((*key, decl.schema[decl.sequence]))
+
+
+def has_column(rows: Rows, name: str) -> bool:
+    """Return whether rows, in whichever form they come, have a column of that name."""
+    if hasattr(rows, "__arrow_c_schema__") or hasattr(rows, "__arrow_c_stream__"):
+        schema = getattr(rows, "schema", None)
+        return isinstance(schema, pa.Schema) and name in schema.names
+    return isinstance(rows, Sequence) and any(isinstance(row, Mapping) and name in row for row in rows)
 
 
 def kept_plan(info: RelationInfo) -> ViewPlan:

@@ -166,10 +166,11 @@ class Stepper:
     def step(self) -> Version | None:
         """Run one step over what waits, up to `STEP_ROWS_MAX` rows; None when nothing waits."""
         with self.gate:
+            moved = self._intake.tick()
             commits = self._take()
             if not commits:
                 return None
-            return self._run(commits)
+            return self._run(commits, moved)
 
     def publish(self, changes: Mapping[str, Change]) -> Version:
         """Publish a version that no commit caused, as after a changed definition. Call under `gate`."""
@@ -200,9 +201,10 @@ class Stepper:
             self._pending_rows -= rows
         return taken
 
-    def _run(self, commits: list[Commit]) -> Version:
+    def _run(self, commits: list[Commit], moved: Mapping[str, datetime]) -> Version:
+        """Run the engine over commits; `moved` are watermarks that silence has moved before them."""
         began = time.perf_counter()
-        watermarks = dict(self.version.watermarks)
+        watermarks = {**self.version.watermarks, **moved}
         for commit in commits:
             watermarks.update(commit.watermarks)
         changes = merged(commits)

@@ -110,6 +110,7 @@ class Oracle:
             ExpectedError: where DuckDB answers an error about the data; the view must then be in error too.
         """
         with duckdb.connect(config={"threads": 1}) as con:
+            con.execute("SET enable_progress_bar = false")
             catalog = self._load(con)
             for name in self._in_order():
                 plan = plan_view(name, self._views[name], catalog)
