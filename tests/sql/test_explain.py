@@ -18,7 +18,7 @@ def test_a_tree_of_every_kind() -> None:
         'Project: "a", "n", "k_1" AS k',
         '  Join: 1.a_3 = 0.join_key where ("k_1" < "n")',
         '    Project: "a", "n", CAST("a" AS BIGINT) AS join_key',
-        "      TopN: row_number AS row_number, 1 keys, limit 3 per (window_start) order by n desc, a",
+        "      TopN: limit 3 per (window_start) order by n desc, a",
         '        Aggregate: by (window_start, a) count(DISTINCT "b") AS n',
         "          Hop: ts slide 10000000 us size 60000000 us",
         '            Filter: "ok"',
