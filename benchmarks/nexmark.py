@@ -1,8 +1,8 @@
 """Nexmark on the embedded engine: events per CPU-second of each query, beside DuckDB computing it once.
 
 Every query runs alone, in a process of its own, over the same events: each step takes `--step` events of all
-three streams, and the query's change is taken out of each step as a reader would. The engine's figure counts
-the steps alone (no HTTP, no log); DuckDB's is one computation over all rows at the end, which is what a reader
+three streams, and the query's change is taken out of each step as a reader would. The engine's figure is the
+steps alone (no HTTP, no log); DuckDB's is one computation over all rows at the end, which is what a reader
 without incremental views would pay at each look. Equality of the two results is checked.
 """
 
