@@ -132,7 +132,6 @@ def test_long_listings_come_in_pages(remote: RemoteRun, monkeypatch: pytest.Monk
 def test_types_survive_the_way(remote: RemoteRun) -> None:
     answer = remote.answer("SELECT 1::HUGEINT AS h, ?::DATE AS d, '{}'::JSON AS j", ["2026-01-01"])
     assert [column.sql_type for column in answer.schema] == ["HUGEINT", "DATE", "JSON"]
-    values = {"big": 2**60, "price": Decimal("1.10")}
     named = remote.query(
         "SELECT $big AS big, $price::DECIMAL(9,2) AS price", {"big": 2**60, "price": Decimal("1.10")}
     )
