@@ -34,7 +34,7 @@ def test_a_gzip_bomb_is_cut_off_where_it_grows_too_large() -> None:
         unpacked(gzip.compress(b"x" * 60) * 10, 500)
 
 
-@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(b"x" * 1000)[:-9], b"\x1f\x8b"])
+@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(b"x" * 1000, mtime=0)[:-9], b"\x1f\x8b"])
 def test_torn_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):
         unpacked(body, 10_000)
