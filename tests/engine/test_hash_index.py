@@ -1,0 +1,58 @@
+"""Hash indexes against a dict of lists: equal hashes, removal, growth while entries are still being moved."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+import headrace.engine.hash_index as hash_index
+from headrace.engine.hash_index import HashIndex
+
+
+def lookup(index: HashIndex, key: int, wanted: int) -> int:
+    found = index.find(np.array([key], dtype=np.uint64), lambda _, ids: ids == wanted)
+    return int(found[0])
+
+
+@pytest.mark.parametrize("keys_max", [3, 1_000, 2**63])
+def test_entries_come_and_go(keys_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hash_index, "_SLICE_MIN", 16)
+    rng = random.Random(keys_max)
+    index, held, next_id = HashIndex(), dict[int, int](), 0
+    for _ in range(150):
+        keys = np.array([rng.randrange(keys_max) for _ in range(rng.choice([1, 5, 40]))], dtype=np.uint64)
+        ids = np.arange(next_id, next_id + len(keys), dtype=np.int64)
+        next_id += len(keys)
+        index.add(keys, ids)
+        held.update(zip(ids.tolist(), keys.tolist(), strict=True))
+        gone = rng.sample(sorted(held), min(len(held), rng.choice([0, 3, 30])))
+        index.remove(np.array([held[one] for one in gone], dtype=np.uint64), np.array(gone, dtype=np.int64))
+        dropped = {one: held.pop(one) for one in gone}
+        for one, key in rng.sample(sorted(held.items()), min(len(held), 10)):
+            assert lookup(index, key, one) == one
+        for one, key in list(dropped.items())[:5]:
+            assert lookup(index, key, one) == -1
+    assert lookup(index, 5, next_id + 1) == -1
+
+
+def test_new_keys_while_the_table_is_being_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hash_index, "_SLICE_MIN", 8)
+    rng = random.Random(2)
+    index, known = HashIndex(), dict[int, int]()
+    stored: list[int] = []
+    for _ in range(200):
+        keys = [rng.randrange(2_000) for _ in range(7)]
+        hashes = np.array([key % 500 for key in keys], dtype=np.uint64)
+        values = np.array(keys)
+        ids, added = index.find_or_add(
+            hashes,
+            lambda rows, found, values=values: np.array(stored)[found] == values[rows],  # type: ignore[misc]
+            lambda one, other, values=values: values[one] == values[other],  # type: ignore[misc]
+            len(stored),
+        )
+        stored.extend(keys[at] for at in added.tolist())
+        for key, found in zip(keys, ids.tolist(), strict=True):
+            assert known.setdefault(key, found) == found
+            assert stored[found] == key
