@@ -377,6 +377,7 @@ class Run:
 
     def snapshot(self, view: str) -> tuple[Version, pa.Table]:
         """Return the version and all rows of a view, table or side table, in no order."""
+        self._check_open()
         version, _, tables = self._tables([self.relation(view).name])
         return version, next(iter(tables.values()))()
 
