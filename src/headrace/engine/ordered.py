@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from headrace.engine.columns import I64, U64, Bools, nonzero
-from headrace.engine.runs import is_due, ranges
+from headrace.engine.runs import ranges
+from headrace.engine.tiers import Tiers
 
 _LARGE_RANGE = 20_000
 """Ranges with more entries are searched for a rank, smaller ones are read."""
@@ -43,6 +44,19 @@ class OrderedRun:
         """Return those entries."""
         numbers = None if self.numbers is None else self.numbers[at]
         return OrderedRun(self.slots[at], self.words[at], self.weights[at], numbers)
+
+    def cut(self, first: int, last: int) -> OrderedRun:
+        """Return the entries from `first` to before `last`."""
+        numbers = None if self.numbers is None else self.numbers[first:last]
+        return OrderedRun(self.slots[first:last], self.words[first:last], self.weights[first:last], numbers)
+
+    def key_at(self, at: int) -> int:
+        """Return the slot of an entry."""
+        return int(self.slots[at])
+
+    def end_of(self, key: int) -> int:
+        """Return where the first entry of a later slot stands."""
+        return int(np.searchsorted(self.slots, key, side="right"))
 
     @property
     def nbytes(self) -> int:
@@ -85,11 +99,21 @@ def added_up(run: OrderedRun) -> OrderedRun:
     return kept
 
 
+def _merged(older: OrderedRun, newer: OrderedRun) -> tuple[OrderedRun | None, I64]:
+    both = concat([older, newer])
+    merged = added_up(both.take(sort_order(both.slots, both.words)))
+    return (merged if len(merged) else None), both.slots[:0]
+
+
+def _keep(numbers: I64) -> None:
+    """Values have no rows to drop."""
+
+
 class OrderedValues:
     """Values under slots, told by their word alone (see `order.is_exact`); with weights."""
 
     def __init__(self) -> None:
-        self._runs: list[OrderedRun] = []
+        self._tiers = Tiers(_merged, concat, _keep)
 
     def insert(self, slots: I64, words: U64, weights: I64) -> None:
         """Add values under their slots."""
@@ -97,21 +121,12 @@ class OrderedValues:
             return
         run = added_up(OrderedRun(slots, words, weights, None).take(sort_order(slots, words)))
         if len(run):
-            self._runs.append(run)
-        self._merge_tail()
-
-    def _merge_tail(self) -> None:
-        runs = self._runs
-        while len(runs) > 1 and is_due(len(runs[-2]), len(runs[-1])):
-            both = concat([runs.pop(-2), runs.pop()])
-            merged = added_up(both.take(sort_order(both.slots, both.words)))
-            if len(merged):
-                runs.append(merged)
+            self._tiers.push(run)
 
     def bounds(self, slots: I64) -> list[tuple[OrderedRun, I64, I64]]:
         """Return, for each run, where the entries of each slot begin and end."""
         found = []
-        for run in self._runs:
+        for run in self._tiers.runs:
             starts = np.searchsorted(run.slots, slots)
             found.append((run, starts, np.searchsorted(run.slots, slots, side="right")))
         return found
@@ -225,9 +240,9 @@ class OrderedValues:
     @property
     def row_count(self) -> int:
         """Entries kept."""
-        return sum(len(run) for run in self._runs)
+        return sum(len(run) for run in self._tiers.runs)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(run.nbytes for run in self._runs)
+        return sum(run.nbytes for run in self._tiers.runs)

@@ -14,7 +14,8 @@ from headrace.engine.columns import I64, U64, Bools, Fixed, nonzero, views
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.ordered import OrderedRun, concat, sort_order
-from headrace.engine.runs import CHUNK_ROWS_MAX, is_due, ranges
+from headrace.engine.runs import CHUNK_ROWS_MAX, ranges
+from headrace.engine.tiers import Tiers
 from headrace.engine.zset import group_rows
 
 _ALL = np.uint64(2**64 - 1)
@@ -51,7 +52,7 @@ class OrderedRows:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._heap = Heap(schema, CHUNK_ROWS_MAX)
-        self._runs: list[OrderedRun] = []
+        self._tiers = Tiers(self._merged, concat, self._drop)
 
     def insert(self, slots: I64, words: U64, rows: pa.RecordBatch, weights: I64) -> None:
         """Add rows under their slots; `words` must order them, where they differ, as the first order key
@@ -60,20 +61,24 @@ class OrderedRows:
         if len(slots) == 0:
             return
         numbers = self._heap.append(rows, np.ones(len(slots), dtype=np.int64))
-        self._runs.append(OrderedRun(slots, words, weights, numbers).take(sort_order(slots, words)))
-        runs = self._runs
-        while len(runs) > 1 and is_due(len(runs[-2]), len(runs[-1])):
-            both = concat([runs.pop(-2), runs.pop()])
-            merged = self._cancelled(both.take(sort_order(both.slots, both.words)))
-            if len(merged):
-                runs.append(merged)
+        self._tiers.push(OrderedRun(slots, words, weights, numbers).take(sort_order(slots, words)))
 
-    def _cancelled(self, run: OrderedRun) -> OrderedRun:
-        """Return a sorted run without what cancels; only stretches of equal (slot, word) with a −1 are
-        looked at.
+    def _merged(self, older: OrderedRun, newer: OrderedRun) -> tuple[OrderedRun | None, I64]:
+        both = concat([older, newer])
+        merged, dropped = self._cancelled(both.take(sort_order(both.slots, both.words)))
+        return (merged if len(merged) else None), dropped
+
+    def _drop(self, numbers: I64) -> None:
+        self._heap.lower(numbers, np.ones(len(numbers), dtype=np.int64))
+        self._heap.compact()
+
+    def _cancelled(self, run: OrderedRun) -> tuple[OrderedRun, I64]:
+        """Return a sorted run without what cancels, and the numbers of the rows that did.
+
+        Only stretches of equal (slot, word) with a negative weight are looked at.
         """
-        if run.weights.min() > 0:
-            return run
+        if len(run) == 0 or run.weights.min() > 0:
+            return run, run.slots[:0]
         starts = np.ones(len(run), dtype=np.bool_)
         np.logical_or(run.slots[1:] != run.slots[:-1], run.words[1:] != run.words[:-1], out=starts[1:])
         stretches = np.cumsum(starts) - 1
@@ -84,10 +89,7 @@ class OrderedRows:
         keep = ~mixed[stretches]
         keep[looked[firsts[sums != 0]]] = True
         run.weights[looked[firsts]] = sums
-        dropped = np.sort(_numbers(run)[~keep])
-        self._heap.lower(dropped, np.ones(len(dropped), dtype=np.int64))
-        self._heap.compact()
-        return run.take(nonzero(keep))
+        return run.take(nonzero(keep)), _numbers(run)[~keep]
 
     def fronts(self, slots: I64, count: int | None, settle: Settle) -> Front:
         """Return for each slot its first rows, at least until `settle` is content; all where `count` is None.
@@ -113,7 +115,7 @@ class OrderedRows:
         complete = np.ones(len(slots), dtype=np.bool_)
         limit = np.full(len(slots), _ALL, dtype=np.uint64)
         parts = [OrderedRun(numbers[:0], limit[:0], numbers[:0], numbers[:0])]
-        for run in self._runs:
+        for run in self._tiers.runs:
             starts = np.searchsorted(run.slots, slots)
             lengths = np.searchsorted(run.slots, slots, side="right") - starts
             counts = lengths if count is None else np.minimum(lengths, count)
@@ -142,12 +144,12 @@ class OrderedRows:
     @property
     def row_count(self) -> int:
         """Rows kept, before what is still to cancel."""
-        return sum(len(run) for run in self._runs)
+        return sum(len(run) for run in self._tiers.runs)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self._heap.nbytes + sum(run.nbytes for run in self._runs)
+        return self._heap.nbytes + sum(run.nbytes for run in self._tiers.runs)
 
 
 def _joined(found: list[Front], asked: int, schema: pa.Schema) -> Front:

@@ -18,13 +18,10 @@ import pyarrow as pa
 from headrace.engine.columns import I64, U64, equal_rows, nonzero, views
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
+from headrace.engine.tiers import Tiers
 
-RUN_ROWS_MAX = 4_000_000
-"""Runs are merged up to this many entries."""
 CHUNK_ROWS_MAX = 524_288
 """Chunks of an arrangement's heap are merged up to this many rows."""
-_MERGE_RATIO = 4
-_SMALL = 8_192
 _32 = np.uint64(32)
 
 
@@ -38,17 +35,27 @@ class Run:
         weights: int64.
     """
 
-    __slots__ = ("first", "keys", "last", "numbers", "weights")
+    __slots__ = ("keys", "numbers", "weights")
 
     def __init__(self, keys: U64, numbers: I64, weights: I64) -> None:
         self.keys = keys
         self.numbers = numbers
         self.weights = weights
-        self.first = keys[0]
-        self.last = keys[-1]
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def cut(self, first: int, last: int) -> Run:
+        """Return the entries from `first` to before `last`."""
+        return Run(self.keys[first:last], self.numbers[first:last], self.weights[first:last])
+
+    def key_at(self, at: int) -> np.uint64:
+        """Return the key of an entry."""
+        return np.uint64(self.keys[at])
+
+    def end_of(self, key: np.uint64) -> int:
+        """Return where the first entry beyond a key stands."""
+        return int(np.searchsorted(self.keys, key, side="right"))
 
     @property
     def nbytes(self) -> int:
@@ -66,7 +73,7 @@ class Arrangement:
 
     def __init__(self, schema: pa.Schema, *, append_only: bool) -> None:
         self._append_only = append_only
-        self._runs: list[Run] = []
+        self._tiers = Tiers(self._merged, joined, self._drop)
         self.heap = Heap(schema, CHUNK_ROWS_MAX)
 
     def insert(self, slots: I64, rows: pa.RecordBatch, weights: I64) -> None:
@@ -80,52 +87,41 @@ class Arrangement:
         if (keys[1:] < keys[:-1]).any():
             order = np.argsort(keys)
             keys, numbers, weights = keys[order], numbers[order], weights[order]
-        self._runs.append(Run(keys, numbers, weights))
-        self._merge_tail()
+        self._tiers.push(Run(keys, numbers, weights))
 
-    def _merge_tail(self) -> None:
-        runs = self._runs
-        while len(runs) > 1 and is_due(len(runs[-2]), len(runs[-1])):
-            newer, older = runs.pop(), runs.pop()
-            merged = self._merged(older, newer)
-            if merged is not None:
-                runs.append(merged)
-
-    def _merged(self, older: Run, newer: Run) -> Run | None:
-        """Return two runs as one, without what cancels; None when nothing is left."""
+    def _merged(self, older: Run, newer: Run) -> tuple[Run | None, I64]:
+        """Return two runs as one, without what cancels, and the numbers of the rows that did."""
         keys = np.concatenate([older.keys, newer.keys])
         numbers = np.concatenate([older.numbers, newer.numbers])
         weights = np.concatenate([older.weights, newer.weights])
-        if older.last > newer.first:
+        if len(older) and len(newer) and older.keys[-1] > newer.keys[0]:
             order = np.argsort(keys, kind="stable")
             keys, numbers, weights = keys[order], numbers[order], weights[order]
-        if not self._append_only:
-            keep = self._added_up(keys, numbers, weights)
-            if keep is not None:
-                keys, numbers, weights = keys[keep], numbers[keep], weights[keep]
-        return Run(keys, numbers, weights) if len(keys) else None
+        if self._append_only:
+            return (Run(keys, numbers, weights) if len(keys) else None), numbers[:0]
+        keep, dropped = self._added_up(keys, numbers, weights)
+        return (Run(keys[keep], numbers[keep], weights[keep]) if len(keep) else None), dropped
 
-    def _added_up(self, keys: U64, numbers: I64, weights: I64) -> I64 | None:
-        """Add up identical neighbours in `weights`, in place; return which entries are left, or None for
-        all.
+    def _added_up(self, keys: U64, numbers: I64, weights: I64) -> tuple[I64, I64]:
+        """Add up identical neighbours in `weights`, in place; return the entries left and the numbers
+        dropped.
         """
-        alike = nonzero(keys[1:] == keys[:-1])
-        if len(alike) == 0:
-            return None
-        pairs = alike[self._identical(numbers[alike], numbers[alike + 1])]
-        if len(pairs) == 0:
-            return None
         starts = np.ones(len(keys), dtype=np.bool_)
-        starts[pairs + 1] = False
+        alike = nonzero(keys[1:] == keys[:-1])
+        if len(alike):
+            pairs = alike[self._identical(numbers[alike], numbers[alike + 1])]
+            starts[pairs + 1] = False
         firsts = nonzero(starts)
+        if len(firsts) == len(keys):
+            return firsts, numbers[:0]
         sums = np.add.reduceat(weights, firsts)
         weights[firsts] = sums
-        left: I64 = firsts[sums != 0]
         starts[firsts[sums == 0]] = False
-        dropped = np.sort(numbers[~starts])
-        self.heap.lower(dropped, np.ones(len(dropped), dtype=np.int64))
+        return firsts[sums != 0], numbers[~starts]
+
+    def _drop(self, numbers: I64) -> None:
+        self.heap.lower(numbers, np.ones(len(numbers), dtype=np.int64))
         self.heap.compact()
-        return left
 
     def _identical(self, one: I64, other: I64) -> I64:
         """Return for which pairs of rows all bits are equal."""
@@ -160,10 +156,10 @@ class Arrangement:
             order = np.argsort(wanted)
             asked, wanted = asked[order], wanted[order]
         lows, highs = wanted.view(np.uint64) << _32, (wanted + 1).view(np.uint64) << _32
-        for run in self._runs:
+        for run in self._tiers.runs:
             begin, end = (
-                np.searchsorted(highs, run.first, side="right"),
-                np.searchsorted(lows, run.last, side="right"),
+                np.searchsorted(highs, run.keys[0], side="right"),
+                np.searchsorted(lows, run.keys[-1], side="right"),
             )
             if begin >= end:
                 continue
@@ -175,24 +171,26 @@ class Arrangement:
     @property
     def row_count(self) -> int:
         """Rows kept, before what is still to cancel."""
-        return sum(len(run) for run in self._runs)
+        return sum(len(run) for run in self._tiers.runs)
 
     @property
     def run_count(self) -> int:
         """Runs kept."""
-        return len(self._runs)
+        return len(self._tiers.runs)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self.heap.nbytes + sum(run.nbytes for run in self._runs)
+        return self.heap.nbytes + sum(run.nbytes for run in self._tiers.runs)
 
 
-def is_due(older: int, newer: int) -> bool:
-    """Whether two neighbouring runs of these sizes are to be merged."""
-    if older + newer > RUN_ROWS_MAX:
-        return False
-    return _MERGE_RATIO * newer >= older or older + newer <= _SMALL
+def joined(runs: list[Run]) -> Run:
+    """Return runs that follow each other as one."""
+    return Run(
+        np.concatenate([run.keys for run in runs]),
+        np.concatenate([run.numbers for run in runs]),
+        np.concatenate([run.weights for run in runs]),
+    )
 
 
 def ranges(starts: I64, counts: I64) -> I64:

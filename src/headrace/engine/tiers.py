@@ -1,0 +1,126 @@
+"""Sorted runs in tiers: small ones are merged at once, large ones in slices, so that no step waits for a
+merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+import numpy as np
+
+from headrace.engine.columns import I64
+
+RUN_ROWS_MAX = 4_000_000
+"""Runs are merged up to this many entries."""
+_MERGE_RATIO = 4
+_SMALL = 8_192
+_AT_ONCE = 131_072
+"""Runs of more entries together are merged in slices."""
+_SLICE_MIN = 65_536
+
+
+class Sorted(Protocol):
+    """A sorted run."""
+
+    def __len__(self) -> int: ...
+
+    def cut(self, first: int, last: int) -> Self:
+        """Return the entries from `first` to before `last`."""
+
+    def key_at(self, at: int) -> Any:
+        """Return the sort key of an entry."""
+
+    def end_of(self, key: Any) -> int:
+        """Return where the first entry beyond a key stands."""
+
+
+R = TypeVar("R", bound=Sorted)
+Merge = Callable[[R, R], tuple[R | None, I64]]
+"""Of an older and a newer run: both as one, and the numbers of rows that cancelled."""
+
+
+class Pending(Generic[R]):
+    """A merge under way: both runs stay readable until it is done."""
+
+    def __init__(self, older: R, newer: R) -> None:
+        self.older = older
+        self.newer = newer
+        self.parts: list[R] = []
+        self.dropped: list[I64] = []
+        self._at_older = 0
+        self._at_newer = 0
+
+    def advance(self, entries: int, merge: Merge[R]) -> bool:
+        """Merge about so many entries more; return whether that was the last of them."""
+        older, newer = self.older, self.newer
+        last = self._at_older + max(entries * len(older) // (len(older) + len(newer)), 1)
+        if last >= len(older):
+            end_older, end_newer = len(older), len(newer)
+        else:
+            key = older.key_at(last - 1)
+            end_older, end_newer = older.end_of(key), newer.end_of(key)
+        part, dropped = merge(older.cut(self._at_older, end_older), newer.cut(self._at_newer, end_newer))
+        if part is not None:
+            self.parts.append(part)
+        self.dropped.append(dropped)
+        self._at_older, self._at_newer = end_older, end_newer
+        return end_older == len(older) and end_newer == len(newer)
+
+
+class Tiers(Generic[R]):
+    """Runs, the oldest and largest first.
+
+    Args:
+        merge: how two runs become one.
+        join: how runs that follow each other in order become one.
+        drop: called with the numbers of rows that nothing refers to any more.
+    """
+
+    def __init__(self, merge: Merge[R], join: Callable[[list[R]], R], drop: Callable[[I64], None]) -> None:
+        self.runs: list[R] = []
+        self._merge = merge
+        self._join = join
+        self._drop = drop
+        self._pending: Pending[R] | None = None
+
+    def push(self, run: R) -> None:
+        """Add a run, and do a bounded part of the merging that is due."""
+        self.runs.append(run)
+        if self._pending is not None and self._pending.advance(max(_SLICE_MIN, 8 * len(run)), self._merge):
+            self._finish(self._pending)
+        while len(self.runs) > 1 and self._merge_last():
+            pass
+
+    def _finish(self, done: Pending[R]) -> None:
+        at = next(number for number, run in enumerate(self.runs) if run is done.older)
+        self.runs[at : at + 2] = [self._join(done.parts)] if done.parts else []
+        self._pending = None
+        self._dropped(np.concatenate(done.dropped))
+
+    def _dropped(self, numbers: I64) -> None:
+        if len(numbers):
+            self._drop(np.sort(numbers))
+
+    def _merge_last(self) -> bool:
+        """Merge the last two runs if that is due and cheap, start to if it is due and not; return if
+        merged.
+        """
+        older, newer = self.runs[-2], self.runs[-1]
+        if not is_due(len(older), len(newer)) or (self._pending is not None and older is self._pending.newer):
+            return False
+        if len(older) + len(newer) > _AT_ONCE:
+            if self._pending is None:
+                self._pending = Pending(older, newer)
+            return False
+        merged, dropped = self._merge(older, newer)
+        self.runs[-2:] = [] if merged is None else [merged]
+        self._dropped(dropped)
+        return True
+
+
+def is_due(older: int, newer: int) -> bool:
+    """Whether two neighbouring runs of these sizes are to be merged."""
+    if older + newer > RUN_ROWS_MAX:
+        return False
+    return _MERGE_RATIO * newer >= older or older + newer <= _SMALL
