@@ -109,6 +109,70 @@ def _keep(numbers: I64) -> None:
     """Values have no rows to drop."""
 
 
+class Bounds:
+    """Where the entries of some slots stand in each run.
+
+    Attributes:
+        asked: number of slots.
+        parts: run, where the entries of each slot begin, and where they end.
+    """
+
+    def __init__(self, asked: int, parts: list[tuple[OrderedRun, I64, I64]]) -> None:
+        self.asked = asked
+        self.parts = parts
+
+    def select(self, at: I64) -> Bounds:
+        """Return the bounds of some of the slots."""
+        return Bounds(len(at), [(run, starts[at], ends[at]) for run, starts, ends in self.parts])
+
+    def sizes(self) -> I64:
+        """Return the number of entries per slot, before what cancels."""
+        sizes = np.zeros(self.asked, dtype=np.int64)
+        for _, starts, ends in self.parts:
+            sizes += ends - starts
+        return sizes
+
+    def more(self, count: int) -> Bools:
+        """Return which slots have more than `count` entries in some run."""
+        more = np.zeros(self.asked, dtype=np.bool_)
+        for _, starts, ends in self.parts:
+            more |= ends - starts > count
+        return more
+
+    def ends(self, count: int, *, last: bool) -> tuple[OrderedRun, Bools]:
+        """Return up to `count` entries per slot and run, added up, in order, and which of them can be
+        trusted.
+
+        The slots of the entries are positions among those asked for; with `last` the words are turned round.
+        """
+        numbers = np.arange(self.asked, dtype=np.int64)
+        limit = np.full(self.asked, _ALL, dtype=np.uint64)
+        parts = [OrderedRun(numbers[:0], limit[:0], numbers[:0], None)]
+        for run, starts, ends in self.parts:
+            counts = np.minimum(ends - starts, count)
+            begin = ends - counts if last else starts
+            at = ranges(begin, counts)
+            words = ~run.words[at] if last else run.words[at]
+            parts.append(OrderedRun(np.repeat(numbers, counts), words, run.weights[at], None))
+            cut = nonzero(ends - starts > count)
+            edge = run.words[begin[cut]] if last else run.words[begin[cut] + count - 1]
+            limit[cut] = np.minimum(limit[cut], ~edge if last else edge)
+        both = concat(parts)
+        merged = added_up(both.take(sort_order(both.slots, both.words)))
+        return merged, merged.words <= limit[merged.slots]
+
+    def all(self) -> OrderedRun:
+        """Return every entry, added up, in order."""
+        numbers = np.arange(self.asked, dtype=np.int64)
+        parts = [OrderedRun(numbers[:0], np.empty(0, dtype=np.uint64), numbers[:0], None)]
+        for run, starts, ends in self.parts:
+            counts = ends - starts
+            at = ranges(starts, counts)
+            parts.append(OrderedRun(np.repeat(numbers, counts), run.words[at], run.weights[at], None))
+        both = concat(parts)
+        return added_up(both.take(sort_order(both.slots, both.words)))
+
+
 class OrderedValues:
     """Values under slots, told by their word alone (see `order.is_exact`); with weights."""
 
@@ -123,119 +187,60 @@ class OrderedValues:
         if len(run):
             self._tiers.push(run)
 
-    def bounds(self, slots: I64) -> list[tuple[OrderedRun, I64, I64]]:
+    def bounds(self, slots: I64) -> Bounds:
         """Return, for each run, where the entries of each slot begin and end."""
+        order = np.argsort(slots)
+        ascending = slots[order]
         found = []
         for run in self._tiers.runs:
-            starts = np.searchsorted(run.slots, slots)
-            found.append((run, starts, np.searchsorted(run.slots, slots, side="right")))
-        return found
+            starts = np.searchsorted(run.slots, ascending)
+            ends = starts.copy()
+            there = nonzero(run.slots[np.minimum(starts, len(run) - 1)] == ascending)
+            if len(there) == 0:
+                continue
+            ends[there] = np.searchsorted(run.slots, ascending[there], side="right")
+            back = np.empty((2, len(slots)), dtype=np.int64)
+            back[0, order], back[1, order] = starts, ends
+            found.append((run, back[0], back[1]))
+        return Bounds(len(slots), found)
 
-    def first(self, slots: I64, *, last: bool) -> tuple[U64, Bools]:
+    def first(self, slots: I64, *, last: bool, bounds: Bounds | None = None) -> tuple[U64, Bools]:
         """Return the smallest (or the largest) word under each slot, and whether there is one."""
+        here = self.bounds(slots) if bounds is None else bounds
         words = np.zeros(len(slots), dtype=np.uint64)
         known = np.zeros(len(slots), dtype=np.bool_)
         pending = np.arange(len(slots), dtype=np.int64)
         count = 1
         while len(pending):
-            part, trusted = self._ends(slots[pending], count, last=last)
-            unsettled = np.ones(len(pending), dtype=np.bool_)
+            part, trusted = here.ends(count, last=last)
             best = nonzero(trusted)
-            firsts = best[np.unique(part.slots[best], return_index=True)[1]] if len(best) else best
+            fresh = np.ones(len(best), dtype=np.bool_)
+            np.not_equal(part.slots[best[1:]], part.slots[best[:-1]], out=fresh[1:])
+            firsts = best[fresh]
             at = part.slots[firsts]
             words[pending[at]] = ~part.words[firsts] if last else part.words[firsts]
             known[pending[at]] = True
+            unsettled = here.more(count)
             unsettled[at] = False
-            unsettled &= self._more(slots[pending], count)
-            pending = pending[unsettled]
+            left = nonzero(unsettled)
+            pending, here = pending[left], here.select(left)
             count *= 4
         return words, known
 
-    def _more(self, slots: I64, count: int) -> Bools:
-        """Return which slots have more than `count` entries in some run."""
-        more = np.zeros(len(slots), dtype=np.bool_)
-        for _, starts, ends in self.bounds(slots):
-            more |= ends - starts > count
-        return more
-
-    def _ends(self, slots: I64, count: int, *, last: bool) -> tuple[OrderedRun, Bools]:
-        """Return up to `count` entries per slot and run, added up, in order, and which of them can be
-        trusted.
-
-        The slots of the entries are positions in `slots`; with `last` the words are turned round.
-        """
-        numbers = np.arange(len(slots), dtype=np.int64)
-        limit = np.full(len(slots), _ALL, dtype=np.uint64)
-        parts = [OrderedRun(numbers[:0], limit[:0], numbers[:0], None)]
-        for run, starts, ends in self.bounds(slots):
-            counts = np.minimum(ends - starts, count)
-            begin = ends - counts if last else starts
-            at = ranges(begin, counts)
-            words = ~run.words[at] if last else run.words[at]
-            parts.append(OrderedRun(np.repeat(numbers, counts), words, run.weights[at], None))
-            cut = nonzero(ends - starts > count)
-            edge = run.words[begin[cut]] if last else run.words[begin[cut] + count - 1]
-            limit[cut] = np.minimum(limit[cut], ~edge if last else edge)
-        both = concat(parts)
-        merged = added_up(both.take(sort_order(both.slots, both.words)))
-        return merged, merged.words <= limit[merged.slots]
-
-    def at_ranks(self, slots: I64, ranks: I64) -> U64:
+    def at_ranks(self, slots: I64, ranks: I64, bounds: Bounds | None = None) -> U64:
         """Return the word at a rank (from 0) under each slot; zero where there are fewer values."""
-        sizes = np.zeros(len(slots), dtype=np.int64)
-        for _, starts, ends in self.bounds(slots):
-            sizes += ends - starts
+        here = self.bounds(slots) if bounds is None else bounds
         words = np.zeros(len(slots), dtype=np.uint64)
-        large = sizes > _LARGE_RANGE
+        large = here.sizes() > _LARGE_RANGE
         for at in nonzero(large).tolist():
-            words[at] = self._search_rank(int(slots[at]), int(ranks[at]))
+            words[at] = _search_rank(here.select(np.array([at])), int(ranks[at]))
         small = nonzero(~large)
-        words[small] = self._gather_ranks(slots[small], ranks[small])
+        words[small] = _at_ranks(here.select(small).all(), ranks[small])
         return words
-
-    def _gather_ranks(self, slots: I64, ranks: I64) -> U64:
-        """Read at ranks by looking at every value under the slots."""
-        whole = self.all(slots)
-        sums = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(whole.weights)])
-        begins = sums[np.searchsorted(whole.slots, np.arange(len(slots)))]
-        ends = sums[np.searchsorted(whole.slots, np.arange(len(slots)), side="right")]
-        found = np.searchsorted(sums, begins + ranks, side="right") - 1
-        there = begins + ranks < ends
-        return (
-            np.where(there, whole.words[np.where(there, found, 0)], np.uint64(0))
-            if len(whole)
-            else (np.zeros(len(slots), dtype=np.uint64))
-        )
-
-    def _search_rank(self, slot: int, rank: int) -> int:
-        """Read at a rank by halving the range of words: 64 looks into each run, however many values there
-        are.
-        """
-        parts = []
-        for run, starts, ends in self.bounds(np.array([slot], dtype=np.int64)):
-            first, last = int(starts[0]), int(ends[0])
-            if first < last:
-                parts.append((run.words[first:last], run.sums()[first : last + 1]))
-        low, high = 0, 2**64 - 1
-        while low < high:
-            middle = (low + high) // 2
-            word = np.uint64(middle)
-            count = sum(
-                int(sums[np.searchsorted(words, word, side="right")] - sums[0]) for words, sums in parts
-            )
-            low, high = (low, middle) if count > rank else (middle + 1, high)
-        return low
 
     def all(self, slots: I64) -> OrderedRun:
         """Return every entry under those slots, added up, in order; the slots are positions in `slots`."""
-        numbers = np.arange(len(slots), dtype=np.int64)
-        parts = [OrderedRun(numbers[:0], np.empty(0, dtype=np.uint64), numbers[:0], None)]
-        for run, starts, ends in self.bounds(slots):
-            counts = ends - starts
-            at = ranges(starts, counts)
-            parts.append(OrderedRun(np.repeat(numbers, counts), run.words[at], run.weights[at], None))
-        both = concat(parts)
-        return added_up(both.take(sort_order(both.slots, both.words)))
+        return self.bounds(slots).all()
 
     @property
     def row_count(self) -> int:
@@ -246,3 +251,35 @@ class OrderedValues:
     def nbytes(self) -> int:
         """Bytes held."""
         return sum(run.nbytes for run in self._tiers.runs)
+
+
+def _at_ranks(whole: OrderedRun, ranks: I64) -> U64:
+    """Return the word at a rank of each slot, given every entry under the slots."""
+    if len(whole) == 0:
+        return np.zeros(len(ranks), dtype=np.uint64)
+    sums = whole.sums()
+    slots = np.arange(len(ranks))
+    begins = sums[np.searchsorted(whole.slots, slots)]
+    ends = sums[np.searchsorted(whole.slots, slots, side="right")]
+    found = np.searchsorted(sums, begins + ranks, side="right") - 1
+    there = begins + ranks < ends
+    return np.where(there, whole.words[np.where(there, found, 0)], np.uint64(0))
+
+
+def _search_rank(bounds: Bounds, rank: int) -> int:
+    """Return the word at a rank of one slot by halving the range of words.
+
+    That is 64 looks into each run, however many values there are.
+    """
+    parts = []
+    for run, starts, ends in bounds.parts:
+        first, last = int(starts[0]), int(ends[0])
+        if first < last:
+            parts.append((run.words[first:last], run.sums()[first : last + 1]))
+    low, high = 0, 2**64 - 1
+    while low < high:
+        middle = (low + high) // 2
+        word = np.uint64(middle)
+        count = sum(int(sums[np.searchsorted(words, word, side="right")] - sums[0]) for words, sums in parts)
+        low, high = (low, middle) if count > rank else (middle + 1, high)
+    return low

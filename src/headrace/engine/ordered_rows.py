@@ -118,6 +118,8 @@ class OrderedRows:
         for run in self._tiers.runs:
             starts = np.searchsorted(run.slots, slots)
             lengths = np.searchsorted(run.slots, slots, side="right") - starts
+            if not lengths.any():
+                continue
             counts = lengths if count is None else np.minimum(lengths, count)
             part = run.take(ranges(starts, counts))
             part.slots = np.repeat(numbers, counts)

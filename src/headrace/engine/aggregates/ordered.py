@@ -20,7 +20,7 @@ from headrace.engine.columns import I64, U64
 from headrace.engine.fma import F64, fused_multiply_add
 from headrace.engine.growable import Growable
 from headrace.engine.order import is_exact, order_word, value_of
-from headrace.engine.ordered import OrderedValues
+from headrace.engine.ordered import Bounds, OrderedValues
 from headrace.sql.plan import AggCall
 
 _SIGN = np.uint64(1 << 63)
@@ -72,30 +72,31 @@ class OrderedPart(Part):
         words = order_word(batch.rows.column(self._calls[0].args[0]))[rows]
         self._values.insert(slots, words, weights)
         np.add.at(self._counts.data, slots, weights)
+        bounds = self._values.bounds(batch.touched)
         for call, kept in zip(self._calls, self._words, strict=True):
-            kept.data[batch.touched] = self._read(call, batch.touched)
+            kept.data[batch.touched] = self._read(call, batch.touched, bounds)
 
     def _resize(self, size: int) -> None:
         self._counts.resize(size)
         for kept in self._words:
             kept.resize(size)
 
-    def _read(self, call: AggCall, slots: I64) -> U64:
+    def _read(self, call: AggCall, slots: I64, bounds: Bounds) -> U64:
         """Return the result of a call per slot, as the word of a value or the bits of a double."""
         if call.func in ("min", "max"):
-            return self._values.first(slots, last=call.func == "max")[0]
+            return self._values.first(slots, last=call.func == "max", bounds=bounds)[0]
         fraction, counts = fraction_of(call), self._counts.data[slots]
         assert fraction is not None
         if call.func in _DISCRETE:
             ranks = -(-counts * fraction.numerator // fraction.denominator) - 1
-            return self._values.at_ranks(slots, np.maximum(ranks, 0))
-        return self._interpolated(slots, counts, float(fraction))
+            return self._values.at_ranks(slots, np.maximum(ranks, 0), bounds)
+        return self._interpolated(slots, counts, float(fraction), bounds)
 
-    def _interpolated(self, slots: I64, counts: I64, fraction: float) -> U64:
+    def _interpolated(self, slots: I64, counts: I64, fraction: float, bounds: Bounds) -> U64:
         ranks = np.maximum(counts - 1, 0) * fraction
         below = np.floor(ranks)
-        low = self._numbers(self._values.at_ranks(slots, below.astype(np.int64)))
-        high = self._numbers(self._values.at_ranks(slots, np.ceil(ranks).astype(np.int64)))
+        low = self._numbers(self._values.at_ranks(slots, below.astype(np.int64), bounds))
+        high = self._numbers(self._values.at_ranks(slots, np.ceil(ranks).astype(np.int64), bounds))
         share = ranks - below
         with np.errstate(invalid="ignore", over="ignore"):
             between = fused_multiply_add(low, 1.0 - share, high * share)
