@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from headrace.change import Change
+from headrace.engine.duck import quote
 from headrace.engine.operators.aggregate import AggregateOperator
 from headrace.engine.operators.base import Operator, OperatorInfo, StepContext
 from headrace.engine.operators.distinct import DistinctOperator
@@ -14,10 +15,12 @@ from headrace.engine.operators.hop import HopOperator
 from headrace.engine.operators.join import JoinOperator
 from headrace.engine.operators.project import ProjectOperator
 from headrace.engine.operators.recompute import RecomputeOperator
+from headrace.engine.operators.rename import RenameOperator
 from headrace.engine.operators.scan import ScanOperator
 from headrace.engine.operators.topn import TopNOperator
 from headrace.engine.operators.topn_append import TopNAppendOperator, is_for
 from headrace.engine.operators.union_all import UnionAllOperator
+from headrace.engine.sharing import Signature, signature
 from headrace.engine.zset import settle
 from headrace.errors import UnsupportedSql
 from headrace.sql.plan import (
@@ -55,12 +58,18 @@ class Circuit:
         self.plan = plan
         self._stages: list[Stage] = []
         self._numbers: dict[int, int] = {}
+        self._signed: dict[Signature, int] = {}
+        self._time_unread = _hops_whose_time_nobody_reads(plan.root)
         self._root = self._add(plan.root, is_append_only)
 
     def _add(self, node: Node, is_append_only: IsAppendOnly) -> int:
         known = self._numbers.get(id(node))
         if known is not None:
             return known
+        sign = signature(node, self._time_unread)
+        if sign is not None and sign in self._signed:
+            self._numbers[id(node)] = self._renamed(node, self._signed[sign])
+            return self._numbers[id(node)]
         inputs = tuple(self._add(child, is_append_only) for child in node.inputs)
         kept = all(self._stages[at].operator.append_only for at in inputs)
         if isinstance(node, Scan):
@@ -71,12 +80,22 @@ class Circuit:
             join = JoinOperator(node, append_only_inputs=flags)
             self._stages.append(Stage(join, inputs))
         else:
-            operator = _operator(node, append_only=kept)
+            operator = _operator(node, append_only=kept, time_is_read=id(node) not in self._time_unread)
             if isinstance(node, Filter | Hop):
                 operator.consolidated = self._stages[inputs[0]].operator.consolidated
             self._stages.append(Stage(operator, inputs))
         self._numbers[id(node)] = len(self._stages) - 1
+        if sign is not None:
+            self._signed[sign] = self._numbers[id(node)]
         return self._numbers[id(node)]
+
+    def _renamed(self, node: Node, number: int) -> int:
+        """Return the stage that computes the node already, with the node's own column names."""
+        below = self._stages[number].operator
+        if below.schema.names == node.schema.names:
+            return number
+        self._stages.append(Stage(RenameOperator(node.schema, below), (number,)))
+        return len(self._stages) - 1
 
     @property
     def append_only(self) -> bool:
@@ -139,14 +158,14 @@ class Circuit:
         )  # fmt: skip
 
 
-def _operator(node: Node, *, append_only: bool) -> Operator:
+def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
     match node:
         case Filter():
             return FilterOperator(node.predicate, node.schema, append_only=append_only)
         case Project():
             return ProjectOperator(node, append_only=append_only)
         case Hop():
-            return HopOperator(node, append_only=append_only)
+            return HopOperator(node, append_only=append_only, time_is_read=time_is_read)
         case UnionAll():
             return UnionAllOperator(node, append_only=append_only)
         case Aggregate():
@@ -159,3 +178,28 @@ def _operator(node: Node, *, append_only: bool) -> Operator:
             return RecomputeOperator(node)
         case _:
             raise UnsupportedSql(f"the engine has no operator for {type(node).__name__}")
+
+
+def _hops_whose_time_nobody_reads(root: Node) -> set[int]:
+    """Return the ids of window nodes that only an aggregate reads, which does not read the time column."""
+    readers: dict[int, list[Node]] = {}
+    seen: set[int] = set()
+    for node in root.walk():
+        if id(node) not in seen:
+            seen.add(id(node))
+            for child in node.inputs:
+                readers.setdefault(id(child), []).append(node)
+    found = set()
+    for node in root.walk():
+        above = readers.get(id(node), [])
+        if not isinstance(node, Hop) or len(above) != 1:
+            continue
+        if isinstance(above[0], Aggregate) and not _reads_column(above[0], node.time):
+            found.add(id(node))
+    return found
+
+
+def _reads_column(node: Aggregate, column: str) -> bool:
+    if column in node.keys:
+        return True
+    return any(column in (*call.args, call.filter) or quote(column) in call.sql for call in node.calls)

@@ -10,11 +10,11 @@ from headrace.engine.hashing import hash_views
 
 
 def group_rows(columns: tuple[View, ...], hashes: U64) -> tuple[I64, I64]:
-    """Return a group number per row and the first row of each group; rows are grouped by equality, not by
+    """Return a group number per row and one row of each group; rows are grouped by equality, not by
     hash.
     """
     count = len(hashes)
-    order = np.argsort(hashes, kind="stable")
+    order = np.argsort(hashes)
     ordered = hashes[order]
     starts = np.ones(count, dtype=np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=starts[1:])

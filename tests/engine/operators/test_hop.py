@@ -12,6 +12,10 @@ RELATIONS = {"t": THINGS, "u": OTHERS}
 MAKERS = {"t": thing, "u": other}
 STEPS = 8
 VIEWS = [
+    (
+        "SELECT window_start, k, count(*) AS n "
+        "FROM HOP(t, ts, INTERVAL 10 SECOND, INTERVAL 40 SECOND) GROUP BY ALL"
+    ),
     "SELECT window_start, window_end, k FROM TUMBLE(t, ts, INTERVAL 1 MINUTE)",
     (
         "SELECT window_start, count(*) AS n, sum(x) AS s FROM TUMBLE(t, ts, INTERVAL 1 MINUTE) GROUP "

@@ -1,0 +1,37 @@
+"""Rename: the same rows under other column names, for a part of a plan that another part has computed
+already.
+
+Δρ(R) = ρ(ΔR)        (linear)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from typing_extensions import override
+
+from headrace.change import Change
+from headrace.contracts.schema import Schema
+from headrace.engine.operators.base import Operator, StepContext
+
+
+class RenameOperator(Operator):
+    """Gives columns other names; nothing is computed or kept."""
+
+    name = "rename"
+
+    def __init__(self, schema: Schema, below: Operator) -> None:
+        super().__init__(schema, append_only=below.append_only)
+        self.consolidated = below.consolidated
+
+    @override
+    def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
+        change = inputs[0]
+        rows = pa.RecordBatch.from_arrays(change.rows.columns, schema=self.arrow)
+        return Change(rows, change.weights, change.ids)
+
+    @property
+    @override
+    def detail(self) -> str:
+        return "shared with another part of the query"
