@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from headrace.cli import warm_up
 from headrace.cli.exits import not_found
 from headrace.cli.project import data_folder, has_project, load_project
 from headrace.cli.server_file import find_server
 from headrace.errors import ConnectError, FolderLocked
+
+KNOCK_S = 3.0
+"""How long a server may take to let anybody in."""
 
 
 class Asked(Protocol):
@@ -68,21 +73,37 @@ def session(
 def _asked(
     project: Path, folder: Path, url: str | None, token: str | None, auto: bool
 ) -> contextlib.AbstractContextManager[Any]:
-    import headrace
-
     if url:
-        return headrace.connect(url, token=token)
+        return _connected(url, token)
     found = find_server(folder)
     if found is None:
         return _opened(project, folder, auto)
     try:
-        return headrace.connect(found.url, token=token or found.token)
+        return _connected(found.url, token or found.token)
     except ConnectError as error:
         # It was killed and its number is that of another process now, or it hangs: the lock tells which.
         try:
             return _opened(project, folder, auto)
         except FolderLocked:
             raise error from None
+
+
+def _connected(url: str, token: str | None) -> contextlib.AbstractContextManager[Any]:
+    """Connect at once or not at all: a client is patient with a server that restarts, a person is not."""
+    import headrace
+
+    try:
+        parts = urlsplit(url)
+        if parts.hostname:
+            place = (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+            socket.create_connection(place, timeout=KNOCK_S).close()
+    except (OSError, ValueError) as error:
+        raise ConnectError(
+            f"nobody answers: {getattr(error, 'strerror', None) or error}",
+            where=url,
+            hint="is the server running? headrace run starts it",
+        ) from None
+    return headrace.connect(url, token=token)
 
 
 def _opened(project: Path, folder: Path, auto: bool) -> contextlib.AbstractContextManager[Any]:
