@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet
 
 import pyarrow as pa
 
@@ -41,6 +43,9 @@ PENDING_ROWS_MAX = 2_000_000
 """Durable rows that may wait for a step before appends are told to come back later."""
 KEPT_PREFIX = "rows of "
 """Engine name of the kept rows of a table or side table; not a name that a user can write."""
+
+
+_open_runs: WeakSet[Run] = WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -636,4 +641,13 @@ def open_run(
     app: App, path: Path | None, *, auto: bool = False, clock: Callable[[], datetime] | None = None
 ) -> Run:
     """Open an app on a data folder, or in memory with None; see `App.open`."""
-    return Run(app, path, auto=auto, clock=clock)
+    run = Run(app, path, auto=auto, clock=clock)
+    _open_runs.add(run)
+    return run
+
+
+@atexit.register
+def _close_open_runs() -> None:
+    """Close what the program left open, so that the log ends cleanly and DuckDB is given back."""
+    for run in list(_open_runs):
+        run.close()

@@ -65,7 +65,7 @@ class Oracle:
             if row.get(decl.event_id) is None:
                 return RowStatus.REJECTED
             if known is not None:
-                return RowStatus.REPEATED if known == row else RowStatus.REJECTED
+                return RowStatus.REPEATED if repr(known) == repr(row) else RowStatus.REJECTED
             self._ids[decl.name][row[decl.event_id]] = row
         if decl.event_time is not None and watermark is not None and utc(row[decl.event_time]) < watermark:
             self._late[decl.name].append(row)
