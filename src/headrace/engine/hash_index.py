@@ -20,6 +20,8 @@ Same = Callable[[I64, I64], Bools]
 
 _DEAD = np.int64(-1)
 _FEWEST = 256
+_SPARSE_BELOW = 262_144
+"""Tables of fewer places are kept a quarter full at most, so that probing ends sooner; larger ones half."""
 _SLICE_MIN = 16_384
 """Places of the old table that are moved at least, with every call that adds entries."""
 
@@ -194,16 +196,19 @@ class HashIndex:
     # --- growing
     # -----------------------------------------------------------------------------------------------
     def _reserve(self, more: int) -> None:
-        """Keep the table at most half full, moving a slice of the old one on the way."""
+        """Keep the table at most half full, small ones a quarter, moving a slice of the old one on the
+        way.
+        """
         if self._old is not None:
             self._move(max(_SLICE_MIN, 4 * more))
-        if 2 * (self._table.used + more) <= len(self._table.hashes):
+        sparse = 4 if len(self._table.hashes) < _SPARSE_BELOW else 2
+        if sparse * (self._table.used + more) <= len(self._table.hashes):
             return
         if self._old is not None:
             self._move(len(self._old.hashes))
         full = self._table
         size = len(full.hashes)
-        while 3 * (full.used - self.dead + more) > size:
+        while (sparse + 1) * (full.used - self.dead + more) > size:
             size *= 2
         self._old, self._moved, self.dead = full, 0, 0
         self._table = Table(size)

@@ -126,9 +126,12 @@ class Heap:
 
     def _located(self, numbers: I64) -> Iterator[tuple[int, I64, I64]]:
         """Yield, chunk by chunk, the chunk's place, positions in `numbers` and offsets in the chunk."""
+        if len(numbers) == 0:
+            return
         places = np.searchsorted(self._firsts, numbers, side="right") - 1
-        for place in np.unique(places).tolist():
-            positions = nonzero(places == place)
+        lowest, highest = int(places.min()), int(places.max())
+        for place in [lowest] if lowest == highest else np.unique(places).tolist():
+            positions = np.arange(len(numbers)) if lowest == highest else nonzero(places == place)
             chunk = self.chunks[place].numbers
             offsets = numbers[positions] - chunk[0]
             if chunk[-1] - chunk[0] != len(chunk) - 1:

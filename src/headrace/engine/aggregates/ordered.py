@@ -9,6 +9,7 @@ quantiles read at a rank.
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +42,7 @@ def serves(call: AggCall, schema: Schema) -> bool:
     return False
 
 
+@cache
 def fraction_of(call: AggCall) -> Fraction | None:
     """Return the constant fraction of a quantile, between 0 and 1, or None where it is something else."""
     if call.func == "median":
