@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.engine.columns import Text, view
+from headrace.engine.columns import I64, Text, nonzero, view
 from headrace.engine.kernels.vec import INT, TEXT, Miss, Vec, from_flags
 
 
@@ -100,6 +103,8 @@ def split_part(part: Vec, separator: Vec, index: Vec) -> Vec:
     number = int(index.data) if index.kind == INT and np.ndim(index.data) == 0 else 0
     if number < 1 or not cut or index.valid is not None:
         raise Miss
+    if len(cut) == 1 and cut.isascii():
+        return Vec(TEXT, _piece(_cuts_of(array, cut), number, array))
     lists = pc.split_pattern(array, cut)
     offsets = np.asarray(lists.offsets)
     at = offsets[:-1] + number - 1
@@ -148,3 +153,59 @@ def concat(*parts: Vec) -> Vec:
         raise Miss
     pieces = [part.data for part in parts]
     return Vec(TEXT, pc.binary_join_element_wise(*pieces, "", null_handling="replace", null_replacement=""))
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """Where a separator of one byte stands in a column: `at` in the heap, `first` of each row among them."""
+
+    array: pa.Array
+    separator: str
+    text: Text
+    at: I64
+    first: I64
+
+
+_last_cuts: list[Cuts] = []
+"""The column that was cut last: several pieces of one column are usually wanted."""
+
+
+def _cuts_of(array: pa.Array, separator: str) -> Cuts:
+    if _last_cuts and _last_cuts[0].array is array and _last_cuts[0].separator == separator:
+        return _last_cuts[0]
+    text = view(array, exact=True)
+    assert isinstance(text, Text)
+    at = nonzero(text.heap[:-8] == ord(separator))
+    cuts = Cuts(array, separator, text, at, np.searchsorted(at, text.starts))
+    _last_cuts[:] = [cuts]
+    return cuts
+
+
+def _piece(cuts: Cuts, number: int, array: pa.Array) -> pa.Array:
+    """Return piece `number` (from 1) of each row, '' beyond the last."""
+    starts = cuts.text.starts
+    ends = starts + cuts.text.lengths
+    padded = np.append(cuts.at, np.iinfo(np.int64).max)
+
+    def separator(place: int) -> I64:
+        found: I64 = padded[np.minimum(cuts.first + place, len(cuts.at))]
+        return found
+
+    begins = starts if number == 1 else separator(number - 2) + 1
+    missing = (begins > ends) | (begins < starts)
+    stops = np.minimum(separator(number - 1), ends)
+    begins = np.where(missing, stops, begins)
+    return text_array(cuts.text.heap, begins, np.maximum(stops - begins, 0), array)
+
+
+def text_array(heap: npt.NDArray[np.uint8], begins: I64, lengths: I64, like_array: pa.Array) -> pa.Array:
+    """Return stretches of a heap as text, NULL where another column is."""
+    offsets = np.zeros(len(begins) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    at = np.arange(int(offsets[-1]), dtype=np.int64)
+    at += np.repeat(begins - offsets[:-1], lengths)
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(heap[at])]
+    whole = pa.Array.from_buffers(pa.string(), len(begins), buffers)
+    if like_array.null_count:
+        return pc.if_else(like_array.is_valid(), whole, pa.scalar(None, pa.string()))
+    return whole

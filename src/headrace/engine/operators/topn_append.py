@@ -27,15 +27,16 @@ from headrace.engine.ordered import sort_order
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import TopN
 
-PLACES_MAX = 256
-"""More places per partition than this, and the general operator is cheaper."""
+PLACES_MAX, PLACES_PER_PARTITION_MAX = 256, 16
+"""More places than this, in all or in each of many partitions, and the general operator needs less memory."""
 _ALL = np.uint64(2**64 - 1)
 
 
 def is_for(node: TopN) -> bool:
     """Whether this operator serves a plan over append-only input."""
     plain = node.rank in (None, "row_number") and node.offset == 0 and bool(node.order)
-    return plain and node.limit is not None and 0 < node.limit <= PLACES_MAX
+    most = PLACES_PER_PARTITION_MAX if node.partition else PLACES_MAX
+    return plain and node.limit is not None and 0 < node.limit <= most
 
 
 class TopNAppendOperator(Operator):
@@ -57,6 +58,7 @@ class TopNAppendOperator(Operator):
         self._numbers: Growable[np.int64] = Growable(np.int64)
         self._words: Growable[np.uint64] = Growable(np.uint64)
         self._counts: Growable[np.int64] = Growable(np.int64)
+        self._best: Growable[np.uint64] = Growable(np.uint64)
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
@@ -97,7 +99,9 @@ class TopNAppendOperator(Operator):
         chosen = nonzero((words <= self._words.data[last]) | (self._counts.data[slots] < self._limit))
         if self._limit > 1 or len(chosen) < 2:
             return chosen
-        best = np.full(self._counts.size, _ALL, dtype=np.uint64)
+        self._best.resize(self._counts.size)
+        best = self._best.data
+        best[slots[chosen]] = _ALL
         np.minimum.at(best, slots[chosen], words[chosen])
         winners: I64 = chosen[words[chosen] == best[slots[chosen]]]
         return winners
@@ -155,12 +159,14 @@ class TopNAppendOperator(Operator):
         self, old_places: I64, places: I64, winners: I64, losers: I64, words: U64, rows: pa.RecordBatch
     ) -> Change:
         """Write the new places; return old rows with −1 and new rows with +1 where a place changes."""
-        old = np.full(int(places.max()) + 1, -1, dtype=np.int64) if len(places) else places
-        old_numbers = self._numbers.data[old_places]
-        old[old_places] = old_numbers
-        moved = nonzero(old[places] != winners)
-        left = moved[old[places[moved]] >= 0]
-        gone = self._heap.gather(old[places[left]])
+        old = np.full(len(places), -1, dtype=np.int64)
+        if len(old_places):
+            at = np.minimum(np.searchsorted(old_places, places), len(old_places) - 1)
+            taken = nonzero(old_places[at] == places)
+            old[taken] = self._numbers.data[places[taken]]
+        moved = nonzero(old != winners)
+        left = moved[old[moved] >= 0]
+        gone = self._heap.gather(old[left])
         come = self._rows_of(winners[moved], rows)
         self._store(places, winners, losers, words, rows)
         ids = np.concatenate([places[left], places[moved]])
