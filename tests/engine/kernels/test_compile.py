@@ -186,6 +186,10 @@ TEXTS = [
     "CASE WHEN x = 'a' THEN 'one' WHEN x IS NULL THEN y ELSE x END",
     "x > 'a'",
     "left(x, 1)",
+    "x = 'a' OR regexp_matches(x, 'b') OR y IS NULL",
+    "regexp_matches(x, '[ab]') AND length(y) > 1 AND x LIKE '%b%'",
+    "CASE WHEN length(x) > 1 THEN y WHEN y = 'a' THEN x ELSE replace(x, 'a', 'q') END",
+    "CASE WHEN length(x) < 3 THEN 1 ELSE length(regexp_extract(x, '[a-z]+')) END",
     "substring(x, 2, 3)",
     "substring(x, 2)",
     "replace(x, 'a', 'zz')",
@@ -345,3 +349,14 @@ def test_constants_are_folded_and_broadcast(duck: Duck) -> None:
         kernel = compile_expression(sql, source, Column("r", kind, arrow_of(kind)), duck)
         assert kernel is not None
         assert kernel.evaluate(rows, {}).to_pylist() == wanted
+
+
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_costly_parts_are_computed_where_they_are_needed(duck: Duck, count: int) -> None:
+    source = schema(x="VARCHAR")
+    sql = "x = 'a' OR regexp_matches(x, 'b')"
+    kernel = compile_expression(sql, source, Column("r", "BOOLEAN", pa.bool_()), duck)
+    assert kernel is not None
+    for texts in (["a"] * count, ["a"] * (count - 1) + ["b"] * min(count, 1), [None] * count):
+        rows = pa.RecordBatch.from_pylist([{"x": text} for text in texts], schema=source.arrow)
+        assert kernel.evaluate(rows, {}).to_pylist() == [None if text is None else True for text in texts]

@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from headrace.contracts.schema import Column, Schema
 from headrace.engine.duck import Duck
-from headrace.engine.kernels import arithmetic, casts, compare, logic, regexp, text, time
+from headrace.engine.kernels import arithmetic, casts, compare, lazy, logic, regexp, text, time
 from headrace.engine.kernels.vec import BOOL, INT, OTHER, Miss, Type, Vec, load, store, type_of
 
 Kernel = Callable[[pa.RecordBatch, dict[str, Vec]], Vec]
@@ -131,9 +131,17 @@ class _Compiler:
                 raise Miss
             inner = self.compile(part.this)
             return lambda rows, loaded: logic.is_null(inner(rows, loaded))
-        parts = [self.compile(item) for item in part.flatten()]
-        join = logic.conjunction if isinstance(part, exp.And) else logic.disjunction
-        return lambda rows, loaded: join([item(rows, loaded) for item in parts])
+        is_and = isinstance(part, exp.And)
+        join = logic.conjunction if is_and else logic.disjunction
+        items = list(part.flatten())
+        cheap = [self.compile(item) for item in items if not lazy.is_costly(item)]
+        costly = [self.compile(item) for item in items if lazy.is_costly(item)]
+        if not costly or not cheap:
+            parts = cheap or costly
+            return lambda rows, loaded: join([item(rows, loaded) for item in parts])
+        names = [self._source[column.name].name for column in part.find_all(exp.Column)]
+        rest: Kernel = lambda rows, loaded: join([item(rows, loaded) for item in costly])  # noqa: E731
+        return lazy.both(cheap, rest, list(dict.fromkeys(names)), conjunction=is_and)
 
     def comparison(self, part: exp.Expr) -> Kernel:
         sign = _COMPARISONS[type(part)]
@@ -221,11 +229,19 @@ class _Compiler:
         ]
         default = part.args.get("default") if isinstance(part, exp.Case) else part.args.get("false")
         last = self._null(kind) if default is None else self._as(default, kind)
+        wanted = [] if default is None or not lazy.is_costly(default) else list(default.find_all(exp.Column))
+        names = list(dict.fromkeys(self._source[column.name].name for column in wanted))
 
         def kernel(rows: pa.RecordBatch, loaded: dict[str, Vec]) -> Vec:
-            whole = last(rows, loaded)
-            for condition, value in reversed(branches):
-                whole = logic.choose(condition(rows, loaded), value(rows, loaded), whole)
+            conditions = [condition(rows, loaded) for condition, _ in branches]
+            some = logic.disjunction(conditions)
+            if names and np.ndim(some.data):
+                chosen = some.data if some.valid is None else some.data & some.valid
+                whole = lazy.on_rows(last, names, rows, ~chosen)
+            else:
+                whole = last(rows, loaded)
+            for condition, (_, value) in zip(reversed(conditions), reversed(branches), strict=True):
+                whole = logic.choose(condition, value(rows, loaded), whole)
             return whole
 
         return kernel
