@@ -29,6 +29,9 @@ STEP_ROWS_MAX = 50_000
 """Rows that one step takes at most; a commit is never cut."""
 RETRY_S = 1.0
 """Pause before a step's record is offered to a troubled log again."""
+BREATH = 0.5
+"""Pause after a step, as a share of what the step took."""
+BREATH_S_MAX = 0.05
 IDLE_TICK_S = 1.0
 """How often a silent run looks at the clock."""
 
@@ -241,6 +244,15 @@ class Stepper:
             except Exception:
                 logger.exception("an outlet failed at version %d; the views go on", version.number)
 
+    def _breathe(self) -> None:
+        """Leave the interpreter to the doors for a moment after a long step; the next one is larger for it.
+
+        Without it, steps that follow each other at once take the time that appends need, and each pays its
+        fixed cost for few rows.
+        """
+        with self._moved:
+            self._moved.wait_for(lambda: self._closing, min(self.stats.last_step_s * BREATH, BREATH_S_MAX))
+
     def _loop(self) -> None:
         try:
             while True:
@@ -250,6 +262,7 @@ class Stepper:
                         return
                 if self._pending:
                     self.step()
+                    self._breathe()
         except BaseException as error:
             logger.exception("the step loop stopped; appends stay durable, views stand still")
             with self._moved:
