@@ -238,7 +238,7 @@ async def play(
 
 
 def tick_for(rate: float) -> float:
-    """Return how often to send at a rate, in seconds: a faster shop sends larger requests, not more of them."""
+    """Return how often to send at a rate, in seconds: a fast shop sends larger requests, not more of them."""
     return 0.1 if rate <= ARROW_FROM_EVENTS_PER_S else 0.25
 
 
