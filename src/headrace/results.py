@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -109,7 +108,3 @@ class Freshness:
     def quiet(self) -> bool:
         """True when nothing waits to be computed."""
         return self.pending_commits == 0
-
-
-JsonValue = Any
-"""A value that JSON can carry; decimals and integers beyond 2^53 travel as strings."""
