@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from graphlib import TopologicalSorter
@@ -25,6 +25,12 @@ logger = logging.getLogger("headrace")
 History = Callable[[str], Iterator[Change]]
 """Of a base relation's name: everything that `step` was given for it so far, in order, in changes of any
 size.
+"""
+
+
+Tap = Callable[[Mapping[str, Change], datetime, Mapping[str, datetime]], None]
+"""Called after a step with the change of every relation and view that moved, by lower-case name, the clock and
+the watermarks; views in error included, with what readers do not see yet.
 """
 
 
@@ -75,6 +81,7 @@ class Engine:
         self._order: list[str] = []
         self._duck = Duck(duck_threads)
         self._history: History | None = None
+        self._taps: tuple[Tap, ...] = ()
 
     # --- declarations
     # ------------------------------------------------------------------------------------------
@@ -208,6 +215,8 @@ class Engine:
                     output.changes[view.plan.name] = seen
             if view.error is not None:
                 output.errors[view.plan.name] = view.error
+        for tap in self._taps:
+            tap(moved, clock, watermarks)
         return output
 
     def _published(self, view: View, change: Change, error: str | None) -> Change:
@@ -261,6 +270,56 @@ class Engine:
                 [Change.empty(view.plan.schema.arrow), *parts, *fresh.pending, *([last] if last else [])]
             )
         )
+
+    # --- two engines side by side
+    # -------------------------------------------------------------------------------
+    def tap(self, tap: Tap) -> Callable[[], None]:
+        """Call `tap` after every step; return a function that ends it."""
+        self._taps = (*self._taps, tap)
+
+        def remove() -> None:
+            self._taps = tuple(known for known in self._taps if known is not tap)
+
+        return remove
+
+    def content(self, name: str) -> Callable[[], Iterator[Change]]:
+        """Return a reader of what all changes of a view so far add up to, as the circuit has seen it; any thread
+        may call it later.
+        """
+        view = self._views[self._key(name)]
+        rows, pending = view.store.freeze(), tuple(view.pending)
+
+        def read() -> Iterator[Change]:
+            for batch in rows.table().to_batches():
+                yield Change.inserts(batch)
+            yield from pending
+
+        return read
+
+    def is_append_only(self, name: str) -> bool:
+        """Return whether a relation or view never takes a row back."""
+        return self._is_append_only(name, self._views)
+
+    def broken(self) -> tuple[str, str] | None:
+        """Return a view that has lost its way and must be built anew, and why; None: all is well."""
+        for view in self._views.values():
+            if view.broken is not None:
+                return view.plan.name, view.broken
+        return None
+
+    def exchange(self, other: Engine, names: Collection[str]) -> None:
+        """Trade views with another engine, each with its state; a view that only one has goes to the other.
+
+        Both must have been fed the same, and both know what the views read.
+        """
+        for key in (name.lower() for name in names):
+            mine, theirs = self._views.pop(key, None), other._views.pop(key, None)
+            if theirs is not None:
+                self._views[key] = theirs
+            if mine is not None:
+                other._views[key] = mine
+        self._sort()
+        other._sort()
 
     # --- reading
     # -----------------------------------------------------------------------------------------------
