@@ -134,6 +134,25 @@ def _placed(part: Tree, tree: Tree) -> Tree:
     return tree
 
 
+_REFUSED: dict[str, tuple[int | None, str, str]] = {
+    "reservoir_quantile": (
+        None,
+        "reservoir_quantile() samples its input",
+        "quantile_cont(x, fraction)",
+    ),
+    "bitstring_agg": (
+        1,
+        "bitstring_agg() of one argument takes its bounds from statistics of the rows, which differ",
+        "bitstring_agg(x, min, max)",
+    ),
+    "variant_group_object": (
+        None,
+        "variant_group_object() answers a VARIANT, which rows here cannot hold",
+        "json_group_object(key, value)",
+    ),
+}
+"""Aggregates that no view may have: with how many arguments (None: with any), why, and what to use."""
+
 _OPEN_ORDER = ("first", "last", "any_value", "arbitrary")
 
 
@@ -149,10 +168,9 @@ def _refuse_open_order(text: Text, tree: Tree) -> None:
                 f"{name}() without ORDER BY may answer any row's value",
                 f"{better}, or {name}(x ORDER BY time)",
             )
-        if name == "reservoir_quantile":
-            raise text.unsupported(
-                part, "reservoir_quantile() samples its input", "quantile_cont(x, fraction)"
-            )
+        for refused, (count, reason, hint) in _REFUSED.items():
+            if name == refused and (count is None or count == len(part["arguments"])):
+                raise text.unsupported(part, reason, hint)
 
 
 def known_names(tree: Tree, schemas: Sequence[Schema], windows: Sequence[WindowCallText]) -> Known:

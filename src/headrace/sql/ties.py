@@ -36,9 +36,11 @@ TIE_KEYS = "headrace_ties"
 _ORDERED_BY_VALUE = frozenset(
     {
         "list", "string_agg", "arg_min", "arg_max", "arg_min_null", "arg_max_null", "arg_min_nulls_last",
-        "arg_max_nulls_last", "mode", "first", "last", "any_value", "approx_quantile", "approx_top_k",
+        "arg_max_nulls_last", "mode", "first", "last", "any_value", "approx_quantile", "approx_top_k", "lttb",
+        "product", "skewness", "kurtosis", "kurtosis_pop",
     }
 )  # fmt: skip
+"""Aggregates whose answer, if only its last bit, depends on the order of the rows."""
 _BY_ROW = frozenset({"row_number", "ntile", "lag", "lead"})
 _BY_FRAME = frozenset(
     {"first_value", "last_value", "nth_value", "first", "last", "any_value", "list", "string_agg"}
@@ -125,7 +127,9 @@ class _Ties:
         orders = tree["order_bys"]["orders"]
         if not args or (not orders and function_name(tree) in ("first", "last", "any_value", "arbitrary")):
             return tree
-        return tree | {"order_bys": tree["order_bys"] | {"orders": [*orders, order_item(args[0])]}}
+        by_both = function_name(tree) == "lttb" or canonical(function_name(tree)).startswith("arg_")
+        extra = [order_item(arg) for arg in args[: 2 if by_both else 1]]
+        return tree | {"order_bys": tree["order_bys"] | {"orders": [*orders, *extra]}}
 
     # LIMIT
 

@@ -39,7 +39,7 @@ def _family(node: Aggregate, call: AggCall, number: int, *, append_only: bool) -
     kind = node.input.schema[call.args[0]].arrow if call.args else None
     if call.func in ("count", "count_star"):
         return ("distinct", call.args) if call.distinct else ("count", number)
-    if call.func in ("min", "max") and len(call.args) == 1 and not call.distinct:
+    if call.func in ("min", "max") and len(call.args) == 1 and not call.params:
         if append_only and is_exact(kind):
             return ("best", number)
         if not is_exact(kind) and not pa.types.is_nested(kind):

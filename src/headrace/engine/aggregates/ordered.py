@@ -22,7 +22,7 @@ from headrace.engine.fma import F64, fused_multiply_add
 from headrace.engine.growable import Growable
 from headrace.engine.order import is_exact, order_word, value_of
 from headrace.engine.ordered import Bounds, OrderedValues
-from headrace.sql.plan import AggCall
+from headrace.sql.plan import AggCall, OrderKey
 
 _SIGN = np.uint64(1 << 63)
 _DISCRETE = ("quantile_disc", "quantile", "percentile_disc")
@@ -35,7 +35,9 @@ def serves(call: AggCall, schema: Schema) -> bool:
     if len(call.args) != 1 or call.distinct or not is_exact(schema[call.args[0]].arrow):
         return False
     if call.func in ("min", "max"):
-        return True
+        return not call.params
+    if call.order and call.order != (OrderKey(call.args[0]),):
+        return False  # DESC turns the fraction round
     if call.func in _DISCRETE + _CONTINUOUS and fraction_of(call) is not None:
         kind = schema[call.args[0]].sql_type
         return call.func in _DISCRETE or kind in _SIMPLE_TYPES or kind.startswith("DECIMAL")
