@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
@@ -28,12 +28,16 @@ from headrace.declarations import (
     ViewDecl,
 )
 from headrace.errors import DeclarationError, ProjectError
+from headrace.facts import stream_of, table_of
 
 if TYPE_CHECKING:
     from headrace.runtime import Run
 
 Columns = type[BaseModel] | str | Schema
 """A model, or a SQL column list such as `"url TEXT NOT NULL, price DECIMAL(18,2)"`."""
+
+OnChange = Literal["refuse", "apply"]
+"""What to do with a data folder that was written under other declarations."""
 
 _KEY_KINDS_REFUSED = {"float", "json", "struct", "list", "array", "map", "interval", "other"}
 _EVENT_TIME_TYPES = ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
@@ -90,6 +94,7 @@ class App:
         idle_after: Duration | None = None,
         max_ahead: Duration | None = None,
         event_id_window: Duration | None = None,
+        append_time: str | None = None,
     ) -> StreamDecl:
         """Declare an append-only stream.
 
@@ -102,6 +107,7 @@ class App:
             idle_after: silence after which the watermark moves on at the clock's pace (default 5 min).
             max_ahead: how far beyond the append clock an event time may lie (default 1 h).
             event_id_window: how long event ids are remembered (default 30 days).
+            append_time: TIMESTAMP column that is filled with the append clock, whatever the sender wrote.
 
         Raises:
             DeclarationError: a name, column or duration makes no sense.
@@ -133,6 +139,7 @@ class App:
             spans["idle_after"] or DEFAULT_IDLE_AFTER,
             DEFAULT_MAX_AHEAD if spans["max_ahead"] is None else spans["max_ahead"],
             _span(where, "event_id_window", event_id_window, None) or DEFAULT_EVENT_ID_WINDOW,
+            _check_append_time(where, append_time, schema, (event_id, event_time)),
         )
         self._streams[name] = declared
         return declared
@@ -241,7 +248,12 @@ class App:
         return what
 
     def open(
-        self, path: str | Path | None, *, auto: bool = False, clock: Callable[[], datetime] | None = None
+        self,
+        path: str | Path | None,
+        *,
+        auto: bool = False,
+        clock: Callable[[], datetime] | None = None,
+        on_change: OnChange = "refuse",
     ) -> Run:
         """Open the app: in memory, or durable in a data folder, which is made where it is missing.
 
@@ -249,14 +261,20 @@ class App:
             path: the data folder; None: everything in memory.
             auto: step in the background as soon as something is committed, as `headrace run` does.
             clock: the present time, UTC; None: the machine's. Tests give a `headrace.testing.ManualClock`.
+            on_change: where the folder was written under other declarations: `refuse` it with the plan of the
+                change, or `apply` the change before anything else.
 
         Raises:
             SqlError: a view's SQL does not parse or bind.
+            DeclarationsChanged: the folder was written under other declarations.
+            ChangeFailed: they cannot be applied to what the folder holds.
             StorageError: the folder cannot be used.
         """
         from headrace.runtime import open_run
 
-        return open_run(self, None if path is None else Path(path), auto=auto, clock=clock)
+        return open_run(
+            self, None if path is None else Path(path), auto=auto, clock=clock, on_change=on_change
+        )
 
     def fingerprint(self) -> dict[str, Any]:
         """Return all declarations as JSON values, for the log: equal declarations give equal values."""
@@ -266,6 +284,20 @@ class App:
             "tables": {name: _table_facts(item) for name, item in sorted(self._tables.items())},
             "views": {name: item.sql for name, item in sorted(self._views.items())},
         }
+
+    def as_declared(self, facts: Mapping[str, Any]) -> App:
+        """Return the app that `fingerprint` gave those facts of; what this one declares alike keeps its models."""
+        now = self.fingerprint()
+        app = App(facts["app"], folder=self.folder)
+        for name, found in facts["streams"].items():
+            same = found == now["streams"].get(name)
+            app._streams[name] = self._streams[name] if same else stream_of(name, found)
+        for name, found in facts["tables"].items():
+            same = found == now["tables"].get(name)
+            app._tables[name] = self._tables[name] if same else table_of(name, found)
+        app._views = {name: ViewDecl(name, sql) for name, sql in facts["views"].items()}
+        app.dashboards = self.dashboards
+        return app
 
     def _taken(self) -> Iterable[tuple[str, str]]:
         for kind, names in (("stream", self._streams), ("table", self._tables), ("view", self._views)):
@@ -317,6 +349,22 @@ def _check_event_time(
                 expected="event_time=…, or a field with hr.event_time(…)",
             )
     return None
+
+
+def _check_append_time(
+    where: str, name: str | None, schema: Schema, others: tuple[str | None, str | None]
+) -> str | None:
+    if name is None:
+        return None
+    name = check_column(where, "append_time", name, schema)
+    _check_time_type(where, "append_time", name, schema)
+    if name in others or not schema[name].nullable:
+        raise DeclarationError(
+            f"append_time={name!r} is not free to be filled",
+            where=where,
+            expected="a column that may be NULL, and is neither event id nor event time",
+        )
+    return name
 
 
 def _check_time_type(where: str, role: str, name: str, schema: Schema) -> None:
@@ -371,6 +419,7 @@ def _stream_facts(declared: StreamDecl) -> dict[str, Any]:
         "idle_after_ms": _ms(declared.idle_after),
         "max_ahead_ms": _ms(declared.max_ahead),
         "event_id_window_ms": _ms(declared.event_id_window),
+        **({"append_time": declared.append_time} if declared.append_time else {}),
     }
 
 

@@ -31,6 +31,7 @@ class StreamDecl:
         idle_after: silence after which the watermark moves on at the clock's pace.
         max_ahead: how far beyond the append clock an event time may lie.
         event_id_window: how long event ids are remembered.
+        append_time: column that is filled with the append clock and logged with the row, or None.
     """
 
     name: str
@@ -42,6 +43,7 @@ class StreamDecl:
     idle_after: timedelta = DEFAULT_IDLE_AFTER
     max_ahead: timedelta = DEFAULT_MAX_AHEAD
     event_id_window: timedelta = DEFAULT_EVENT_ID_WINDOW
+    append_time: str | None = None
 
     @property
     def late_name(self) -> str:

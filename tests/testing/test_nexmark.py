@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
 import pytest
 
-from headrace.testing import Oracle, difference
-from headrace.testing.nexmark import QUERIES, app, make_events
+from headrace.testing import ManualClock, Oracle, difference
+from headrace.testing.nexmark import QUERIES, app, make_events, side_input
 
 SIZES = (1, 299, 1_700, 1_000)
 
@@ -15,12 +18,22 @@ def test_a_query_equals_duckdb(name: str) -> None:
     built = app(name)
     oracle = Oracle(built)
     first = 0
-    with built.open(None) as run:
+    clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    with built.open(None, clock=clock) as run:
+        if "side_input" in built.tables:
+            run.upsert("side_input", side_input())
+            oracle.rows("side_input").extend(side_input().to_pylist())
         for size in SIZES:
+            clock.advance(timedelta(seconds=7))
             events = make_events(first, size, rate_per_s=100)
             first += size
             for stream in ("person", "auction", "bid"):
                 rows = getattr(events, stream)
+                if name == "q12" and stream == "bid":
+                    arrived = pa.repeat(
+                        pa.scalar(clock().replace(tzinfo=None), pa.timestamp("us")), len(rows)
+                    )
+                    rows = rows.append_column("arrived_at", arrived)
                 if rows.num_rows:
                     assert run.append(stream, rows).accepted == rows.num_rows
                     oracle.rows(stream).extend(rows.to_pylist())

@@ -90,6 +90,7 @@ class StreamState:
         self._max_ahead_us = decl.max_ahead // MICROSECOND
         self._time = decl.schema[decl.event_time].name if decl.event_time else None
         self._id = decl.schema[decl.event_id].name if decl.event_id else None
+        self._stamp = decl.schema.names.index(decl.append_time) if decl.append_time else None
         self.ids = EventIds(decl.event_id_window // MICROSECOND) if self._id else None
         self.watermark = Watermark(decl) if self._time and decl.lateness is not None else None
 
@@ -118,7 +119,7 @@ class StreamState:
             outcome.statuses[late] = LATE
         if ids is not None:
             self._remember(ids, clock_us, outcome, undo)
-        self._share_out(rows, times, watermark_us, outcome)
+        self._share_out(self._stamped(rows.batch, clock_us), times, watermark_us, outcome)
         return outcome
 
     def _check_times(self, rows: CheckedRows, times: Entries, clock_us: int, outcome: Outcome) -> None:
@@ -144,7 +145,7 @@ class StreamState:
             outcome.reject(rows, null & (outcome.statuses == ACCEPTED), name, "the event id is NULL")
         at = np.flatnonzero(outcome.statuses == ACCEPTED)
         batch = rows.batch if len(at) == rows.batch.num_rows else rows.batch.take(pa.array(at))
-        digests = self._hasher.rows(batch)
+        digests = self._hasher.rows(self._stamped(batch, None))
         (hi, lo), contents = digests.keys([name]), digests.contents()
         found = known_ids.find(hi, lo, clock_us)
         known, expected = found.known, found.contents
@@ -169,27 +170,40 @@ class StreamState:
             self.ids.add(NewIds(ids.hi[new], ids.lo[new], ids.contents[new], clocks, ids.entries[new]), undo)
 
     def _share_out(
-        self, rows: CheckedRows, times: Entries | None, watermark_us: int | None, out: Outcome
+        self, rows: pa.RecordBatch, times: Entries | None, watermark_us: int | None, out: Outcome
     ) -> None:
         accepted = out.statuses == ACCEPTED
         late = out.statuses == LATE
         if accepted.all():
             if len(accepted):
-                out.changes.append((self.decl.name, Change.inserts(rows.batch)))
+                out.changes.append((self.decl.name, Change.inserts(rows)))
         elif accepted.any():
-            out.changes.append((self.decl.name, Change.inserts(rows.batch.filter(pa.array(accepted)))))
+            out.changes.append((self.decl.name, Change.inserts(rows.filter(pa.array(accepted)))))
         if watermark_us is not None and late.any():
-            kept = rows.batch.filter(pa.array(late))
+            kept = rows.filter(pa.array(late))
             out.changes.append((self.decl.late_name, late_change(kept, watermark_us)))
         out.is_heard = bool(out.changes)
         if times is not None and accepted.any():
             out.largest_us = int(times[accepted].max())
 
+    def _stamped(self, batch: pa.RecordBatch, clock_us: int | None) -> pa.RecordBatch:
+        """Return rows with the append clock in their column for it; None empties it, as ids are compared."""
+        if self._stamp is None:
+            return batch
+        kind = batch.schema.field(self._stamp).type
+        if clock_us is None:
+            column = pa.nulls(batch.num_rows, kind)
+        else:
+            column = pa.repeat(pa.scalar(clock_us, pa.timestamp("us", kind.tz)).cast(kind), batch.num_rows)
+        columns = list(batch.columns)
+        columns[self._stamp] = column
+        return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
     def recover(self, batch: pa.RecordBatch, clocks_us: Entries) -> None:
         """Remember the ids of rows that the log holds, accepted or late (`_watermark` already taken off)."""
         if self.ids is None or not batch.num_rows:
             return
-        digests = self._hasher.rows(batch)
+        digests = self._hasher.rows(self._stamped(batch, None))
         (hi, lo), contents = digests.keys([self._id or ""]), digests.contents()
         firsts = repeats(hi, lo)
         if firsts is not None:  # an id that was used again after its window: the newest counts
