@@ -12,17 +12,20 @@ import duckdb
 
 from headrace.contracts.schema import Schema
 from headrace.sql.plan import (
+    KEY_COLUMN,
     Aggregate,
     Distinct,
     Filter,
     Hop,
     Join,
+    MatchJoin,
     Node,
     OrderKey,
     Project,
     Recompute,
     Scan,
     TopN,
+    Touched,
     UnionAll,
 )
 
@@ -64,9 +67,11 @@ class Naive:
         """Materialise a node; return the name of the table that holds its rows."""
         inputs = [self.run(child) for child in node.inputs]
         sql = _statement(node, inputs)
-        if isinstance(node, Recompute):
+        if isinstance(node, Recompute | Touched):
             for alias, table in zip(node.aliases, inputs, strict=True):
                 self.con.execute(f"CREATE OR REPLACE TEMP TABLE {quote(alias)} AS FROM {table}")
+        if isinstance(node, Touched):
+            self._number_keys(node)
         self._count += 1
         name = f"naive_{self._count}"
         self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
@@ -75,6 +80,25 @@ class Naive:
         assert types == [c.sql_type for c in node.schema], (type(node).__name__, sql, types)
         assert [n.lower() for n in made.columns] == [n.lower() for n in node.schema.names], sql
         return name
+
+    def _number_keys(self, node: Touched) -> None:
+        """Give each part of a `Touched` the number of its key."""
+        listed = [", ".join(map(quote, columns)) or "0" for columns in node.keys]
+        names = ", ".join(f"k{at}" for at in range(len(node.keys[0]) or 1))
+        keys = " UNION ".join(
+            f"SELECT {columns} FROM {quote(alias)}"
+            for columns, alias in zip(listed, node.aliases, strict=True)
+        )
+        self.con.execute(
+            f"CREATE OR REPLACE TEMP TABLE __keys AS SELECT row_number() OVER () AS n, * "
+            f"FROM ({keys}) AS _({names})"
+        )
+        for columns, alias in zip(node.keys, node.aliases, strict=True):
+            tests = [f"p.{quote(column)} IS NOT DISTINCT FROM k{at}" for at, column in enumerate(columns)]
+            self.con.execute(
+                f"CREATE OR REPLACE TEMP TABLE {quote(alias)} AS SELECT __keys.n AS {KEY_COLUMN}, p.* "
+                f"FROM {quote(alias)} AS p JOIN __keys ON {' AND '.join(tests) or 'true'}"
+            )
 
     def rows(self, node: Node) -> Rows:
         """Return the rows of a node."""
@@ -109,6 +133,10 @@ def _statement(node: Node, inputs: list[str]) -> str:
         return f"SELECT DISTINCT {names} FROM {inputs[0]}"
     if isinstance(node, TopN):
         return _top(node, inputs[0], names)
+    if isinstance(node, MatchJoin):
+        return _match(node, inputs)
+    if isinstance(node, Touched):
+        return f"SELECT {names} FROM ({node.sql}) AS _({KEY_COLUMN}, {names})"
     assert isinstance(node, Recompute)
     return node.sql
 
@@ -142,6 +170,15 @@ def _join(node: Join, inputs: list[str]) -> str:
     where = f" WHERE {' AND '.join(tests)}" if tests else ""
     inner = f"SELECT {', '.join(items)} FROM {tables}{where}"
     return f"SELECT * FROM ({inner}) WHERE {node.residual.sql}" if node.residual else inner
+
+
+def _match(node: MatchJoin, inputs: list[str]) -> str:
+    tests = [f"p0.{quote(left)} = p1.{quote(right)}" for left, right in node.equalities]
+    tests += [f"({node.residual.sql})"] if node.residual else []
+    return (
+        f"SELECT {', '.join(map(quote, node.schema.names))} FROM {inputs[0]} AS p0 "
+        f"{node.kind.upper()} JOIN {inputs[1]} AS p1 ON {' AND '.join(tests) or 'true'}"
+    )
 
 
 def order_by(keys: Iterable[OrderKey]) -> str:

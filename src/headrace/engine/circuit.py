@@ -13,12 +13,14 @@ from headrace.engine.operators.distinct import DistinctOperator
 from headrace.engine.operators.filter import FilterOperator
 from headrace.engine.operators.hop import HopOperator
 from headrace.engine.operators.join import JoinOperator
+from headrace.engine.operators.match_join import MatchJoinOperator
 from headrace.engine.operators.project import ProjectOperator
 from headrace.engine.operators.recompute import RecomputeOperator
 from headrace.engine.operators.rename import RenameOperator
 from headrace.engine.operators.scan import ScanOperator
 from headrace.engine.operators.topn import TopNOperator
 from headrace.engine.operators.topn_append import TopNAppendOperator, is_for
+from headrace.engine.operators.touched import TouchedOperator
 from headrace.engine.operators.union_all import UnionAllOperator
 from headrace.engine.sharing import Signature, signature
 from headrace.engine.zset import settle
@@ -29,11 +31,13 @@ from headrace.sql.plan import (
     Filter,
     Hop,
     Join,
+    MatchJoin,
     Node,
     Project,
     Recompute,
     Scan,
     TopN,
+    Touched,
     UnionAll,
     ViewPlan,
 )
@@ -174,6 +178,10 @@ def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
             return DistinctOperator(node, append_only=append_only)
         case TopN():
             return TopNAppendOperator(node) if append_only and is_for(node) else TopNOperator(node)
+        case MatchJoin():
+            return MatchJoinOperator(node)
+        case Touched():
+            return TouchedOperator(node, append_only=append_only)
         case Recompute():
             return RecomputeOperator(node)
         case _:

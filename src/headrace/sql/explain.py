@@ -7,12 +7,14 @@ from headrace.sql.plan import (
     Filter,
     Hop,
     Join,
+    MatchJoin,
     Node,
     OrderKey,
     Project,
     Recompute,
     Scan,
     TopN,
+    Touched,
     ViewPlan,
 )
 
@@ -44,6 +46,8 @@ def describe_node(node: Node) -> str:
         return f"{node.time} slide {node.slide_us} us size {node.size_us} us"
     if isinstance(node, Join):
         return _join(node)
+    if isinstance(node, MatchJoin):
+        return _match(node)
     if isinstance(node, Aggregate):
         calls = ", ".join(f"{call.sql} AS {call.name}" for call in node.calls)
         return f"by ({', '.join(node.keys)}) {calls}".rstrip()
@@ -51,6 +55,8 @@ def describe_node(node: Node) -> str:
         return _top(node)
     if isinstance(node, Recompute):
         return f"{node.reason}: {node.sql}"
+    if isinstance(node, Touched):
+        return f"{node.reason} by {' and '.join(', '.join(keys) for keys in node.keys)}: {node.sql}"
     return ""
 
 
@@ -58,6 +64,12 @@ def _join(node: Join) -> str:
     keys = [f"{e.left}.{e.left_column} = {e.right}.{e.right_column}" for e in node.equalities]
     rest = [f"where {node.residual.sql}"] if node.residual else []
     return " and ".join(keys) + (" " if keys and rest else "") + "".join(rest)
+
+
+def _match(node: MatchJoin) -> str:
+    keys = " and ".join(f"{left} = {right}" for left, right in node.equalities)
+    rest = f"where {node.residual.sql}" if node.residual else ""
+    return " ".join(word for word in (node.kind, keys, rest) if word)
 
 
 def _top(node: TopN) -> str:

@@ -136,6 +136,31 @@ class Join(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class MatchJoin(Node):
+    """A join of two inputs in which it counts whether a row has a match: LEFT, FULL, SEMI, ANTI.
+
+    A left and a right row match when all equalities hold (NULL equals nothing) and the residual is TRUE. No
+    equality at all: every pair is asked. Output of `left` and `full`: the columns of both, in order, NULLs
+    where a row has no match; of `semi` and `anti`: the left columns. RIGHT is LEFT with its sides exchanged.
+
+    Attributes:
+        kind: `left`, `full`, `semi` or `anti`.
+        equalities: pairs of a left and a right column, both of one SQL type.
+        residual: a predicate over the columns of both sides.
+    """
+
+    left: Node
+    right: Node
+    kind: str
+    equalities: tuple[tuple[str, str], ...]
+    residual: Expr | None = None
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.left, self.right)
+
+
+@dataclass(frozen=True, slots=True)
 class AggCall:
     """One aggregate of an `Aggregate`.
 
@@ -233,6 +258,38 @@ class Recompute(Node):
     """
 
     parts: tuple[Node, ...]
+    aliases: tuple[str, ...]
+    sql: str
+    reason: str
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return self.parts
+
+
+KEY_COLUMN = "_key"
+"""The number of a row's key, in what `Touched` reads and answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched(Node):
+    """DuckDB's answer key by key: a change costs the rows of the keys that it touches.
+
+    The engine numbers the distinct keys (NULL equals NULL) and shows each part under its alias with one
+    more column before its own: `_key` BIGINT, the number of the row's key. `sql` answers `_key` and then the
+    columns of `schema`; what it answers under a key must depend on the rows of that key alone. A key without
+    rows in any part has no answer, so without key columns nothing is answered over empty parts.
+
+    Attributes:
+        parts: the inputs.
+        keys: per part its key columns; as many for each, of the same types.
+        aliases: one table name per part.
+        sql: the query over those tables.
+        reason: names the SQL without a better rule.
+    """
+
+    parts: tuple[Node, ...]
+    keys: tuple[tuple[str, ...], ...]
     aliases: tuple[str, ...]
     sql: str
     reason: str

@@ -15,51 +15,14 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.engine.columns import I64, U64, Bools, equal, group_keys, nonzero, validity, view, views
-from headrace.engine.growable import Growable
+from headrace.engine.given import Given
 from headrace.engine.hashing import hash_views
-from headrace.engine.heap import Heap
 from headrace.engine.key_table import KeyTable
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.order import lexsort, order_word, placed, row_numbers
 from headrace.engine.ordered_rows import Front, OrderedRows
-from headrace.engine.runs import ranges
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import TopN
-
-
-class Given:
-    """The rows that were given out for each partition, in order."""
-
-    def __init__(self, schema: pa.Schema) -> None:
-        self._heap = Heap(schema)
-        self._first: Growable[np.int64] = Growable(np.int64)
-        self._count: Growable[np.int64] = Growable(np.int64)
-
-    def replace(self, slots: I64, owners: I64, rows: pa.RecordBatch) -> Change:
-        """Set the rows of some partitions; return the change. `owners` are positions in `slots`,
-        ascending.
-        """
-        size = int(slots.max()) + 1
-        self._first.resize(max(size, self._first.size))
-        self._count.resize(max(size, self._count.size))
-        old = ranges(self._first.data[slots], self._count.data[slots])
-        before = self._heap.gather(old)
-        if rows.equals(before):
-            return Change.empty(self._heap.schema)
-        counts = np.bincount(owners, minlength=len(slots)).astype(np.int64)
-        if len(old):
-            self._heap.lower(old, np.ones(len(old), dtype=np.int64))
-            self._heap.compact()
-        if rows.num_rows:
-            numbers = self._heap.append(rows, np.ones(rows.num_rows, dtype=np.int64))
-            self._first.data[slots] = numbers[0] + np.cumsum(counts) - counts
-        self._count.data[slots] = counts
-        return consolidate(Change.concat([Change.inserts(before).negated(), Change.inserts(rows)]))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self._heap.nbytes + self._first.nbytes + self._count.nbytes
 
 
 class TopNOperator(Operator):

@@ -11,7 +11,7 @@ import duckdb
 from headrace.contracts.schema import Schema
 from headrace.sql.duck import Duck, column, quote
 from headrace.sql.errors import Text
-from headrace.sql.plan import Expr, Filter, Node, Project, Recompute
+from headrace.sql.plan import KEY_COLUMN, Expr, Filter, Node, Project, Recompute
 from headrace.sql.render import Renderer, columns_of
 from headrace.sql.tree import STAR, Tree, bound, is_null, null, raw_cast, select_of, subquery
 
@@ -92,7 +92,7 @@ class Names:
     """Hands out column names that are unique in one plan, whatever their case."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._taken: set[str] = {KEY_COLUMN}
 
     def fresh(self, wanted: str) -> str:
         """Return the wanted name, or with a number behind it where it is taken."""

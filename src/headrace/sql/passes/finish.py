@@ -16,12 +16,14 @@ from headrace.sql.plan import (
     Filter,
     Hop,
     Join,
+    MatchJoin,
     Node,
     OrderKey,
     Project,
     Recompute,
     Scan,
     TopN,
+    Touched,
 )
 
 
@@ -42,7 +44,7 @@ def _plain(node: Node) -> Node:
         return replace(node, exprs=tuple(_bare(expr) for expr in node.exprs))
     if isinstance(node, Filter):
         return replace(node, predicate=_bare(node.predicate))
-    if isinstance(node, Join) and node.residual is not None:
+    if isinstance(node, Join | MatchJoin) and node.residual is not None:
         return replace(node, residual=_bare(node.residual))
     if isinstance(node, OtherJoin):
         wanted = ", ".join(quote(name) for name in node.schema.names)
@@ -110,7 +112,9 @@ def _monotone(node: Node, event_times: Mapping[str, str]) -> set[str]:
         return below[0] | set(node.schema.names[-2:])
     if isinstance(node, Aggregate):
         return below[0] & set(node.keys)
-    if isinstance(node, Recompute):
+    if isinstance(node, MatchJoin):
+        return below[0]
+    if isinstance(node, Recompute | Touched):
         return set()
     if len(below) == 1 or isinstance(node, Join):
         return set().union(*below)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from headrace.contracts.schema import Schema
 from headrace.sql.bind.work import OtherJoin, TreeRecompute, Window, Work
 from headrace.sql.passes.rebuild import other_join, with_inputs
-from headrace.sql.plan import Aggregate, Filter, Hop, Join, Node, Project, Scan, TopN, UnionAll
+from headrace.sql.plan import Aggregate, Filter, Hop, Join, MatchJoin, Node, Project, Scan, TopN, UnionAll
 
 
 def prune_columns(work: Work, root: Node) -> Node:  # noqa: ARG001  (every pass has the same shape)
@@ -36,6 +36,8 @@ def _keep(node: Node, wanted: set[str]) -> Node:
         left = _keep(node.left, wanted & set(node.left.schema.names))
         right = _keep(node.right, wanted & set(node.right.schema.names))
         return other_join(left, right, node.words, node.condition)
+    if isinstance(node, MatchJoin):
+        return _match(node, wanted)
     if isinstance(node, Aggregate):
         return _aggregate(node, wanted)
     if isinstance(node, TopN):
@@ -53,6 +55,12 @@ def _keep(node: Node, wanted: set[str]) -> Node:
             [_only(part, {n for n in part.schema.names if n.lower() in mentioned}) for part in node.parts],
         )
     return with_inputs(node, [_keep(child, set(child.schema.names)) for child in node.inputs])
+
+
+def _match(node: MatchJoin, wanted: set[str]) -> Node:
+    keys = {column for pair in node.equalities for column in pair}
+    wanted = wanted | keys | set(node.residual.columns if node.residual else ())
+    return with_inputs(node, [_keep(part, wanted & set(part.schema.names)) for part in node.inputs])
 
 
 def _some(names: Iterable[str], wanted: set[str]) -> list[str]:

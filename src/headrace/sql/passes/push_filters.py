@@ -14,7 +14,19 @@ from headrace.sql.passes.rebuild import (
     tree_of,
     with_inputs,
 )
-from headrace.sql.plan import Aggregate, Distinct, Expr, Filter, Hop, Join, Node, Project, TopN, UnionAll
+from headrace.sql.plan import (
+    Aggregate,
+    Distinct,
+    Expr,
+    Filter,
+    Hop,
+    Join,
+    MatchJoin,
+    Node,
+    Project,
+    TopN,
+    UnionAll,
+)
 from headrace.sql.render import columns_of
 from headrace.sql.tree import Tree, bound, conjunction, conjuncts
 
@@ -42,6 +54,8 @@ class _Push:
             return self._join(node, predicates)
         if isinstance(node, OtherJoin):
             return self._other_join(node, predicates)
+        if isinstance(node, MatchJoin):
+            return self._match_join(node, predicates)
         if isinstance(node, Distinct):
             return with_inputs(node, [self.down(node.input, predicates)])
         return self._through(node, predicates)
@@ -81,6 +95,13 @@ class _Push:
         joined = other_join(
             self.down(node.left, left), self.down(node.right, right), node.words, node.condition
         )
+        return filtered(self.work, joined, above)
+
+    def _match_join(self, node: MatchJoin, predicates: list[Expr]) -> Node:
+        names = set(node.left.schema.names) if node.kind != "full" else set()
+        below = [p for p in predicates if p.columns and set(p.columns) <= names]
+        above = [p for p in predicates if p not in below]
+        joined = with_inputs(node, [self.down(node.left, below), self.down(node.right, [])])
         return filtered(self.work, joined, above)
 
     def _split(self, predicate: Expr) -> list[Expr]:

@@ -14,11 +14,13 @@ from headrace.sql.plan import (
     Filter,
     Hop,
     Join,
+    MatchJoin,
     Node,
     Project,
     Recompute,
     Scan,
     TopN,
+    Touched,
     UnionAll,
 )
 from headrace.sql.render import columns_of
@@ -48,7 +50,10 @@ def with_inputs(node: Node, inputs: Sequence[Node]) -> Node:
         return replace(node, parts=tuple(inputs), schema=Schema(columns))
     if isinstance(node, OtherJoin):
         return other_join(inputs[0], inputs[1], node.words, node.condition)
-    if isinstance(node, UnionAll | Recompute):
+    if isinstance(node, MatchJoin):
+        columns = inputs[0].schema.columns + (inputs[1].schema.columns if shows_right(node) else ())
+        return replace(node, left=inputs[0], right=inputs[1], schema=Schema(columns))
+    if isinstance(node, UnionAll | Recompute | Touched):
         return replace(node, parts=tuple(inputs))
     raise TypeError(type(node).__name__)
 
@@ -58,6 +63,11 @@ def other_join(left: Node, right: Node, words: str, condition: TreeExpr) -> Othe
     left_only = words.endswith(("SEMI JOIN", "ANTI JOIN"))
     columns = left.schema.columns if left_only else left.schema.columns + right.schema.columns
     return OtherJoin(Schema(columns), left, right, words, condition)
+
+
+def shows_right(node: MatchJoin) -> bool:
+    """Whether the output has the right columns too."""
+    return node.kind not in ("semi", "anti")
 
 
 def bottom_up(node: Node, change: Callable[[Node], Node]) -> Node:
