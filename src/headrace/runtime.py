@@ -162,7 +162,9 @@ class Run:
         self._intake = Intake(dict(self.app.streams), dict(self.app.tables), self._log, self._clock)
         self._stepper = Stepper(self._engine, self._intake, self._log, self._feed, self._clock, auto=auto)
         for name, info in self._bases.items():
-            self._engine.add_relation(name, info.schema, append_only=info.kind != "table")
+            self._engine.add_relation(
+                name, info.schema, append_only=info.kind != "table", event_time=watched(self._decls.get(name))
+            )
             if info.kind in ("table", "side"):
                 self._engine.add_view(kept_plan(info), self._history)
         self._add_declared_views()
@@ -602,6 +604,11 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def watched(decl: StreamDecl | TableDecl | None) -> str | None:
+    """Return the event-time column of a stream that has a watermark, None for all else."""
+    return decl.event_time if isinstance(decl, StreamDecl) and decl.lateness is not None else None
 
 
 def deletion_schema(decl: TableDecl, rows: Rows) -> Schema:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from headrace.change import Change
 from headrace.engine.duck import quote
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.aggregate import AggregateOperator
 from headrace.engine.operators.base import Operator, OperatorInfo, StepContext
 from headrace.engine.operators.distinct import DistinctOperator
@@ -147,18 +148,48 @@ class Circuit:
     def error(self) -> str | None:
         """Why the view has no answer at present, or None."""
         return next((stage.operator.error for stage in self._stages if stage.operator.error), None)
+    # --- time
+    # --------------------------------------------------------------------------------------------------
+    def forget(self, relations: Mapping[str, Bounds]) -> Bounds:
+        """Free what no later change can reach, and return the bounds of the view's columns.
 
-    def explain(self) -> OperatorInfo:
-        """Return the tree of operators."""
-        return self._info(self._root)
+        Args:
+            relations: per relation in lower case, the bounds of its columns in lower case, as they stand
+                after the last step.
+        """
+        return self._bounded(relations, lambda operator, below: operator.forget(below))[self._root]
 
-    def _info(self, number: int) -> OperatorInfo:
+    def bounds(self, relations: Mapping[str, Bounds]) -> Bounds:
+        """Return the bounds of the view's columns and free nothing."""
+        return self._bounded(relations, lambda _operator, _below: None)[self._root]
+
+    def _bounded(
+        self, relations: Mapping[str, Bounds], visit: Callable[[Operator, list[Bounds]], None]
+    ) -> list[Bounds]:
+        found: list[Bounds] = []
+        for stage in self._stages:
+            below = (
+                [relations.get(stage.relation, {})] if stage.relation is not None
+                else [found[at] for at in stage.inputs]
+            )  # fmt: skip
+            visit(stage.operator, below)
+            found.append(stage.operator.bounds(below))
+        return found
+
+
+    def explain(self, relations: Mapping[str, Bounds] | None = None) -> OperatorInfo:
+        """Return the tree of operators; `relations` has an entry for every column that can have a bound."""
+        notes: list[str | None] = []
+        self._bounded(relations or {}, lambda operator, below: notes.append(operator.can_free(below)))
+        return self._info(self._root, notes)
+
+    def _info(self, number: int, notes: list[str | None]) -> OperatorInfo:
         stage = self._stages[number]
         operator = stage.operator
         return OperatorInfo(
             operator.name, operator.rule, operator.detail, operator.state_rows, operator.state_bytes,
             operator.last_step_us, operator.rows_in, operator.rows_out, operator.reason,
-            tuple(self._info(at) for at in stage.inputs),
+            tuple(self._info(at, notes) for at in stage.inputs), notes[number],
         )  # fmt: skip
 
 

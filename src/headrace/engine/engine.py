@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from graphlib import TopologicalSorter
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from headrace.change import Change
 from headrace.contracts.schema import Schema
 from headrace.engine.circuit import Circuit
 from headrace.engine.duck import Duck
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import OperatorInfo, StepContext
 from headrace.engine.store import ViewStore
 from headrace.engine.zset import consolidate
@@ -21,6 +22,7 @@ from headrace.errors import DeclarationError, HeadraceError, UnknownName
 from headrace.sql.plan import ViewPlan
 
 logger = logging.getLogger("headrace")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 History = Callable[[str], Iterator[Change]]
 """Of a base relation's name: everything that `step` was given for it so far, in order, in changes of any
@@ -57,6 +59,7 @@ class View:
         self.pending: list[Change] = []
         self.broken: str | None = None
         self.error: str | None = None
+        self.bounds: Bounds = {}
 
     def publish(self, change: Change, error: str | None) -> Change:
         """Take the view's change; return what readers may see: nothing while it is in error."""
@@ -77,6 +80,7 @@ class Engine:
     def __init__(self, *, duck_threads: int = 1) -> None:
         self._relations: dict[str, Schema] = {}
         self._append_only: set[str] = set()
+        self._event_times: dict[str, str] = {}
         self._views: dict[str, View] = {}
         self._order: list[str] = []
         self._duck = Duck(duck_threads)
@@ -85,12 +89,24 @@ class Engine:
 
     # --- declarations
     # ------------------------------------------------------------------------------------------
-    def add_relation(self, name: str, schema: Schema, *, append_only: bool = False) -> None:
-        """Declare a base relation; `append_only` promises that no change ever takes a row back."""
+    def add_relation(
+        self, name: str, schema: Schema, *, append_only: bool = False, event_time: str | None = None
+    ) -> None:
+        """Declare a base relation.
+
+        Args:
+            name: its name.
+            schema: its columns.
+            append_only: no change ever takes a row back.
+            event_time: the column in which no row is ever below the watermark that an earlier step was given
+                for this relation; state is freed by it. It needs `append_only`.
+        """
         self._refuse_known(name)
         self._relations[name.lower()] = schema
         if append_only:
             self._append_only.add(name.lower())
+            if event_time is not None:
+                self._event_times[name.lower()] = schema[event_time].name.lower()
 
     def add_view(self, plan: ViewPlan, history: History) -> None:
         """Add a view, computed over all that its relations hold.
@@ -215,9 +231,26 @@ class Engine:
                     output.changes[view.plan.name] = seen
             if view.error is not None:
                 output.errors[view.plan.name] = view.error
+        self._forget(watermarks)
         for tap in self._taps:
             tap(moved, clock, watermarks)
         return output
+
+    def _forget(self, watermarks: Mapping[str, datetime]) -> None:
+        """Let every view free what no later change can reach; a broken one stands still, and its bounds with
+        it.
+        """
+        found: dict[str, Bounds] = {
+            name.lower(): {self._event_times[name.lower()]: _micros(at)}
+            for name, at in watermarks.items()
+            if name.lower() in self._event_times
+        }
+        for name in self._order:
+            view = self._views[name]
+            if view.broken is None:
+                bounds = view.circuit.forget(found)
+                view.bounds = {column.lower(): at_us for column, at_us in bounds.items()}
+            found[name] = view.bounds
 
     def _published(self, view: View, change: Change, error: str | None) -> Change:
         """Publish a view's change; a content that it does not fit is given up: the view and its readers are
@@ -337,7 +370,16 @@ class Engine:
 
     def explain(self, view: str) -> OperatorInfo:
         """Return the view's operators as a tree."""
-        return self._views[self._key(view)].circuit.explain()
+        wanted = self._views[self._key(view)]
+        return wanted.circuit.explain(self._bounded())
+
+    def _bounded(self) -> dict[str, Bounds]:
+        """Return for every relation the columns that can have a bound."""
+        found: dict[str, Bounds] = {name: {column: 0} for name, column in self._event_times.items()}
+        for name in self._order:
+            bounds = self._views[name].circuit.bounds(found)
+            found[name] = {column.lower(): at_us for column, at_us in bounds.items()}
+        return found
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -347,6 +389,10 @@ class Engine:
     def close(self) -> None:
         """Free what DuckDB holds."""
         self._duck.close()
+
+
+def _micros(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def _reads(plan: ViewPlan) -> set[str]:

@@ -18,10 +18,13 @@ from headrace.change import Change
 from headrace.engine.aggregates.choose import choose_parts
 from headrace.engine.aggregates.part import GroupBatch, Result
 from headrace.engine.columns import I64, Bools, equal, group_keys, nonzero, view, views
+from headrace.engine.frontier import kept
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
+from headrace.engine.sweep import described
 from headrace.sql.plan import Aggregate
 
 
@@ -139,6 +142,14 @@ class AggregateOperator(Operator):
         new_rows = pa.RecordBatch.from_arrays([*keys, *after], schema=self.arrow).take(pa.array(come))
         ids = np.concatenate([touched[gone], touched[come]])
         return Change(pa.concat_batches([old_rows, new_rows]), weights, ids)
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        return kept(inputs[0], self._node.keys)
+
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        return described(inputs[0], self._node.keys, "no key follows event time")
 
     @property
     def error(self) -> str | None:

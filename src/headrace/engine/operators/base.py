@@ -12,6 +12,7 @@ from typing import ClassVar
 from headrace.change import Change
 from headrace.contracts.schema import Schema
 from headrace.engine.duck import Duck
+from headrace.engine.monotone import Bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class OperatorInfo:
         rows_out: rows given out so far.
         reason: why this rule and no cheaper one, or None.
         inputs: the operators below.
+        can_free: whether watermarks free its state: by which columns, or why not; None where it keeps none.
     """
 
     name: str
@@ -57,6 +59,7 @@ class OperatorInfo:
     rows_out: int
     reason: str | None
     inputs: tuple[OperatorInfo, ...] = ()
+    can_free: str | None = None
 
 
 class Operator(ABC):
@@ -97,6 +100,34 @@ class Operator(ABC):
     @abstractmethod
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
         """Return the change of the output; at least one input is not empty."""
+
+    # --- time
+    # --------------------------------------------------------------------------------------------------
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:  # noqa: ARG002
+        """Return the bounds of the output columns, given those of each input.
+
+        A bound promises that no later change of the output, insertion or retraction, holds a smaller value
+        in that column; NULLs are outside of it. Only what surely holds may be promised: the columns by which
+        the operator keeps rows apart, where they have bounds in every input that can reach them. See
+        `engine.frontier`.
+        """
+        return {}
+
+    def forget(self, inputs: Sequence[Bounds]) -> None:  # noqa: B027
+        """Free state that no later change can reach; called after every step.
+
+        `inputs` has, per input, the smallest values in microseconds that its columns may still hold, in
+        insertions and in retractions. Rows below are final: no change of the output will concern them, so
+        what is kept for them alone may go; rows with NULL stay. It may be done later, and must cost little
+        when there is little to free (see `engine.sweep`).
+        """
+
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:  # noqa: ARG002
+        """Return by which columns state is freed, or why it is not; None where none is kept.
+
+        `inputs` has an entry for every column that can have a bound.
+        """
+        return None if self.rule == "linear" else "keeps all: this operator has no rule for freeing"
 
     @property
     def error(self) -> str | None:

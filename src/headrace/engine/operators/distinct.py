@@ -22,7 +22,9 @@ from headrace.engine.columns import group_keys, nonzero, views
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
+from headrace.engine.sweep import described
 from headrace.sql.plan import Distinct
 
 
@@ -53,6 +55,14 @@ class DistinctOperator(Operator):
         moved = moved[np.sort(firsts)]
         rows = pa.RecordBatch.from_arrays(keys, schema=self.arrow).take(pa.array(moved))
         return Change(rows, np.where(after[moved], 1, -1).astype(np.int64), entries[moved])
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        return inputs[0]
+
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        return described(inputs[0], self.schema.names, "no column follows event time")
 
     @property
     @override

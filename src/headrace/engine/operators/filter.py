@@ -17,6 +17,7 @@ from headrace.contracts.schema import Column, Schema
 from headrace.engine.columns import Bools, nonzero
 from headrace.engine.duck import Duck
 from headrace.engine.expr import Expressions
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.quarantine import Quarantine
 from headrace.errors import ViewInError
@@ -50,6 +51,10 @@ class FilterOperator(Operator):
             change = change.filter(~bad)
             keep = self._exprs.evaluate(change.rows, context.duck)[0]
         return _where(change, keep)
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        return inputs[0]
 
     def holds(self, rows: pa.RecordBatch, duck: Duck) -> Bools:
         """Return for which rows the predicate is TRUE; `rows` needs only the columns that it reads.

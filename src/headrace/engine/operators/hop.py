@@ -13,6 +13,8 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.engine.columns import I64, validity, values
+from headrace.engine.frontier import hop_bounds
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import Hop
@@ -81,6 +83,13 @@ class HopOperator(Operator):
         rows = np.repeat(np.arange(len(micros), dtype=np.int64), most)
         inside = starts + size > micros[rows]
         return rows[inside], starts[inside]
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        found = dict(hop_bounds(self._node, inputs[0]))
+        if self._by_pane:
+            found.pop(self._node.time, None)
+        return found
 
     @property
     def detail(self) -> str:

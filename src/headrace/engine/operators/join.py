@@ -18,12 +18,15 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.engine.columns import I64, Bools, equal, group_keys, nonzero, view, views
+from headrace.engine.frontier import JoinFrontier, differences
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.key_table import KeyTable
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.filter import FilterOperator
 from headrace.engine.runs import Arrangement
+from headrace.engine.sweep import described
 from headrace.engine.zset import consolidate
 from headrace.errors import ViewInError
 from headrace.sql.plan import Join
@@ -152,6 +155,8 @@ class JoinOperator(Operator):
         super().__init__(node.schema, append_only=all(append_only_inputs))
         self._node = node
         self._append_only = tuple(append_only_inputs)
+        names = [part.schema.names for part in node.parts]
+        self._frontier = JoinFrontier(names, node.equalities, differences(node.residual))
         self._residual: FilterOperator | None = None
         self._residual_columns: frozenset[str] = frozenset()
         if node.residual is not None:
@@ -239,6 +244,15 @@ class JoinOperator(Operator):
     def _whole(self, tuples: Tuples) -> Change:
         columns = self._columns(tuples, self.arrow.names)
         return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), tuples.weights)
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        return self._frontier.output(inputs)
+
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        missing = "the inputs are not held together in event time"
+        return described(self.bounds(inputs), self.schema.names, missing)
 
     @property
     @override

@@ -12,6 +12,8 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.engine.expr import Expressions
+from headrace.engine.frontier import project_bounds
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.quarantine import Quarantine
 from headrace.engine.operators.scan import empty_columns
@@ -45,6 +47,10 @@ class ProjectOperator(Operator):
         if not columns:
             return Change(empty_columns(len(change)), change.weights)
         return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), change.weights, change.ids)
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        return project_bounds(self._node, inputs[0])
 
     @property
     def error(self) -> str | None:

@@ -13,6 +13,8 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.contracts.schema import Schema
+from headrace.engine.frontier import renamed
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 
 
@@ -24,12 +26,17 @@ class RenameOperator(Operator):
     def __init__(self, schema: Schema, below: Operator) -> None:
         super().__init__(schema, append_only=below.append_only)
         self.consolidated = below.consolidated
+        self._names = below.schema.names
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
         change = inputs[0]
         rows = pa.RecordBatch.from_arrays(change.rows.columns, schema=self.arrow)
         return Change(rows, change.weights, change.ids)
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        return renamed(inputs[0], self._names, self.schema.names)
 
     @property
     @override

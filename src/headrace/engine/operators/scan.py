@@ -11,6 +11,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.sql.plan import Scan
 
@@ -32,6 +33,13 @@ class ScanOperator(Operator):
         if not columns:
             return Change(empty_columns(len(change)), change.weights)
         return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), change.weights)
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        """Those of the relation, whose columns are told without regard to case."""
+        found = inputs[0]
+        names = zip(self._node.columns, self.schema.names, strict=True)
+        return {new: found[old.lower()] for old, new in names if old.lower() in found} if found else found
 
     @property
     def detail(self) -> str:

@@ -15,12 +15,15 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.engine.columns import I64, U64, Bools, equal, group_keys, nonzero, validity, view, views
+from headrace.engine.frontier import kept
 from headrace.engine.given import Given
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.order import lexsort, order_word, placed, row_numbers
 from headrace.engine.ordered_rows import Front, OrderedRows
+from headrace.engine.sweep import described
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import TopN
 
@@ -114,6 +117,14 @@ class TopNOperator(Operator):
         starts = nonzero(numbers == 1)
         dense: I64 = steps - np.repeat(steps[starts] - 1, np.diff(np.append(starts, len(numbers))))
         return dense
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        return kept(inputs[0], self._node.partition)
+
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        return described(inputs[0], self._node.partition, "no partition column follows event time")
 
     @property
     @override

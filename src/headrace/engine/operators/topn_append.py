@@ -16,14 +16,17 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.engine.columns import I64, U64, group_keys, nonzero, validity, views
+from headrace.engine.frontier import kept
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.key_table import KeyTable
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.topn import describe
 from headrace.engine.order import is_exact, lexsort, order_word, placed, row_numbers
 from headrace.engine.ordered import sort_order
+from headrace.engine.sweep import described
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import TopN
 
@@ -194,6 +197,14 @@ class TopNAppendOperator(Operator):
         if len(dropped):
             self._heap.lower(dropped, np.ones(len(dropped), dtype=np.int64))
             self._heap.compact()
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        return kept(inputs[0], self._node.partition)
+
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        return described(inputs[0], self._node.partition, "no partition column follows event time")
 
     @property
     @override

@@ -11,6 +11,8 @@ import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
+from headrace.engine.frontier import renamed, smallest
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.sql.plan import UnionAll
 
@@ -22,6 +24,7 @@ class UnionAllOperator(Operator):
 
     def __init__(self, node: UnionAll, *, append_only: bool) -> None:
         super().__init__(node.schema, append_only=append_only)
+        self._names = [part.schema.names for part in node.parts]
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
@@ -31,3 +34,9 @@ class UnionAllOperator(Operator):
             if len(change)
         ]
         return Change.concat(parts)
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        return smallest(
+            [renamed(part, names, self.schema.names) for part, names in zip(inputs, self._names, strict=True)]
+        )
