@@ -50,7 +50,7 @@ def test_new_keys_while_the_table_is_being_replaced(monkeypatch: pytest.MonkeyPa
             hashes,
             lambda rows, found, values=values: np.array(stored)[found] == values[rows],  # type: ignore[misc]
             lambda one, other, values=values: values[one] == values[other],  # type: ignore[misc]
-            len(stored),
+            lambda count: np.arange(len(stored), len(stored) + count, dtype=np.int64),
         )
         stored.extend(keys[at] for at in added.tolist())
         for key, found in zip(keys, ids.tolist(), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -46,6 +47,46 @@ def test_slots_are_those_of_a_dict(kinds: list[str], bits: int) -> None:
             for row, slot in zip(rows, slots_of(table, rows, kinds, add=True), strict=True):
                 assert known.setdefault(row, slot) == slot
             assert sorted(known.values()) == list(range(len(known))) == list(range(table.size))
+
+
+@pytest.mark.parametrize("kinds", [["int"], ["text"], ["int", "text"]])
+def test_slots_given_back_are_taken_again(kinds: list[str]) -> None:
+    rng = random.Random(3)
+    known: dict[tuple[Any, ...], int] = {}
+    table = KeyTable([KINDS[kind][0] for kind in kinds])
+    most = 0
+    for turn in range(120):
+        words = [None if rng.random() < 0.05 else f"key {turn + rng.randrange(30)}" for _ in range(40)]
+        values = {"int": [None if word is None else len(word) + turn for word in words], "text": words}
+        rows = list(zip(*[values[kind] for kind in kinds], strict=True))
+        for row, slot in zip(rows, slots_of(table, rows, kinds, add=True), strict=True):
+            assert known.setdefault(row, slot) == slot
+        assert len(set(known.values())) == len(known) == table.live
+        most = max(most, table.live)
+        gone = rng.sample(sorted(known, key=repr), rng.randrange(len(known)))
+        mask = table.release(np.array([known.pop(row) for row in gone], dtype=np.int64))
+        assert mask.sum() == len(gone) == len(mask) - table.live - (table.free() & ~mask).sum()
+        left = list(known)
+        assert slots_of(table, left, kinds, add=False) == [known[row] for row in left]
+        assert set(slots_of(table, gone, kinds, add=False)) <= {-1}
+    assert table.size <= most + 40
+    assert table.nbytes < 60_000
+
+
+def test_slots_below_a_bound() -> None:
+    table = KeyTable([pa.timestamp("us"), pa.date32(), pa.timestamp("ms")])
+    day = 86_400_000_000
+    arrays = [
+        pa.array([5, None, 9], pa.timestamp("us")),
+        pa.array([0, 1, None], pa.date32()),
+        pa.array([2**62, 3, -(2**62)], pa.timestamp("ms")),
+    ]
+    columns = views(arrays, exact=False)
+    table.find_or_add(columns, hash_views(columns, 3))
+    assert table.below(0, 9).tolist() == [True, False, False]
+    assert table.below(1, day).tolist() == [True, False, False]
+    assert table.below(1, day + 1).tolist() == [True, True, False]
+    assert table.below(2, 3_001).tolist() == [False, True, True]
 
 
 def test_many_keys_survive_growth() -> None:

@@ -137,6 +137,26 @@ def _numpy_type(kind: pa.DataType) -> np.dtype[Any]:
     return dtype
 
 
+_US_PER = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
+def micros(raw: I64, kind: pa.DataType) -> I64:
+    """Return times of that type, as the integers that stand for them, in microseconds since 1970.
+
+    Dates count from their midnight, nanoseconds are cut; what 64 bits cannot hold stays at their ends.
+    """
+    if pa.types.is_date(kind):
+        scale = MICROS_PER_DAY if kind == pa.date32() else 1_000
+    elif kind.unit == "ns":
+        return raw // 1000
+    else:
+        scale = _US_PER[kind.unit]
+    if scale == 1:
+        return raw
+    top = np.int64((2**63 - 1) // scale)
+    return np.clip(raw, -top, top) * scale
+
+
 def view(array: pa.Array, *, exact: bool) -> View:
     """Return a column as words or text, so that equal values have equal words or bytes.
 

@@ -18,6 +18,9 @@ Verify = Callable[[I64, I64], Bools]
 Same = Callable[[I64, I64], Bools]
 """Of (positions, positions) in the batch: which pairs are truly equal."""
 
+NewIds = Callable[[int], I64]
+"""Of a number: so many ids that are free."""
+
 _DEAD = np.int64(-1)
 _FEWEST = 256
 _SPARSE_BELOW = 262_144
@@ -161,10 +164,10 @@ class HashIndex:
                 found[missing] = checked[0]
         return found, places
 
-    def find_or_add(self, hashes: U64, verify: Verify, same: Same, first_id: int) -> tuple[I64, I64]:
+    def find_or_add(self, hashes: U64, verify: Verify, same: Same, new_ids: NewIds) -> tuple[I64, I64]:
         """Return the id of each row, adding those that are not there, and the positions of the rows added.
 
-        New ids count up from `first_id` in the order of the batch; equal new rows share one.
+        New ids are handed out in the order of the batch; equal new rows share one.
         """
         keys = _stored(hashes)
         self._reserve(len(keys))
@@ -174,7 +177,7 @@ class HashIndex:
             return found, missing
         leaders = self._table.claim(keys, places, missing, same)
         added = missing[leaders[missing] == missing]
-        found[added] = np.arange(first_id, first_id + len(added))
+        found[added] = new_ids(len(added))
         found[missing] = found[leaders[missing]]
         self._table.ids[places[added]] = found[added]
         self._table.used += len(added)
@@ -192,6 +195,15 @@ class HashIndex:
         if self._old is not None:
             self._old.bury(keys[left], ids[left])
         self.dead += len(hashes)
+
+    def discard(self, dead: Bools) -> None:
+        """Take out every entry whose id is marked in `dead`; costs the size of the table."""
+        for table in (self._table, self._old):
+            if table is not None:
+                ids = np.where(table.hashes != 0, table.ids, _DEAD)
+                gone = nonzero((ids >= 0) & dead[np.maximum(ids, 0)])
+                table.ids[gone] = _DEAD
+                self.dead += len(gone) if table is self._table else 0
 
     # --- growing
     # -----------------------------------------------------------------------------------------------

@@ -8,7 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from headrace.engine.columns import I64, U64, Bools, Fixed, Text, View, equal_bytes, equal_rows, is_fixed
+from headrace.engine.columns import (
+    I64,
+    U64,
+    Bools,
+    Fixed,
+    Text,
+    View,
+    equal_bytes,
+    equal_rows,
+    is_fixed,
+    micros,
+)
 from headrace.engine.growable import Growable
 from headrace.engine.hash_index import HashIndex
 
@@ -20,18 +31,28 @@ class FixedKeys:
         self._words = [Growable(np.uint64) for _ in range(width)]
         self._null: Growable[np.bool_] | None = None
 
-    def put(self, column: View, rows: I64, first: int) -> None:
-        """Store those rows at slots `first`, `first + 1`, …"""
+    def put(self, column: View, rows: I64, slots: I64, size: int) -> None:
+        """Store those rows at those slots; `size` slots are known from now on."""
         assert isinstance(column, Fixed)
         for mine, word in zip(self._words, column.words, strict=True):
-            mine.resize(first)
-            mine.extend(word[rows])
+            mine.resize(size)
+            mine.data[slots] = word[rows]
         if column.valid is not None and self._null is None:
             self._null = Growable(np.bool_)
         if self._null is not None:
-            self._null.resize(first)
-            nulls = np.zeros(len(rows), dtype=np.bool_) if column.valid is None else ~column.valid[rows]
-            self._null.extend(nulls)
+            self._null.resize(size)
+            self._null.data[slots] = _row_nulls(column, rows)
+
+    def release(self, slots: I64) -> None:
+        """Nothing to give back: the next key of a slot overwrites it."""
+
+    def word(self) -> tuple[U64, Bools | None]:
+        """Return the first word of every slot, and which slots hold NULL."""
+        words = self._words[0].view()
+        if self._null is None:
+            return words, None
+        self._null.resize(len(words))
+        return words, self._null.view()
 
     def equal(self, slots: I64, column: View, rows: I64) -> Bools:
         """Return, pair by pair, whether a slot holds the value of a row."""
@@ -58,9 +79,10 @@ class TextKeys:
         self._starts = Growable(np.int64)
         self._lengths = Growable(np.int64)
         self._null: Growable[np.bool_] | None = None
+        self._dead = 0
 
-    def put(self, column: View, rows: I64, first: int) -> None:
-        """Store those rows at slots `first`, `first + 1`, …"""
+    def put(self, column: View, rows: I64, slots: I64, size: int) -> None:
+        """Store those rows at those slots; `size` slots are known from now on."""
         assert isinstance(column, Text)
         lengths = column.lengths[rows]
         start = self._heap.size - 8
@@ -69,13 +91,33 @@ class TextKeys:
         self._heap.resize(start + total + 8)
         self._heap.data[start : start + total] = _gather_bytes(column, rows, lengths, ends, total)
         for mine, values in ((self._starts, start + ends - lengths), (self._lengths, lengths)):
-            mine.resize(first)
-            mine.extend(values)
+            mine.resize(size)
+            mine.data[slots] = values
         if column.valid is not None and self._null is None:
             self._null = Growable(np.bool_)
         if self._null is not None:
-            self._null.resize(first)
-            self._null.extend(_row_nulls(column, rows))
+            self._null.resize(size)
+            self._null.data[slots] = _row_nulls(column, rows)
+
+    def release(self, slots: I64) -> None:
+        """Give back the bytes of those slots, once half of all is dead."""
+        self._dead += int(self._lengths.data[slots].sum())
+        self._lengths.data[slots] = 0
+        if 2 * self._dead < self._heap.size:
+            return
+        column = Text(self._heap.view(), self._starts.view(), self._lengths.view(), None)
+        ends = np.cumsum(column.lengths)
+        total = int(ends[-1])
+        rows = np.arange(self._lengths.size, dtype=np.int64)
+        heap = Growable(np.uint8, total + 4096)
+        heap.resize(total + 8)
+        heap.data[:total] = _gather_bytes(column, rows, column.lengths, ends, total)
+        self._starts.view()[:] = ends - column.lengths
+        self._heap, self._dead = heap, 0
+
+    def word(self) -> tuple[U64, Bools | None]:
+        """Text has no word that tells it."""
+        raise TypeError("a text key has no word")
 
     def equal(self, slots: I64, column: View, rows: I64) -> Bools:
         """Return, pair by pair, whether a slot holds the value of a row."""
@@ -111,12 +153,23 @@ def _gather_bytes(column: Text, rows: I64, lengths: I64, ends: I64, total: int) 
 
 
 class KeyTable:
-    """A growing set of distinct keys with their slots, 0 upwards in order of arrival."""
+    """A set of distinct keys with their slots: 0 upwards in order of arrival, slots given back first.
+
+    Attributes:
+        size: slots known, those given back included.
+    """
 
     def __init__(self, types: Sequence[pa.DataType]) -> None:
+        self._types = tuple(types)
         self._stores = [FixedKeys(_word_count(kind)) if is_fixed(kind) else TextKeys() for kind in types]
         self._index = HashIndex()
+        self._free: I64 = np.empty(0, dtype=np.int64)
         self.size = 0
+
+    @property
+    def live(self) -> int:
+        """Number of keys held."""
+        return self.size - len(self._free)
 
     def _equal(self, slots: I64, columns: Sequence[View], rows: I64) -> Bools:
         same = slots >= 0
@@ -136,13 +189,49 @@ class KeyTable:
             hashes,
             lambda rows, slots: self._equal(slots, columns, rows),
             lambda one, other: equal_rows(columns, one, columns, other),
-            self.size,
+            self._new_slots,
         )
         if len(added):
             for store, column in zip(self._stores, columns, strict=True):
-                store.put(column, added, self.size)
-            self.size += len(added)
+                store.put(column, added, slots[added], self.size)
         return slots, added
+
+    def _new_slots(self, count: int) -> I64:
+        again, self._free = self._free[:count], self._free[count:]
+        first = self.size
+        self.size += count - len(again)
+        return np.concatenate([again, np.arange(first, self.size, dtype=np.int64)])
+
+    # --- giving back
+    # ----------------------------------------------------------------------------------------------
+    def release(self, slots: I64) -> Bools:
+        """Forget the keys of those slots, which later keys may take; return a mask of them over all slots.
+
+        Nothing that is kept by slot elsewhere may be left under them. Costs the size of the table.
+        """
+        dead = np.zeros(self.size, dtype=np.bool_)
+        dead[slots] = True
+        self._index.discard(dead)
+        for store in self._stores:
+            store.release(slots)
+        self._free = np.concatenate([self._free, slots])
+        return dead
+
+    def below(self, column: int, bound_us: int) -> Bools:
+        """Return which slots hold a time below a bound in microseconds; of free slots any."""
+        words, nulls = self._stores[column].word()
+        found: Bools = micros(words.view(np.int64), self._types[column]) < bound_us
+        return found if nulls is None else found & ~nulls
+
+    def free(self) -> Bools:
+        """Return which slots are given back and not taken again."""
+        found = np.zeros(self.size, dtype=np.bool_)
+        found[self._free] = True
+        return found
+
+    def words(self, column: int) -> U64:
+        """Return the first word of a fixed-width key column, by slot."""
+        return self._stores[column].word()[0]
 
     @property
     def nbytes(self) -> int:
