@@ -22,18 +22,19 @@ def fused_multiply_add(one: F64, other: F64, addend: F64) -> F64:
     """Return `one * other + addend`, rounded once."""
     with np.errstate(all="ignore"):
         plain: F64 = one * other + addend
-        product, low = _product(one, other)
-        high, rest = _sum(addend, low)
-        upper, lower = _sum(product, high)
+        product, low = two_product(one, other)
+        high, rest = two_sum(addend, low)
+        upper, lower = two_sum(product, high)
         fused: F64 = upper + _odd_sum(rest, lower)
-        exact = np.isfinite(plain) & _tame(one) & _tame(other) & _tame(addend)
+        exact = np.isfinite(plain) & is_tame(one) & is_tame(other) & is_tame(addend)
     fused = np.where(exact, fused, plain)
     for at in nonzero(~exact & np.isfinite(plain)).tolist():
         fused[at] = _by_fractions(one[at], other[at], addend[at])
     return fused
 
 
-def _tame(values: F64) -> npt.NDArray[np.bool_]:
+def is_tame(values: F64) -> npt.NDArray[np.bool_]:
+    """Return which values have products that neither overflow nor lose their error."""
     size = np.abs(values)
     tame: npt.NDArray[np.bool_] = (values == 0) | ((size < _LARGE) & (size > _SMALL))
     return tame
@@ -49,8 +50,8 @@ def _split(values: F64) -> tuple[F64, F64]:
     return high, values - high
 
 
-def _product(one: F64, other: F64) -> tuple[F64, F64]:
-    """Return the product and its rounding error."""
+def two_product(one: F64, other: F64) -> tuple[F64, F64]:
+    """Return the product and its rounding error; both together are exact for tame values."""
     product = one * other
     one_high, one_low = _split(one)
     other_high, other_low = _split(other)
@@ -58,7 +59,7 @@ def _product(one: F64, other: F64) -> tuple[F64, F64]:
     return product, error + one_high * other_low + one_low * other_high + one_low * other_low
 
 
-def _sum(one: F64, other: F64) -> tuple[F64, F64]:
+def two_sum(one: F64, other: F64) -> tuple[F64, F64]:
     """Return the sum and its rounding error."""
     total = one + other
     back = total - one
@@ -67,7 +68,7 @@ def _sum(one: F64, other: F64) -> tuple[F64, F64]:
 
 def _odd_sum(one: F64, other: F64) -> F64:
     """Return a sum rounded to odd: what is not exact ends in a 1."""
-    total, error = _sum(one, other)
+    total, error = two_sum(one, other)
     bits = total.view(np.int64)
     step = np.where((error > 0) == (total > 0), 1, -1)
     odd = np.where((error != 0) & (bits & 1 == 0), bits + step, bits)

@@ -7,6 +7,7 @@ long accumulator of Kulisch, restricted to the limbs in use.)
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,32 @@ class FloatSums:
             sums = np.where(plus > 0, np.inf, np.where(minus > 0, -np.inf, sums))
             sums = np.where((nan > 0) | ((plus > 0) & (minus > 0)), np.nan, sums)
         return sums
+
+    def is_special(self, slots: I64) -> Bools:
+        """Return which slots hold NaN or an infinity."""
+        special = np.zeros(len(slots), dtype=np.bool_)
+        for counts in self._special.values():
+            special |= counts.data[slots] > 0
+        return special
+
+    def pairs(self, slots: I64) -> tuple[F64, F64]:
+        """Return the finite sums as unevaluated sums of two doubles, 106 bits together."""
+        high = self._finite(slots)
+        rest = FloatSums()
+        rest.resize(len(slots))
+        for number, limb in self._bins.items():
+            rest._bins[number] = Growable(np.int64)
+            rest._bins[number].extend(limb.data[slots])
+        rows = np.arange(len(slots))
+        rest.add(rows, high, np.full(len(slots), -1))
+        return high, rest._finite(rows)
+
+    def exact(self, slot: int) -> Fraction:
+        """Return the finite sum of one slot without rounding."""
+        total = Fraction(0)
+        for number, limb in self._bins.items():
+            total += int(limb.data[slot]) * Fraction(2) ** (32 * number)
+        return total
 
     def _count(self, name: str, slots: I64) -> I64:
         counts = self._special.get(name)

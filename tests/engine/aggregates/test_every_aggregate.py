@@ -16,8 +16,7 @@ import duckdb
 import pytest
 from tests.engine.world import Row, World, random_steps, schema
 
-from headrace.errors import HeadraceError
-from headrace.sql.errors import UnsupportedSql
+from headrace.errors import HeadraceError, UnsupportedSql
 
 NUMBERS = schema(
     k="INTEGER",

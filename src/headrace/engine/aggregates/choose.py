@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import pyarrow as pa
 
-from headrace.engine.aggregates import ordered
+from headrace.contracts.schema import Schema
+from headrace.engine.aggregates import bits, moments, ordered
 from headrace.engine.aggregates.distinct import DistinctPart
 from headrace.engine.aggregates.linear import CountPart, SumPart
 from headrace.engine.aggregates.minmax import BestPart, WholeValuePart
@@ -17,6 +19,9 @@ from headrace.sql.plan import AggCall, Aggregate
 
 Places = list[tuple[int, int]]
 """For each call: the number of its part, and its place among the part's results."""
+
+_IDEMPOTENT = ("bool_and", "bool_or", "bit_and", "bit_or")
+"""DISTINCT changes nothing in these."""
 
 
 def choose_parts(node: Aggregate, *, append_only: bool) -> tuple[list[Part], Places]:
@@ -36,28 +41,42 @@ def choose_parts(node: Aggregate, *, append_only: bool) -> tuple[list[Part], Pla
 
 def _family(node: Aggregate, call: AggCall, number: int, *, append_only: bool) -> tuple[object, ...]:
     """Return what calls must have in common to share a part; the first item names the rule."""
-    kind = node.input.schema[call.args[0]].arrow if call.args else None
-    if call.func in ("count", "count_star"):
-        return ("distinct", call.args) if call.distinct else ("count", number)
+    schema = node.input.schema
+    kind = schema[call.args[0]].arrow if call.args else None
     if call.func in ("min", "max") and len(call.args) == 1 and not call.params:
         if append_only and is_exact(kind):
             return ("best", number)
         if not is_exact(kind) and not pa.types.is_nested(kind):
             return ("whole value", number)
-    if ordered.serves(call, node.input.schema):
+    if ordered.serves(call, schema):
         return ("ordered", call.args, call.filter)
-    if call.func in ("sum", "avg", "mean") and not call.distinct and _is_number(kind):
-        return ("sum", number)
-    return ("touched",)
+    linear = _linear(call, schema)
+    if linear is None:
+        return ("touched",)
+    if call.distinct and call.func not in _IDEMPOTENT:
+        return ("distinct", call.args)
+    return (linear, call.args, call.filter) if linear == "moments" else (linear, number)
+
+
+def _linear(call: AggCall, schema: Schema) -> str | None:
+    """Return the family of a call that needs accumulators only, or None."""
+    kinds = [schema[name].arrow for name in call.args]
+    if call.func in ("count", "count_star", "regr_count"):
+        return "count"
+    if len(kinds) != len(call.args) + len(call.params) or not all(map(_is_number, kinds)) or not kinds:
+        return None
+    if call.func in ("sum", "avg"):
+        return "sum"
+    if call.func in ("kahan_sum", "kahan_avg") and pa.types.is_floating(kinds[0]):
+        return "sum"
+    if call.func in moments.FUNCTIONS:
+        return "moments"
+    return "bits" if call.func in bits.FUNCTIONS and bits.serves(kinds[0]) else None
 
 
 def _part(node: Aggregate, family: str, calls: list[AggCall], *, append_only: bool) -> Part:
     schema = node.input.schema
     match family:
-        case "count":
-            return CountPart(calls[0])
-        case "sum":
-            return SumPart(calls[0], schema[calls[0].args[0]], node.schema[calls[0].name])
         case "best":
             return BestPart(calls[0], schema[calls[0].args[0]])
         case "ordered":
@@ -65,9 +84,31 @@ def _part(node: Aggregate, family: str, calls: list[AggCall], *, append_only: bo
         case "whole value":
             return WholeValuePart(calls[0], schema[calls[0].args[0]], append_only=append_only)
         case "distinct":
-            return DistinctPart(calls, schema)
-        case _:
+            return DistinctPart(calls, schema, [_over_distinct(node, call) for call in calls])
+        case "touched":
             return TouchedPart(calls, node, append_only=append_only)
+        case _:
+            return _linear_part(node, family, calls)
+
+
+def _over_distinct(node: Aggregate, call: AggCall) -> Part | None:
+    """Return what takes in the values that appear and vanish; None for a plain count."""
+    family = _linear(call, node.input.schema)
+    assert family is not None
+    return None if family == "count" else _linear_part(node, family, [replace(call, filter=None)])
+
+
+def _linear_part(node: Aggregate, family: str, calls: list[AggCall]) -> Part:
+    schema = node.input.schema
+    match family:
+        case "count":
+            return CountPart(calls[0])
+        case "sum":
+            return SumPart(calls[0], schema[calls[0].args[0]], node.schema[calls[0].name])
+        case "bits":
+            return bits.BitsPart(calls[0], schema[calls[0].args[0]])
+        case _:
+            return moments.MomentsPart(calls)
 
 
 def _is_number(kind: pa.DataType) -> bool:

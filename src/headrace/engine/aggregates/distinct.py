@@ -1,11 +1,14 @@
-"""COUNT(DISTINCT x): a set of (group, value) with weights, then a count.
+"""COUNT(DISTINCT x), SUM(DISTINCT x) and others: a set of (group, value) with weights, then accumulators.
 
-    Δcount = number of values whose weight rises above zero − number of those that fall to zero
+    Δset = + values whose weight rises above zero − those whose weight falls to zero;  Δf = f(Δset)
 
-One set serves all calls over the same columns: each FILTER has weights of its own.
+One set serves all calls over the same columns: each FILTER has weights of its own. A count is kept here; any
+other function takes in Δset as if it were a change of its own.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +16,7 @@ from typing_extensions import override
 
 from headrace.contracts.schema import Schema
 from headrace.engine.aggregates.part import GroupBatch, Part, Result
-from headrace.engine.columns import I64, Fixed, View, group_keys, nonzero, views
+from headrace.engine.columns import I64, Fixed, View, group_keys, nonzero, take, views
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
@@ -21,12 +24,19 @@ from headrace.sql.plan import AggCall
 
 
 class DistinctPart(Part):
-    """`count(DISTINCT x)` for every FILTER over the same columns."""
+    """`f(DISTINCT x)` for every FILTER over the same columns.
+
+    Args:
+        calls: over the same arguments.
+        schema: of the input.
+        inner: per call the part that takes in what appears and vanishes; None for a count.
+    """
 
     rule = "distinct set"
 
-    def __init__(self, calls: list[AggCall], schema: Schema) -> None:
+    def __init__(self, calls: list[AggCall], schema: Schema, inner: list[Part | None]) -> None:
         self._calls = calls
+        self._inner = inner
         kinds = [schema[name].arrow for name in calls[0].args]
         self._set = KeyTable([pa.int64(), *kinds])
         self._weights = [Growable(np.int64) for _ in calls]
@@ -44,10 +54,19 @@ class DistinctPart(Part):
             rows = nonzero(used)
             slots = batch.slots[rows]
         entries = self._entries(batch, rows, slots)
-        for (at, at_slots, weights), kept, counts in zip(chosen, self._weights, self._counts, strict=True):
+        for (at, _, weights), kept, counts, part in zip(
+            chosen, self._weights, self._counts, self._inner, strict=True
+        ):
             kept.resize(self._set.size)
             counts.resize(batch.size)
-            _count_crossings(kept, counts, entries[at], at_slots, weights)
+            moved, signs = _crossings(kept, entries[at], weights)
+            moved = moved if isinstance(at, slice) else at[moved]
+            if part is None:
+                np.add.at(counts.data, batch.slots[moved], signs)
+            else:
+                part.update(
+                    replace(batch, rows=take(batch.rows, moved), weights=signs, slots=batch.slots[moved])
+                )
 
     def _entries(self, batch: GroupBatch, rows: I64 | slice, slots: I64) -> I64:
         """Return the place in the set of each row of the batch, −1 where no call counts it."""
@@ -65,9 +84,9 @@ class DistinctPart(Part):
     @override
     def results(self, batch: GroupBatch) -> list[Result]:
         found = []
-        for counts in self._counts:
+        for counts, part in zip(self._counts, self._inner, strict=True):
             counts.resize(batch.size)
-            found.append(Result(pa.array(counts.data[batch.touched])))
+            found += [Result(pa.array(counts.data[batch.touched]))] if part is None else part.results(batch)
         return found
 
     @property
@@ -78,19 +97,18 @@ class DistinctPart(Part):
     @property
     @override
     def nbytes(self) -> int:
-        return self._set.nbytes + sum(part.nbytes for part in (*self._weights, *self._counts))
+        inner = sum(part.nbytes for part in self._inner if part is not None)
+        return self._set.nbytes + inner + sum(part.nbytes for part in (*self._weights, *self._counts))
 
 
-def _count_crossings(
-    kept: Growable[np.int64], counts: Growable[np.int64], entries: I64, slots: I64, weights: I64
-) -> None:
-    """Add weights to set entries; count, per slot, entries that appear and that vanish."""
+def _crossings(kept: Growable[np.int64], entries: I64, weights: I64) -> tuple[I64, I64]:
+    """Add weights to set entries; return one row of each entry that appears (1) or vanishes (−1)."""
     before = kept.data[entries] > 0
     np.add.at(kept.data, entries, weights)
     after = kept.data[entries] > 0
     moved = nonzero(before != after)
     if len(moved) == 0:
-        return
+        return moved, moved
     _, firsts = np.unique(entries[moved], return_index=True)
     moved = moved[firsts]
-    np.add.at(counts.data, slots[moved], np.where(after[moved], 1, -1))
+    return moved, np.where(after[moved], 1, -1)

@@ -1,4 +1,4 @@
-"""COUNT, SUM, AVG: accumulators that changes are added to.
+"""COUNT, SUM, AVG and their compensated forms: accumulators that changes are added to.
 
 acc(R + ΔR) = acc(R) + acc(ΔR)        (linear)
 """
@@ -15,6 +15,7 @@ from typing_extensions import override
 from headrace.contracts.schema import Column
 from headrace.engine.aggregates.part import GroupBatch, Part, Result
 from headrace.engine.columns import I64, U64, Bools, values
+from headrace.engine.doubles import decimal_words
 from headrace.engine.growable import Growable
 from headrace.engine.wide import F64, FloatSums, WideSums
 from headrace.sql.plan import AggCall
@@ -55,7 +56,8 @@ class SumPart(Part):
     def __init__(self, call: AggCall, argument: Column, output: Column) -> None:
         self._call = call
         self._output = output
-        self._average = call.func in ("avg", "mean")
+        self._average = call.func in ("avg", "kahan_avg")
+        self._compensated = call.func.startswith("kahan")
         self._kind = argument.arrow
         self._counts = Growable(np.int64)
         self._scale = argument.arrow.scale if pa.types.is_decimal(argument.arrow) else 0
@@ -88,6 +90,8 @@ class SumPart(Part):
         empty = counts == 0
         if self._floats is not None:
             sums = self._floats.totals(batch.touched)
+            if self._compensated:  # Kahan's compensation turns an infinity into NaN
+                sums = np.where(self._floats.is_special(batch.touched), np.nan, sums)
             return [Result(pa.array(_divided(sums, counts) if self._average else sums, mask=empty))]
         low, high, over = self._wide.words(batch.touched)
         if self._average:
@@ -126,16 +130,8 @@ def _divided(sums: F64, counts: I64) -> F64:
 
 def _integer_words(column: pa.Array) -> tuple[I64, I64 | None]:
     """Return integers or decimals as low words, with high words where they have more than 64 bits."""
-    kind = column.type
-    if pa.types.is_decimal(kind):
-        if kind.bit_width != 128:
-            column = column.cast(pa.decimal128(kind.precision, kind.scale))
-        data = column.buffers()[1]
-        if data is None or len(column) == 0:
-            nothing = np.zeros(len(column), dtype=np.int64)
-            return nothing, nothing
-        raw = np.frombuffer(data, dtype=np.int64)[2 * column.offset : 2 * (column.offset + len(column))]
-        return raw[0::2], raw[1::2]
+    if pa.types.is_decimal(column.type):
+        return decimal_words(column)
     raw_values: npt.NDArray[Any] = values(column)
     if raw_values.dtype == np.uint64:
         return raw_values.view(np.int64), np.zeros(len(column), dtype=np.int64)
