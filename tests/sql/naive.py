@@ -24,9 +24,11 @@ from headrace.sql.plan import (
     Project,
     Recompute,
     Scan,
+    SetOp,
     TopN,
     Touched,
     UnionAll,
+    Unnest,
 )
 
 Rows = list[tuple[Any, ...]]
@@ -122,6 +124,11 @@ def _statement(node: Node, inputs: list[str]) -> str:
     if isinstance(node, UnionAll):
         selects = [f"SELECT * FROM {table} AS t({names})" for table in inputs]
         return " UNION ALL ".join(selects)
+    if isinstance(node, SetOp):
+        word = f" {node.kind.upper()}{' ALL' if node.is_all else ''} "
+        return word.join(f"SELECT * FROM {table} AS t({names})" for table in inputs)
+    if isinstance(node, Unnest):
+        return _unnest(node, inputs[0])
     if isinstance(node, Join):
         return _join(node, inputs)
     if isinstance(node, Aggregate):
@@ -156,6 +163,21 @@ def _hop(node: Hop, table: str) -> str:
         f"FROM {table} AS t, range({steps}) AS r(__k) WHERE isfinite({quote(node.time)})) "
         f"WHERE s <= us AND us < s + {size}"
     )
+
+
+def _unnest(node: Unnest, table: str) -> str:
+    kept = [quote(name) for name in node.schema.names[: -node.made]]
+    lists = [quote(name) for name in node.lists]
+    made = [quote(name) for name in node.schema.names[-node.made :]]
+    longest = f"greatest({', '.join(f'coalesce(len({one}), 0)' for one in lists)}, 0)"
+    if node.keeps_empty:
+        longest = f"greatest({longest}, 1)"
+    items = [f"{one}[__i] AS {name}" for one, name in zip(lists, made, strict=False)]
+    if node.ordinality is not None:
+        lengths = ", ".join(f"len({one})" for one in lists)
+        items.append(f"CASE WHEN __i <= greatest({lengths}) THEN __i END AS {made[-1]}")
+    numbered = f"SELECT *, unnest(generate_series(1, {longest})) AS __i FROM {table}"
+    return f"SELECT {', '.join([*kept, *items])} FROM ({numbered})"
 
 
 def _join(node: Join, inputs: list[str]) -> str:

@@ -19,10 +19,12 @@ from headrace.engine.operators.project import ProjectOperator
 from headrace.engine.operators.recompute import RecomputeOperator
 from headrace.engine.operators.rename import RenameOperator
 from headrace.engine.operators.scan import ScanOperator
+from headrace.engine.operators.set_op import SetOpOperator
 from headrace.engine.operators.topn import TopNOperator
 from headrace.engine.operators.topn_append import TopNAppendOperator, is_for
 from headrace.engine.operators.touched import TouchedOperator
 from headrace.engine.operators.union_all import UnionAllOperator
+from headrace.engine.operators.unnest import UnnestOperator
 from headrace.engine.sharing import Signature, signature
 from headrace.engine.zset import settle
 from headrace.errors import UnsupportedSql
@@ -37,9 +39,11 @@ from headrace.sql.plan import (
     Project,
     Recompute,
     Scan,
+    SetOp,
     TopN,
     Touched,
     UnionAll,
+    Unnest,
     ViewPlan,
 )
 
@@ -144,10 +148,6 @@ class Circuit:
                 outputs.append(Change.empty(stage.operator.arrow))
         return outputs[self._root]
 
-    @property
-    def error(self) -> str | None:
-        """Why the view has no answer at present, or None."""
-        return next((stage.operator.error for stage in self._stages if stage.operator.error), None)
     # --- time
     # --------------------------------------------------------------------------------------------------
     def forget(self, relations: Mapping[str, Bounds]) -> Bounds:
@@ -176,6 +176,10 @@ class Circuit:
             found.append(stage.operator.bounds(below))
         return found
 
+    @property
+    def error(self) -> str | None:
+        """Why the view has no answer at present, or None."""
+        return next((stage.operator.error for stage in self._stages if stage.operator.error), None)
 
     def explain(self, relations: Mapping[str, Bounds] | None = None) -> OperatorInfo:
         """Return the tree of operators; `relations` has an entry for every column that can have a bound."""
@@ -205,6 +209,10 @@ def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
             return UnionAllOperator(node, append_only=append_only)
         case Aggregate():
             return AggregateOperator(node, append_only_input=append_only)
+        case SetOp():
+            return SetOpOperator(node, append_only=append_only)
+        case Unnest():
+            return UnnestOperator(node, append_only=append_only)
         case Distinct():
             return DistinctOperator(node, append_only=append_only)
         case TopN():

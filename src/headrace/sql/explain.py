@@ -12,9 +12,12 @@ from headrace.sql.plan import (
     OrderKey,
     Project,
     Recompute,
+    Recursive,
     Scan,
+    SetOp,
     TopN,
     Touched,
+    Unnest,
     ViewPlan,
 )
 
@@ -53,6 +56,12 @@ def describe_node(node: Node) -> str:
         return f"by ({', '.join(node.keys)}) {calls}".rstrip()
     if isinstance(node, TopN):
         return _top(node)
+    if isinstance(node, SetOp):
+        return node.kind + (" all" if node.is_all else "")
+    if isinstance(node, Unnest):
+        return ", ".join(node.lists) + (" with ordinality" if node.ordinality else "")
+    if isinstance(node, Recursive):
+        return f"{'union all' if node.is_all else 'union'} by {node.name}"
     if isinstance(node, Recompute):
         return f"{node.reason}: {node.sql}"
     if isinstance(node, Touched):

@@ -110,6 +110,81 @@ class UnionAll(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class SetOp(Node):
+    """INTERSECT or EXCEPT of two inputs, whose columns count by position and have equal types; NULL equals NULL.
+
+    Attributes:
+        parts: left and right.
+        kind: `intersect` or `except`.
+        is_all: a row comes as often as ALL has it (the smaller weight, or the difference), else once.
+    """
+
+    parts: tuple[Node, ...]
+    kind: str
+    is_all: bool
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return self.parts
+
+
+@dataclass(frozen=True, slots=True)
+class Unnest(Node):
+    """Each row once per element of its lists, which go side by side, shorter ones filled up with NULL.
+
+    Output: the input's columns but for the lists, then one element column per list, then the ordinality.
+
+    Attributes:
+        lists: LIST columns of the input.
+        ordinality: the last column, BIGINT from 1, or None.
+        keeps_empty: a row whose lists are all empty or NULL stays, with NULLs.
+    """
+
+    input: Node
+    lists: tuple[str, ...]
+    ordinality: str | None = None
+    keeps_empty: bool = False
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+    @property
+    def made(self) -> int:
+        """How many columns it adds at the end."""
+        return len(self.lists) + (self.ordinality is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Recursive(Node):
+    """What `WITH RECURSIVE` means: the base, and again and again the step over what came last.
+
+    `step` is a plan of its own, whose scans read `name` (the rows that came last) and `aliases` (one per part).
+    It is monotone and linear in `name`: filters, projections, joins, unions. So the answer without ALL is the
+    smallest set that holds the base and its own step; with ALL the sum of all rounds, which must end.
+
+    Attributes:
+        base: the rows of the first round.
+        parts: what else the step reads.
+        aliases: one relation name per part, in `step`.
+        step: the rows of the next round.
+        name: the relation name of the last round, in `step`.
+        is_all: UNION ALL, else UNION.
+    """
+
+    base: Node
+    parts: tuple[Node, ...]
+    aliases: tuple[str, ...]
+    step: Node
+    name: str
+    is_all: bool
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.base, *self.parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Equality:
     """`inputs[left].left_column = inputs[right].right_column`; both of one SQL type; NULL equals nothing."""
 

@@ -264,6 +264,36 @@ def null() -> Tree:
     return _located({"class": "CONSTANT", "type": "VALUE_CONSTANT", "literal": {"kind": "NULL_LITERAL"}})
 
 
+def call_of(name: str, args: list[Tree] | None = None) -> Tree:
+    """Return a call of a scalar or aggregate function."""
+    return _located(
+        {
+            "class": "FUNCTION",
+            "type": "FUNCTION",
+            "function_name": name,
+            "schema": "",
+            "catalog": "",
+            "filter": None,
+            "order_bys": {"type": "ORDER_MODIFIER", "orders": []},
+            "distinct": False,
+            "is_operator": False,
+            "export_state": False,
+            "arguments": [{"name": "", "expression": arg} for arg in args or []],
+        }
+    )
+
+
+def operator(kind: str, children: list[Tree]) -> Tree:
+    """Return an operator, such as `OPERATOR_IS_NULL`."""
+    return _located({"class": "OPERATOR", "type": kind, "children": children})
+
+
+def case_of(checks: list[tuple[Tree, Tree]], otherwise: Tree) -> Tree:
+    """Return `CASE WHEN … THEN … ELSE otherwise END`."""
+    listed = [{"when_expr": when, "then_expr": then} for when, then in checks]
+    return _located({"class": "CASE", "type": "CASE_EXPR", "case_checks": listed, "else_expr": otherwise})
+
+
 def raw_cast(child: Tree, sql_type: str) -> Tree:
     """Return CAST(child AS type), the type as text; only our own renderer can write it."""
     return {"class": "RAW_CAST", "child": child, "sql_type": sql_type}

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from headrace.contracts.schema import Schema
 from headrace.sql.bind.expressions import is_aggregate
-from headrace.sql.bind.work import NotPlanned, Work
+from headrace.sql.bind.work import NotPlanned, TreeExpr, Work, cast_expr, reference
 from headrace.sql.duck import column
 from headrace.sql.functions import canonical
-from headrace.sql.plan import AggCall, Aggregate, Node, OrderKey
+from headrace.sql.plan import AggCall, Aggregate, Node, OrderKey, Project, UnionAll
 from headrace.sql.render import columns_of
-from headrace.sql.tree import Tree, arguments, bound, function_name, is_descending, is_null, is_nulls_first
+from headrace.sql.tree import (
+    Tree,
+    arguments,
+    bound,
+    call_of,
+    function_name,
+    integer,
+    is_descending,
+    is_null,
+    is_nulls_first,
+    raw_cast,
+)
 
 
 class Grouping:
@@ -26,6 +37,8 @@ class Grouping:
         self._labels = {work.render(tree): label for label, tree in outputs}
         self._keys: dict[str, tuple[str, Tree]] = {}
         self._calls: dict[str, tuple[str, Tree]] = {}
+        self._flags: dict[str, tuple[str, list[str]]] = {}
+        self.sets: list[list[Tree]] = [keys]
         for tree in keys:
             text = work.render(tree)
             self._keys.setdefault(text, (self._name(tree, text), tree))
@@ -46,6 +59,8 @@ class Grouping:
             return bound(self._keys[text][0])
         if is_aggregate(tree):
             return bound(self._call(tree, text))
+        if tree.get("type") == "GROUPING_FUNCTION":
+            return bound(self._flag(tree, text))
         if tree.get("class") == "BOUND":
             raise NotPlanned(f"the column {tree['name']!r} outside the groups")
         return {key: self._inside(value) for key, value in tree.items()}
@@ -63,8 +78,19 @@ class Grouping:
             self._calls[text] = (self.work.names.fresh(wanted), tree)
         return self._calls[text][0]
 
+    def _flag(self, tree: Tree, text: str) -> str:
+        """Return the column of a GROUPING call, a number per set."""
+        if text not in self._flags:
+            keys = [self.work.render(child) for child in tree["children"]]
+            if not keys or not all(key in self._keys for key in keys):
+                raise NotPlanned("GROUPING of what is no key")
+            self._flags[text] = (self.work.names.fresh(self._labels.get(text) or "grouping"), keys)
+        return self._flags[text][0]
+
     def apply(self, node: Node) -> Node:
-        """Return the groups of the node's rows."""
+        """Return the groups of the node's rows; of several sets, those of each set one after the other."""
+        if not self._calls and not all(self.sets):
+            self._calls["count(*)"] = (self.work.names.fresh("rows"), call_of("count_star"))
         below = _Below(self.work, [(name, tree) for name, tree in self._keys.values()])
         prepared = [(name, *below.prepare(tree)) for name, tree in self._calls.values()]
         source = below.project(node)
@@ -76,9 +102,36 @@ class Grouping:
             _agg_call(self.work, name, tree, params, sql_type)
             for (name, tree, params), sql_type in zip(prepared, sql_types, strict=True)
         )
-        keys = tuple(name for name, _ in self._keys.values())
-        columns = [source.schema[key] for key in keys] + [column(c.name, c.sql_type) for c in calls]
-        return Aggregate(Schema.of(columns), source, keys, calls)
+        if len(self.sets) == 1 and not self._flags:
+            return _groups(source, tuple(name for name, _ in self._keys.values()), calls)
+        parts = tuple(self._one_set(source, one, calls) for one in self.sets)
+        return parts[0] if len(parts) == 1 else UnionAll(parts[0].schema, parts)
+
+    def _one_set(self, source: Node, chosen: list[Tree], calls: tuple[AggCall, ...]) -> Node:
+        """Return the groups by some of the keys; the others are NULL, and GROUPING tells which."""
+        texts = {self.work.render(tree) for tree in chosen}
+        keys = tuple(name for text, (name, _) in self._keys.items() if text in texts)
+        groups = _groups(source, keys, calls)
+        exprs, columns = [], []
+        for text, (name, _) in self._keys.items():
+            sql_type = source.schema[name].sql_type
+            exprs.append(reference(name, sql_type) if text in texts else cast_expr(None, sql_type))
+            columns.append(column(name, sql_type))
+        for call in calls:
+            exprs.append(reference(call.name, call.sql_type))
+            columns.append(column(call.name, call.sql_type))
+        for name, flagged in self._flags.values():
+            value = int("".join("01"[text not in texts] for text in flagged), 2)
+            exprs.append(
+                TreeExpr(f"CAST({value} AS BIGINT)", (), "BIGINT", raw_cast(integer(value), "BIGINT"))
+            )
+            columns.append(column(name, "BIGINT"))
+        return Project(Schema.of(columns), groups, tuple(exprs))
+
+
+def _groups(source: Node, keys: tuple[str, ...], calls: tuple[AggCall, ...]) -> Aggregate:
+    columns = [source.schema[key] for key in keys] + [column(c.name, c.sql_type) for c in calls]
+    return Aggregate(Schema.of(columns), source, keys, calls)
 
 
 class _Below:

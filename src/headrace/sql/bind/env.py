@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from headrace.sql.bind.scope import Col
 from headrace.sql.bind.work import NotPlanned
 from headrace.sql.plan import Node, OrderKey
 from headrace.sql.tree import Tree
+
+if TYPE_CHECKING:
+    from headrace.sql.bind.outer import Outer
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +22,22 @@ class Bound:
         node: its rows.
         columns: its visible columns in order; the node may have no others.
         order: its ORDER BY, as far as output columns tell it.
+        keys: of a subquery bound inside another: its column for each outer column, see `outer.py`.
+        is_strict: the keys are never NULL and equal the outer columns by `=`; else they are the outer values.
+        is_single: there is one row for each key, or none.
+        is_always: there is a row for each key, also where the inside reads none; with strict keys such a row is
+            not in the node, and `missing` says what it holds.
+        missing: per column its value in a row that is not in the node, over outer columns; () means NULLs.
     """
 
     node: Node
     columns: tuple[Col, ...]
     order: tuple[OrderKey, ...] = ()
+    keys: tuple[str, ...] = ()
+    is_strict: bool = False
+    is_single: bool = False
+    is_always: bool = False
+    missing: tuple[Tree, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +61,10 @@ class Cte:
 
 @dataclass(frozen=True, slots=True)
 class Env:
-    """The common table expressions in sight, by lower-case name."""
+    """What is in sight: common table expressions by lower-case name, and the query around a subquery."""
 
     ctes: dict[str, Cte] = field(default_factory=dict)
+    outer: Outer | None = None
 
     def inside(self, query: Tree) -> Env:
         """Return what is in sight inside a query that may bring a WITH of its own."""
@@ -57,7 +73,9 @@ class Env:
         for entry in entries:
             if str(entry["key"]).lower() in env.ctes:
                 raise NotPlanned(f"a WITH that hides another {entry['key']!r}")
-            env = Env(env.ctes | {str(entry["key"]).lower(): Cte(entry, env)})
+            env = replace(
+                env, ctes=env.ctes | {str(entry["key"]).lower(): Cte(entry, replace(env, outer=None))}
+            )
         return env
 
     def entries(self) -> list[Tree]:

@@ -72,8 +72,6 @@ def _check_class(tree: Tree) -> None:
     if kind in ("STAR", "POSITIONAL_REFERENCE", "PARAMETER", "DEFAULT"):
         words = {"STAR": "COLUMNS(…) in an expression", "POSITIONAL_REFERENCE": "a positional reference"}
         raise NotPlanned(words.get(str(kind), str(kind).lower()))
-    if kind == "OPERATOR" and tree["type"] == "GROUPING_FUNCTION":
-        raise NotPlanned("GROUPING")
 
 
 def _check_function(tree: Tree) -> None:

@@ -142,15 +142,18 @@ class Select:
 
     def _grouped(self, node: Node, trees: list[Tree], having: Tree | None) -> tuple[Node, list[Tree]]:
         """Group where the SELECT says so; the given trees come back over the groups."""
-        if len(self.tree["group_sets"]) > 1:
-            raise NotPlanned("GROUPING SETS")
         everything = [*trees, *([having] if having else [])]
         group_by = self.tree["group_expressions"]
         is_all = self.tree["aggregate_handling"] == "FORCE_AGGREGATES"
-        if not (group_by or is_all or having or any(_has_aggregate(tree) for tree in everything)):
+        sets = self.tree["group_sets"]
+        if not (sets or is_all or having or any(_has_aggregate(tree) for tree in everything)):
             return node, trees
         keys = self._all_keys() if is_all else [self._group_key(tree) for tree in group_by]
         grouping = Grouping(self.work, keys, [(item.label, _tree(item)) for item in self.items])
+        if len(sets) > 1:
+            if len({self.work.render(key) for key in keys}) < len(keys):
+                raise NotPlanned("GROUPING SETS that name a key twice")
+            grouping.sets = [[keys[at] for at in one] for one in sets]
         trees = [grouping.replace(tree) for tree in trees]
         kept = grouping.replace(having) if having else None
         node = grouping.apply(node)

@@ -10,14 +10,14 @@ from headrace.sql.bind.scope import Col, Scope, same
 from headrace.sql.bind.select import modifier_expressions
 from headrace.sql.bind.work import NotPlanned, Work, cast_expr, reference
 from headrace.sql.duck import column
-from headrace.sql.plan import Distinct, Node, Project, UnionAll
+from headrace.sql.plan import Distinct, Node, Project, SetOp, UnionAll
 from headrace.sql.tree import Tree, bound, integer_value
 
 
 def bind_set_operation(work: Work, env: Env, tree: Tree) -> Bound:
-    """Return a set operation; only unions have a rule."""
+    """Return a set operation."""
     kind = str(tree["setop_type"])
-    if kind not in ("UNION", "UNION_BY_NAME"):
+    if kind not in ("UNION", "UNION_BY_NAME", "INTERSECT", "EXCEPT"):
         raise NotPlanned(kind)
     described = work.describe(tree | {"modifiers": []}, env)
     parts = [work.bind(child, env) for child in tree["children"]]
@@ -25,13 +25,22 @@ def bind_set_operation(work: Work, env: Env, tree: Tree) -> Bound:
     columns = tuple(Col(label, work.names.fresh(label), sql_type) for label, sql_type in described)
     schema = Schema.of(column(col.name, col.sql_type) for col in columns)
     nodes = tuple(_fitted(work, part, row, described) for part, row in zip(parts, rows, strict=True))
-    node: Node = UnionAll(schema, nodes)
-    if not tree["setop_all"]:
-        node = Distinct(schema, node)
+    node = _combined(schema, nodes, kind, is_all=bool(tree["setop_all"]))
     scope = Scope.single("", columns)
     outputs = [Output(col.label, bound(col.name)) for col in columns]
     wanted = [_order(work, scope, item) for item in modifier_expressions(tree["modifiers"])]
     return apply_modifiers(work, node, outputs, tree["modifiers"], wanted)
+
+
+def _combined(schema: Schema, nodes: tuple[Node, ...], kind: str, *, is_all: bool) -> Node:
+    """Return the rows of fitted parts together; of three and more, EXCEPT goes from left to right."""
+    if kind in ("INTERSECT", "EXCEPT"):
+        first, *others = nodes
+        for other in others:
+            first = SetOp(schema, (first, other), kind.lower(), is_all)
+        return first
+    union = UnionAll(schema, nodes)
+    return union if is_all else Distinct(schema, union)
 
 
 def _order(work: Work, scope: Scope, tree: Tree) -> Tree:

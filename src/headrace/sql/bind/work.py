@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,15 @@ class Names:
 
     def __init__(self) -> None:
         self._taken: set[str] = {KEY_COLUMN}
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Forget afterwards the names that were handed out meanwhile."""
+        before = set(self._taken)
+        try:
+            yield
+        finally:
+            self._taken = before
 
     def fresh(self, wanted: str) -> str:
         """Return the wanted name, or with a number behind it where it is taken."""

@@ -8,7 +8,20 @@ from dataclasses import replace
 from headrace.contracts.schema import Schema
 from headrace.sql.bind.work import OtherJoin, TreeRecompute, Window, Work
 from headrace.sql.passes.rebuild import other_join, with_inputs
-from headrace.sql.plan import Aggregate, Filter, Hop, Join, MatchJoin, Node, Project, Scan, TopN, UnionAll
+from headrace.sql.plan import (
+    Aggregate,
+    Filter,
+    Hop,
+    Join,
+    MatchJoin,
+    Node,
+    Project,
+    Scan,
+    SetOp,
+    TopN,
+    UnionAll,
+    Unnest,
+)
 
 
 def prune_columns(work: Work, root: Node) -> Node:  # noqa: ARG001  (every pass has the same shape)
@@ -27,6 +40,11 @@ def _keep(node: Node, wanted: set[str]) -> Node:
         return with_inputs(node, [_keep(node.input, (wanted & set(node.input.schema.names)) | {node.time})])
     if isinstance(node, UnionAll):
         return _union(node, wanted)
+    if isinstance(node, SetOp):
+        return with_inputs(node, [_exactly(part, list(part.schema.names)) for part in node.parts])
+    if isinstance(node, Unnest):
+        own = (wanted & set(node.input.schema.names)) | set(node.lists)
+        return with_inputs(node, [_keep(node.input, own)])
     if isinstance(node, Join):
         keys = {e.left_column for e in node.equalities} | {e.right_column for e in node.equalities}
         wanted = wanted | keys | set(node.residual.columns if node.residual else ())

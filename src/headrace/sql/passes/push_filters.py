@@ -24,8 +24,10 @@ from headrace.sql.plan import (
     MatchJoin,
     Node,
     Project,
+    SetOp,
     TopN,
     UnionAll,
+    Unnest,
 )
 from headrace.sql.render import columns_of
 from headrace.sql.tree import Tree, bound, conjunction, conjuncts
@@ -48,7 +50,7 @@ class _Push:
             meaning = meaning_of(node)
             below: list[Expr] = [substitute(self.work, predicate, meaning) for predicate in predicates]
             return replace(node, input=self.down(node.input, below))
-        if isinstance(node, UnionAll):
+        if isinstance(node, UnionAll | SetOp):
             return replace(node, parts=tuple(self._into_part(node, part, predicates) for part in node.parts))
         if isinstance(node, Join):
             return self._join(node, predicates)
@@ -70,7 +72,7 @@ class _Push:
             node = with_inputs(node, inputs)
         return filtered(self.work, node, above)
 
-    def _into_part(self, node: UnionAll, part: Node, predicates: list[Expr]) -> Node:
+    def _into_part(self, node: UnionAll | SetOp, part: Node, predicates: list[Expr]) -> Node:
         meaning = {name: bound(own) for name, own in zip(node.schema.names, part.schema.names, strict=True)}
         return self.down(part, [substitute(self.work, predicate, meaning) for predicate in predicates])
 
@@ -132,4 +134,6 @@ def _free_columns(node: Node) -> set[str]:
         return set.intersection(*(set(call.partition) for call in node.calls))
     if isinstance(node, Hop):
         return set(node.input.schema.names)
+    if isinstance(node, Unnest) and not node.keeps_empty:
+        return set(node.input.schema.names) - set(node.lists)
     return set()

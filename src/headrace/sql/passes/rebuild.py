@@ -18,10 +18,13 @@ from headrace.sql.plan import (
     Node,
     Project,
     Recompute,
+    Recursive,
     Scan,
+    SetOp,
     TopN,
     Touched,
     UnionAll,
+    Unnest,
 )
 from headrace.sql.render import columns_of
 from headrace.sql.tree import Tree, conjunction, rewrite
@@ -53,8 +56,13 @@ def with_inputs(node: Node, inputs: Sequence[Node]) -> Node:
     if isinstance(node, MatchJoin):
         columns = inputs[0].schema.columns + (inputs[1].schema.columns if shows_right(node) else ())
         return replace(node, left=inputs[0], right=inputs[1], schema=Schema(columns))
-    if isinstance(node, UnionAll | Recompute | Touched):
+    if isinstance(node, UnionAll | SetOp | Recompute | Touched):
         return replace(node, parts=tuple(inputs))
+    if isinstance(node, Unnest):
+        kept = [c for c in inputs[0].schema if c.name not in node.lists]
+        return replace(node, input=inputs[0], schema=Schema((*kept, *node.schema.columns[-node.made :])))
+    if isinstance(node, Recursive):
+        return replace(node, base=inputs[0], parts=tuple(inputs[1:]))
     raise TypeError(type(node).__name__)
 
 
