@@ -168,7 +168,7 @@ def test_changed_views_of_the_app_are_computed_over_all_history(tmp_path: Path) 
         run.advance()
     changed = shop()
     changed.view("evens", "SELECT count(*) AS n FROM orders WHERE order_id % 2 = 0")
-    with changed.open(tmp_path, clock=ManualClock(NOON)) as run:
+    with changed.open(tmp_path, clock=ManualClock(NOON), on_change="apply") as run:
         assert run.query("FROM evens").to_pylist() == [{"n": 5}]
 
 

@@ -23,6 +23,7 @@
     │   ├── LogDamaged            a segment fails its checksum
     │   ├── FormatTooNew          written by a version of Headrace that this one cannot read
     │   └── DeclarationsChanged   the folder was written under other declarations
+    ├── ChangeFailed              a change of definitions that cannot be made
     ├── Closed                    the run has been closed
     ├── AccessDenied              the request lacks a right
     └── ConnectError              the server cannot be reached or answered nonsense
@@ -251,6 +252,13 @@ class DeclarationsChanged(StorageError):
     """The data folder was written under other declarations."""
 
     code = "storage.declarations"
+    http_status = 409
+
+
+class ChangeFailed(HeadraceError):
+    """A change of definitions that cannot be made, or not now; the definitions in force go on."""
+
+    code = "definitions.failed"
     http_status = 409
 
 

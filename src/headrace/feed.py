@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ class Feed:
         self._rows = 0
         self._floor = 0
         self._latest = 0
+        self._floors: dict[str, int] = {}
         self._moved = threading.Condition()
 
     def start_at(self, version: int) -> None:
@@ -50,6 +51,15 @@ class Feed:
                 self._floor = gone
             self._moved.notify_all()
 
+    def restart(self, views: Iterable[str], version: int) -> None:
+        """Say that no changes lead to `version` of some views: they have other columns there, or are new."""
+        with self._moved:
+            for view in views:
+                self._floors[view.lower()] = version
+            for _, changes in self._entries:
+                for view in [name for name in changes if self._floors.get(name.lower()) == version]:
+                    self._rows -= len(changes.pop(view))
+
     def since(self, view: str, version: int) -> tuple[int, list[pa.Table]]:
         """Return the latest version and the changes after `version`, with `_weight` and `_version` columns.
 
@@ -57,11 +67,12 @@ class Feed:
             VersionGone: when changes right after `version` are no longer kept.
         """
         with self._moved:
-            if version < self._floor:
+            floor = max(self._floor, self._floors.get(view.lower(), 0))
+            if version < floor:
                 raise VersionGone(
                     f"changes since version {version} are no longer kept",
                     where=view,
-                    expected=f"a version of {self._floor} or later (now: {self._latest})",
+                    expected=f"a version of {floor} or later (now: {self._latest})",
                     hint="start again with since=None, which begins with all rows",
                 )
             found = [(n, changes[view]) for n, changes in self._entries if n > version and view in changes]

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import atexit
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from weakref import WeakSet
 
 import pyarrow as pa
 
+from headrace.app import App, OnChange
 from headrace.change import Change, as_batch
 from headrace.contracts.schema import Schema
 from headrace.contracts.validate import validate
 from headrace.declarations import StreamDecl, TableDecl
+from headrace.definitions import Changeover, ChangePlan
+from headrace.definitions.changeover import Definition
 from headrace.engine.engine import Engine
+from headrace.engine.store import ViewStore
 from headrace.errors import Busy, Closed, DeclarationError, DeclarationsChanged, UnknownName, ViewInError
 from headrace.feed import Feed, with_version
 from headrace.intake import Call, Intake, side_schemas
 from headrace.log.log import Log
-from headrace.log.records import Declared
+from headrace.log.records import Declared, Record
 from headrace.query import QueryLimits, Reader
+from headrace.redefine import OnBusy, Redefinition
 from headrace.results import AppendResult, Freshness, Version
-from headrace.sql import plan_view, relations_of
+from headrace.sql import plan_view
 from headrace.sql.plan import Scan, ViewPlan
 from headrace.state.replay import Replay
 from headrace.stepper import Outlet, Stepper
-
-if TYPE_CHECKING:
-    from headrace.app import App
 
 Kind = Literal["append", "upsert", "delete"]
 Rows = Any
@@ -43,6 +46,8 @@ PENDING_ROWS_MAX = 2_000_000
 """Durable rows that may wait for a step before appends are told to come back later."""
 KEPT_PREFIX = "rows of "
 """Engine name of the kept rows of a table or side table; not a name that a user can write."""
+NEW_SUFFIX = "__new"
+"""What the name of a view in preparation ends with."""
 
 
 _open_runs: WeakSet[Run] = WeakSet()
@@ -126,104 +131,125 @@ class Run:
     """
 
     def __init__(
-        self, app: App, path: Path | None, *, auto: bool = False, clock: Callable[[], datetime] | None = None
+        self,
+        app: App,
+        path: Path | None,
+        *,
+        auto: bool = False,
+        clock: Callable[[], datetime] | None = None,
+        on_change: OnChange = "refuse",
     ) -> None:
         self.app = app
         self.path = path
         self._clock = clock or (lambda: datetime.now(UTC))
         self._closed = False
-        decls: list[StreamDecl | TableDecl] = [*app.streams.values(), *app.tables.values()]
-        self._decls = {decl.name.lower(): decl for decl in decls}
-        self._bases: dict[str, RelationInfo] = dict(self._base_relations())
+        self._decls: dict[str, StreamDecl | TableDecl] = {}
+        self._bases: dict[str, RelationInfo] = {}
         self._plans: dict[str, ViewPlan] = {}
         self._created: dict[str, str] = {}
+        self._definitions = Redefinition(self)
         self._fed: Callable[[], int] = lambda: 0
         self._reader = Reader()
         self._feed = Feed()
         self._log = Log.open(path)
         try:
-            self._open(auto)
+            self._open(auto, on_change)
         except BaseException:
             self._log.close()
             raise
 
     # --- opening ----------------------------------------------------------------------------------
 
-    def _base_relations(self) -> Iterator[tuple[str, RelationInfo]]:
-        for decl in self._decls.values():
+    def base_relations(self, app: App) -> Iterator[tuple[str, RelationInfo]]:
+        """Yield the readable names that an app's streams and tables bring, by lower-case name."""
+        decls: list[StreamDecl | TableDecl] = [*app.streams.values(), *app.tables.values()]
+        for decl in decls:
             kind = "stream" if isinstance(decl, StreamDecl) else "table"
             key = decl.key if isinstance(decl, TableDecl) else None
             yield decl.name.lower(), RelationInfo(decl.name, kind, decl.schema, key=key)
             for name, schema in side_schemas(decl).items():
                 yield name.lower(), RelationInfo(name, "side", schema)
 
-    def _open(self, auto: bool) -> None:
+    def _open(self, auto: bool, on_change: OnChange) -> None:
+        wanted, logged = self.app, self._log.last_declared()
+        facts = None if logged is None else logged.declarations
+        if facts is not None:
+            self._created = dict(facts.get("created", {}))
+            if any(facts.get(kind) != found for kind, found in wanted.fingerprint().items()):
+                self.app = wanted.as_declared(facts)
         self._engine = Engine()
         self._intake = Intake(dict(self.app.streams), dict(self.app.tables), self._log, self._clock)
         self._stepper = Stepper(self._engine, self._intake, self._log, self._feed, self._clock, auto=auto)
-        for name, info in self._bases.items():
+        change = self._refused(wanted) if on_change == "refuse" and self.app is not wanted else None
+        self._declare_relations(self.app)
+        for plan in self._definitions.definition(self.app).plans.values():
+            self._engine.add_view(plan, self._history)
+            self._plans[plan.name.lower()] = plan
+        version, switched = self._replay()
+        self._log.on_durable(self._stepper.on_durable)
+        self._log.on_durable(self._definitions.rows.count)
+        self._stepper.start(version)
+        if facts is None or (change is not None and change.is_empty):
+            self.app = wanted
+            self._declare()
+        elif switched:
+            with self._stepper.gate:  # a reader of the version before the switch must not take this for it
+                self._stepper.publish({})
+        if self.app is not wanted:
+            self.apply(wanted)
+
+    def _refused(self, wanted: App) -> ChangePlan:
+        """Return the plan of a change that changes nothing.
+
+        Raises:
+            DeclarationsChanged: it changes something.
+        """
+        self._plans = dict(self._definitions.definition(self.app).plans)
+        plan = self._definitions.plan(self._definitions.definition(wanted))
+        self._plans = {}
+        if plan.is_empty:
+            return plan
+        raise DeclarationsChanged(
+            "the data folder was written under other declarations:\n" + plan.text(),
+            where=str(self.path) if self.path else self.app.name,
+            hint='look at it with `headrace plan`, apply it with `headrace apply` or open(…, on_change="apply")',
+            plan=plan.as_dict(),
+        )
+
+    def _declare_relations(self, app: App) -> None:
+        """Make streams and tables known to engine and readers; those that are known stay as they are."""
+        decls: list[StreamDecl | TableDecl] = [*app.streams.values(), *app.tables.values()]
+        self._decls = {decl.name.lower(): decl for decl in decls}
+        for name, info in self.base_relations(app):
+            if name in self._bases:
+                continue
+            self._bases[name] = info
             self._engine.add_relation(
-                name, info.schema, append_only=info.kind != "table", event_time=watched(self._decls.get(name))
+                name, info.schema, append_only=info.kind != "table", event_time=self.watched(name)
             )
             if info.kind in ("table", "side"):
                 self._engine.add_view(kept_plan(info), self._history)
-        self._add_declared_views()
-        version = self._replay()
-        self._log.on_durable(self._stepper.on_durable)
-        self._stepper.start(version)
 
-    def _add_declared_views(self) -> None:
-        waiting = {name.lower(): decl for name, decl in self.app.view_decls.items()}
-        needs = {name: relations_of(decl.sql) & waiting.keys() for name, decl in waiting.items()}
-        while waiting:
-            ready = [name for name in waiting if not needs[name] & waiting.keys()]
-            if not ready:
-                cycle = ", ".join(sorted(waiting))
-                raise DeclarationError(
-                    f"views read each other in a circle: {cycle}",
-                    expected="views that can be put in an order",
-                    hint="write the shared part as a view of its own",
-                )
-            for name in ready:
-                decl = waiting.pop(name)
-                self._add_view(decl.name, decl.sql)
+    def watched(self, name: str) -> str | None:
+        """Return the event-time column of a stream that has a watermark, None for all else."""
+        return watched(self._decls.get(name.lower()))
 
-    def _replay(self) -> Version:
-        replay = Replay(self._log, self._engine, self._intake.recover, self._redeclare)
+    def _replay(self) -> tuple[Version, bool]:
+        """Return the last recorded version, and whether declarations were changed after it."""
+
+        def decide(record: Record) -> None:
+            self._definitions.rows.count(record)
+            self._intake.recover(record)
+
+        began = time.perf_counter()
+        replay = Replay(self._log, self._engine, decide)
         self._fed = lambda: replay.fed
         replay.run()
         self._fed = lambda: self._stepper.version.commit
-        self._check_declared(replay.declared)
+        self._definitions.rows.took(time.perf_counter() - began)
         for commit in replay.waiting:
             self._stepper.on_durable(commit)
-        return replay.version
-
-    def _redeclare(self, declared: dict[str, Any]) -> None:
-        created: dict[str, str] = declared.get("created", {})
-        for name in [name for name in self._created if self._created[name] != created.get(name)]:
-            self._drop(name)
-        for name in [name for name in created if name not in self._created]:
-            self._add_view(name, created[name])
-            self._created[name] = created[name]
-
-    def _check_declared(self, logged: dict[str, Any] | None) -> None:
-        now = self.app.fingerprint()
-        if logged is not None:
-            for kind in ("streams", "tables"):
-                for name, old in logged.get(kind, {}).items():
-                    self._check_same(kind[:-1], name, old, now[kind].get(name))
-        if logged is None or {**now, "created": self._created} != logged:
-            self._declare()
-
-    def _check_same(self, kind: str, name: str, old: Any, new: Any) -> None:
-        if new == old:
-            return
-        raise DeclarationsChanged(
-            f"the {kind} is no longer declared" if new is None else f"the {kind} is declared differently",
-            where=name,
-            expected=f"the declaration that the folder was written with: {old}",
-            hint="restore the declaration, or start in a new folder; stored columns cannot change yet",
-        )
+        return replay.version, replay.declared_last
 
     def _declare(self) -> None:
         self._log.append(Declared({**self.app.fingerprint(), "created": dict(self._created)})).wait()
@@ -396,8 +422,28 @@ class Run:
                 if self._is_stream(name):
                     tables[name] = partial(self._stream_rows, name, version.commit)
                 else:
-                    tables[name] = self._engine.store(self._engine_name(name)).freeze().table
+                    tables[name] = self._store(name).freeze().table
         return version, freshness, tables
+
+    def _store(self, name: str) -> ViewStore:
+        found = self._preparing(name)
+        if found is None:
+            return self._engine.store(self._engine_name(name))
+        plan, engine = found
+        error = engine.view_error(plan.name)
+        if error is not None:
+            raise ViewInError(error, where=name, hint="change the definition and apply it again")
+        return engine.store(plan.name)
+
+    def _preparing(self, name: str) -> tuple[ViewPlan, Engine] | None:
+        """Return plan and engine of `<view>__new`, at the running version; None: no such view is prepared."""
+        change = self._definitions.change
+        if change is None or not name.lower().endswith(NEW_SUFFIX):
+            return None
+        found = change.shadow_view(name[: -len(NEW_SUFFIX)])
+        if found is not None:
+            change.hold()
+        return found
 
     def _is_stream(self, name: str) -> bool:
         info = self._bases.get(name.lower())
@@ -463,6 +509,7 @@ class Run:
         """
         if name.lower() in self._plans or name.lower() in self._bases:
             raise DeclarationError("the name is taken", where=name, hint="use replace_view, or another name")
+        self._definitions.forget()
         with self._stepper.gate:
             self._add_view(name, sql)
             self._remember(name, sql)
@@ -470,6 +517,7 @@ class Run:
     def replace_view(self, name: str, sql: str) -> None:
         """Give a view a new definition over all history; readers see the old or the new, never a mixture."""
         old = self._plan_of(name)
+        self._definitions.forget()
         with self._stepper.gate:
             plan = self._planned(old.name, sql)
             changes = self._engine.replace_view(plan, self._history)
@@ -488,9 +536,104 @@ class Run:
             raise DeclarationError(
                 "the app declares this view", where=name, hint="remove it from the declarations"
             )
+        self._definitions.forget()
         with self._stepper.gate:
             self._drop(plan.name)
             self._declare()
+
+    def plan(self, app: App) -> ChangePlan:
+        """Return what it would take to put an app's declarations in force: nothing is run.
+
+        Raises:
+            SqlError, UnsupportedSql, DeclarationError: the app's declarations are wrong in themselves.
+        """
+        self._check_open()
+        return self._definitions.plan(self._definitions.definition(app))
+
+    def apply(
+        self, app: App, *, preview: bool = False, wait: bool = True, on_busy: OnBusy = "refuse",
+        share: float = 0.5,
+    ) -> Changeover:  # fmt: skip
+        """Put an app's declarations in force while the present ones go on answering.
+
+        The changed views, and those that read them, are built from history beside the running ones, brought to
+        the same version, compared, and switched in one version. Readers see the old or the new, never a mixture;
+        those who follow a view get the difference as changes. What was before stays beside, for `rollback`.
+
+        Args:
+            app: the wanted declarations.
+            preview: stop before the switch: the new views are read as `<view>__new`, until `switch` or `cancel`.
+            wait: return when it is switched (or ready); otherwise at once.
+            on_busy: what becomes of a change that is on its way: `refuse` this one, `queue` behind it, or
+                `replace` it.
+            share: of one core, for the building; 0 to 1.
+
+        Raises:
+            SqlError, UnsupportedSql, DeclarationError: the declarations are wrong in themselves.
+            ChangeFailed: it cannot be applied, or a view would have no answer; the old declarations stand.
+        """
+        self._check_open()
+        if not 0 < share <= 1:
+            raise DeclarationError(f"share is {share}", expected="more than 0, at most 1")
+        change = self._definitions.apply(app, preview=preview, on_busy=on_busy, share=share)
+        return change.wait(settled=not preview) if wait else change
+
+    def rollback(self) -> Version:
+        """Put the declarations before the last `apply` back in force, at once and in one version.
+
+        Raises:
+            ChangeFailed: there is none, or what was before it is no longer kept (after a restart).
+        """
+        self._check_open()
+        return self._definitions.rollback()
+
+    @property
+    def change(self) -> Changeover | None:
+        """The last change since the folder was opened: on its way, switched, or failed."""
+        return self._definitions.change
+
+    # --- what a change of definitions asks of the run -----------------------------------------------
+
+    @property
+    def definition(self) -> Definition:
+        """The declarations in force."""
+        return Definition(self.app, dict(self._plans), dict(self._created))
+
+    @property
+    def created(self) -> Mapping[str, str]:
+        """Views that were made while running: name and SQL."""
+        return self._created
+
+    @property
+    def engine(self) -> Engine:
+        """The engine; only under `gate`."""
+        return self._engine
+
+    @property
+    def gate(self) -> AbstractContextManager[object]:
+        """Keeps steps and readers out."""
+        return self._stepper.gate
+
+    def logged(self, relation: str, commit: int) -> Iterator[Change]:
+        """Yield all changes of a stream, table or side table up to a commit."""
+        info = self._bases.get(relation.lower())
+        return iter(()) if info is None else self._log.history(info.name, upto_commit=commit)
+
+    def install(
+        self, definition: Definition, exchange: Callable[[], None], changes: Mapping[str, Change],
+        restarted: Sequence[str],
+    ) -> Version:  # fmt: skip
+        """Put definitions in force; under the gate. Durable first, then exchanged, then seen."""
+        facts = {**definition.app.fingerprint(), "created": dict(definition.created)}
+        self._intake.heal()
+        self._log.append(Declared(facts)).wait()
+        self._declare_relations(definition.app)
+        self._intake.redeclare(definition.app.streams, definition.app.tables)
+        exchange()
+        self.app, self._created = definition.app, dict(definition.created)
+        self._plans = dict(definition.plans)
+        self._feed.restart(restarted, self.version.number + 1)
+        return self._stepper.publish(changes)
 
     def _remember(self, name: str, sql: str) -> None:
         self._created[name] = sql
@@ -550,12 +693,23 @@ class Run:
             )
             for plan in self._plans.values()
         ]
+        change = self._definitions.change
+        new = [] if change is None else change.shadow_plans()
+        views += [
+            RelationInfo(plan.name + NEW_SUFFIX, "view", plan.schema, plan.sql, plan.unique_key)
+            for plan in new
+        ]
         return [*self._bases.values(), *views]
 
     def _counted(self, info: RelationInfo) -> RelationInfo:
         if info.kind == "stream":
             return info
         lowered = info.name.lower()
+        found = self._preparing(info.name)
+        if found is not None:
+            plan, engine = found
+            rows, error = engine.store(plan.name).row_count, engine.view_error(plan.name)
+            return replace(info, rows=rows, error=error)
         name = KEPT_PREFIX + lowered if lowered in self._bases else lowered
         return replace(info, rows=self._engine.store(name).row_count, error=self._engine.view_error(name))
 
@@ -587,6 +741,7 @@ class Run:
         if self._closed:
             return
         self._closed = True
+        self._definitions.close()
         self._stepper.close()
         self._feed.wake()
         self._reader.close()
@@ -645,10 +800,15 @@ def order_sql(plan: ViewPlan) -> str:
 
 
 def open_run(
-    app: App, path: Path | None, *, auto: bool = False, clock: Callable[[], datetime] | None = None
+    app: App,
+    path: Path | None,
+    *,
+    auto: bool = False,
+    clock: Callable[[], datetime] | None = None,
+    on_change: OnChange = "refuse",
 ) -> Run:
     """Open an app on a data folder, or in memory with None; see `App.open`."""
-    run = Run(app, path, auto=auto, clock=clock)
+    run = Run(app, path, auto=auto, clock=clock, on_change=on_change)
     _open_runs.add(run)
     return run
 

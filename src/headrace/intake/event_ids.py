@@ -43,7 +43,7 @@ class EventIds:
     """
 
     def __init__(self, window_us: int) -> None:
-        self._window_us = window_us
+        self.window_us = window_us
         self._index = DigestIndex(("content", "clock"))
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class EventIds:
         known = entries >= 0
         contents = np.zeros(len(hi), dtype=np.uint64)
         if known.any():
-            known[known] = self._index.get("clock", entries[known]) > clock_us - self._window_us
+            known[known] = self._index.get("clock", entries[known]) > clock_us - self.window_us
             contents[known] = self._index.get("content", entries[known]).view(np.uint64)
         return Found(known, contents, entries)
 
@@ -86,4 +86,4 @@ class EventIds:
 
     def forget_old(self, clock_us: int) -> None:
         """Free ids that ran out of the window, in bulk; only when nothing may have to be taken back."""
-        self._index.drop_blocks("clock", clock_us - self._window_us + 1)
+        self._index.drop_blocks("clock", clock_us - self.window_us + 1)

@@ -107,6 +107,18 @@ class Intake:
         self._is_doubtful = False
         self._counts = {name: dict.fromkeys(_STATUS_NAMES, 0) for name in self._names.values()}
 
+    def redeclare(self, streams: Mapping[str, StreamDecl], tables: Mapping[str, TableDecl]) -> None:
+        """Take other declarations: new relations, streams with other settings; what is missing takes no rows.
+
+        Columns, keys and event ids of known relations must be as they were.
+        """
+        with self._lock:
+            self._declared = dict(streams), dict(tables)
+            self._memory.declare(streams, tables)
+            self._names = {decl.name.lower(): decl.name for decl in [*streams.values(), *tables.values()]}
+            for name in self._names.values():
+                self._counts.setdefault(name, dict.fromkeys(_STATUS_NAMES, 0))
+
     # --- ways in ------------------------------------------------------------------------------------
     def submit(
         self,

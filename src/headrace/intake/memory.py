@@ -30,17 +30,28 @@ class Memory:
     """
 
     def __init__(self, streams: Mapping[str, StreamDecl], tables: Mapping[str, TableDecl]) -> None:
-        hasher = Hasher()
-        self.streams = {decl.name: StreamState(decl, hasher) for decl in streams.values()}
-        self.tables: dict[str, Table] = {
-            decl.name: BagTable(decl, hasher) if decl.key is None else KeyedTable(decl, hasher)
-            for decl in tables.values()
-        }
+        self._hasher = Hasher()
+        self.streams: dict[str, StreamState] = {}
+        self.tables: dict[str, Table] = {}
+        self.declare(streams, tables)
         self.answers = Answers()
         self.positions: dict[str, Any] = {}
         self.clock_us = 0
         self.last_commit = 0
         self._recovery = Recovery(self.streams, self.tables, self.answers)
+
+    def declare(self, streams: Mapping[str, StreamDecl], tables: Mapping[str, TableDecl]) -> None:
+        """Take in declarations: new relations, and known streams with other settings."""
+        for stream in streams.values():
+            known = self.streams.get(stream.name)
+            if known is None:
+                self.streams[stream.name] = StreamState(stream, self._hasher)
+            elif known.decl != stream:
+                known.redeclare(stream)
+        for table in tables.values():
+            if table.name not in self.tables:
+                made = BagTable if table.key is None else KeyedTable
+                self.tables[table.name] = made(table, self._hasher)
 
     def recover(self, record: Record) -> None:
         """Take in a record of the log, in order; it is applied in bulk, at the latest by `flush`."""

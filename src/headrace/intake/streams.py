@@ -94,6 +94,15 @@ class StreamState:
         self.ids = EventIds(decl.event_id_window // MICROSECOND) if self._id else None
         self.watermark = Watermark(decl) if self._time and decl.lateness is not None else None
 
+    def redeclare(self, decl: StreamDecl) -> None:
+        """Take other lateness, idle time, reach ahead and id window; they decide about rows from now on."""
+        self.decl = decl
+        self._max_ahead_us = decl.max_ahead // MICROSECOND
+        if self.ids is not None:
+            self.ids.window_us = decl.event_id_window // MICROSECOND
+        if self.watermark is not None:
+            self.watermark.redeclare(decl)
+
     @property
     def decides(self) -> bool:
         """Whether any decision depends on what came before."""

@@ -29,6 +29,11 @@ class Watermark:
         self.heard_us = 0
         self.floor_us = LOWEST_US
 
+    def redeclare(self, decl: StreamDecl) -> None:
+        """Take another lateness and idle time; the watermark stays where it stands and goes on from there."""
+        self._lateness_us = (decl.lateness or timedelta()) // MICROSECOND
+        self._idle_after_us = decl.idle_after // MICROSECOND
+
     def at(self, clock_us: int) -> int | None:
         """Return the watermark at that moment, or None before the first accepted row."""
         if self.base_us is None:

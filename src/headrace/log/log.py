@@ -21,7 +21,7 @@ from headrace.change import Change
 from headrace.errors import Busy, Closed, StorageError
 from headrace.log.codec import Encoded
 from headrace.log.files import Files
-from headrace.log.records import Commit, Record, Step
+from headrace.log.records import Commit, Declared, Record, Step
 from headrace.log.store import FileStore, MemoryStore, Store
 
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -279,6 +279,17 @@ class Log:
     def last_step(self) -> Step | None:
         """The last durable step."""
         return self._store.last_step
+
+    def last_declared(self) -> Declared | None:
+        """Return the declarations in force at the end of the log, or None in an empty one.
+
+        Raises:
+            LogDamaged, StorageError: as for `records`.
+        """
+        try:
+            return self._store.last_declared()
+        except OSError as error:
+            raise _storage_error("the log cannot be read", None, error) from error
 
     def records(self, start_commit: int = 1) -> Iterator[Record]:
         """Yield the durable records from a commit on, lazily, with bounded memory.

@@ -13,6 +13,7 @@ from headrace.log.files import Files, FolderLock, read_exactly, write_all
 from headrace.log.frames import (
     CLOSED,
     COMMIT,
+    DECLARED,
     BadFrameError,
     Frame,
     FrameReader,
@@ -21,7 +22,7 @@ from headrace.log.frames import (
     frame_header,
     padding,
 )
-from headrace.log.records import Commit, Record, Step
+from headrace.log.records import Commit, Declared, Record, Step
 from headrace.log.segments import RECORD_KINDS, Segment, check_next, create, find, place, read_tail
 
 Entry = tuple[Record, Encoded | None]
@@ -51,6 +52,9 @@ class Store(Protocol):
 
     def commit(self, number: int) -> Commit | None:
         """Return one durable commit."""
+
+    def last_declared(self) -> Declared | None:
+        """Return the last durable declarations."""
 
     def stats(self) -> dict[str, Any]:
         """Return what there is to count."""
@@ -106,6 +110,10 @@ class MemoryStore:
             return None
         record = self._records[self._commit_at[number - 1]]
         return record if isinstance(record, Commit) else None
+
+    def last_declared(self) -> Declared | None:
+        """Return the last declarations."""
+        return next((record for record in reversed(self._records) if isinstance(record, Declared)), None)
 
     def stats(self) -> dict[str, Any]:
         """Return the number of records."""
@@ -304,6 +312,29 @@ class FileStore:
             except BadFrameError as bad:
                 raise reader.damage(bad) from bad
         return None
+
+    def last_declared(self) -> Declared | None:
+        """Return the last durable declarations; other frames are skipped, the last segment comes first."""
+        segments, _ = self._snapshot()
+        for segment, end in reversed(segments):
+            with FrameReader(self._files, segment.path, segment.salt, end) as reader:
+                found = self._last_declared(reader, segment.start, end)
+            if found is not None:
+                return found
+        return None
+
+    def _last_declared(self, reader: FrameReader, offset: int, end: int) -> Declared | None:
+        last = None
+        try:
+            while offset < end:
+                frame = reader.frame(offset, payload=False)
+                last = offset if frame.kind == DECLARED else last
+                offset = frame.end
+            payload = None if last is None else reader.frame(last).payload
+        except BadFrameError as bad:
+            raise reader.damage(bad) from bad
+        record = None if payload is None else self._decoder.decode(DECLARED, payload)
+        return record if isinstance(record, Declared) else None
 
     def stats(self) -> dict[str, Any]:
         """Return bytes, segments and fsyncs."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from headrace.change import Change
 from headrace.log.log import Log
-from headrace.log.records import Commit, Record, Step, merged, rows_of
+from headrace.log.records import Commit, Declared, Record, Step, merged, rows_of
 from headrace.results import Version
 
 REPLAY_ROWS_MAX = 200_000
@@ -29,7 +29,7 @@ class Replay:
 
     Attributes:
         version: the last recorded version, once `run` has returned.
-        declared: the last declarations in the log, or None in an empty one.
+        declared_last: whether the declarations in force were recorded after the last version.
         waiting: commits that no recorded version contains, in order.
         fed: the last commit that the engine has seen.
     """
@@ -38,10 +38,8 @@ class Replay:
     engine: Steps
     decide: Callable[[Record], None]
     """Rebuilds the door's memory (ids, keys, watermarks) from a record."""
-    redeclare: Callable[[dict[str, Any]], None]
-    """Called with declarations found in the log, once the engine has been fed all commits before them."""
     version: Version = field(default_factory=lambda: Version(0))
-    declared: dict[str, Any] | None = None
+    declared_last: bool = False
     waiting: list[Commit] = field(default_factory=list)
     fed: int = 0
     _covered: list[Commit] = field(default_factory=list)
@@ -55,10 +53,9 @@ class Replay:
                 self.waiting.append(record)
             elif isinstance(record, Step):
                 self._cover(record)
-            else:
-                self._flush()
-                self.declared = record.declarations
-                self.redeclare(record.declarations)
+            self.declared_last = isinstance(record, Declared) or (
+                self.declared_last and not isinstance(record, Step)
+            )
         self._flush()
 
     def _cover(self, step: Step) -> None:

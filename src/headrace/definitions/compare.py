@@ -1,0 +1,221 @@
+"""What a change of declarations touches, what can be reused, and what it costs: decided without running it.
+
+A view is *changed* when its plan is another one: layout, comments and the case of keywords do not count. It is
+*recomputed* when its own plan stands but something that it reads has changed. Everything else goes on as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from headrace.sql.plan import ViewPlan
+
+Action = Literal["added", "changed", "removed", "recomputed"]
+Facts = Mapping[str, Any]
+"""Declarations as `App.fingerprint()` gives them."""
+
+LIVE_SETTINGS = ("lateness_ms", "idle_after_ms", "max_ahead_ms", "event_id_window_ms")
+"""Settings of a stream that may change at any time: they decide about rows that come from then on."""
+_BYTES_PER_ROW = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One declaration that a change touches.
+
+    Attributes:
+        kind: `stream`, `table` or `view`.
+        name: as declared.
+        action: `added`, `changed`, `removed` or `recomputed`.
+        notes: what is different, for people.
+        breaking: whether somebody who reads it may fail: it goes, or columns go or change their type.
+        refused: why it cannot be applied to a folder that holds rows, or None.
+        rows: rows of history that must be read for it.
+    """
+
+    kind: str
+    name: str
+    action: Action
+    notes: tuple[str, ...] = ()
+    breaking: bool = False
+    refused: str | None = None
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePlan:
+    """What a change would do.
+
+    Attributes:
+        items: what it touches, streams and tables first, then views, inputs before their readers.
+        reused: views that go on as they are.
+        rows: rows of history that must be read in all.
+        seconds: about how long that takes; None: nothing has been measured yet.
+        bytes: about how much memory the new views take beside the old ones.
+    """
+
+    items: tuple[Item, ...]
+    reused: tuple[str, ...] = ()
+    rows: int = 0
+    seconds: float | None = None
+    bytes: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be done."""
+        return not self.items
+
+    @property
+    def breaking(self) -> bool:
+        """Whether a reader may fail after it."""
+        return any(item.breaking for item in self.items)
+
+    @property
+    def refused(self) -> tuple[Item, ...]:
+        """What cannot be applied."""
+        return tuple(item for item in self.items if item.refused is not None)
+
+    def of(self, *actions: Action, kind: str = "view") -> tuple[str, ...]:
+        """Return the names of one kind with one of the actions."""
+        return tuple(item.name for item in self.items if item.kind == kind and item.action in actions)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return asdict(self) | {"breaking": self.breaking, "empty": self.is_empty}
+
+    def text(self) -> str:
+        """Return the plan for people, a line per declaration and note."""
+        if self.is_empty:
+            return "nothing to change"
+        lines: list[str] = []
+        for item in self.items:
+            read = f", reads {item.rows:,} rows" if item.rows else ""
+            flag = " (breaking)" if item.breaking else ""
+            lines.append(f"{_SIGNS[item.action]} {item.kind} {item.name}: {item.action}{flag}{read}")
+            lines += [f"    {note}" for note in item.notes]
+            if item.refused is not None:
+                lines.append(f"    cannot be applied: {item.refused}")
+        lines.append(self._cost())
+        return "\n".join(lines)
+
+    def _cost(self) -> str:
+        took = "" if self.seconds is None else f", about {self.seconds:,.1f} s"
+        reused = f"; {len(self.reused)} views go on as they are" if self.reused else ""
+        return f"{self.rows:,} rows to read{took}, about {self.bytes / 1e6:,.1f} MB beside the old{reused}"
+
+
+_SIGNS = {"added": "+", "changed": "~", "removed": "-", "recomputed": "↻"}
+
+
+def plan_fingerprint(plan: ViewPlan) -> str:
+    """Return a digest of what a view computes and shows: equal digests, equal operators."""
+    shown = [(column.name, column.sql_type) for column in plan.schema]
+    return hashlib.sha256(repr((plan.root, shown, plan.order)).encode()).hexdigest()
+
+
+def compare(
+    old: Facts,
+    new: Facts,
+    old_plans: Mapping[str, ViewPlan],
+    new_plans: Mapping[str, ViewPlan],
+    rows: Mapping[str, int],
+    *,
+    rows_per_s: float | None = None,
+) -> ChangePlan:
+    """Return what leads from one set of declarations to another.
+
+    Args:
+        old: the declarations in force.
+        new: the wanted ones.
+        old_plans: plans of the views in force, by lower-case name.
+        new_plans: plans of the wanted views, by lower-case name, inputs first.
+        rows: rows of history per relation, by lower-case name.
+        rows_per_s: how many rows a second history has been read at, where that was measured.
+    """
+    items = [*_relations("stream", old, new), *_relations("table", old, new)]
+    changed = {item.name.lower() for item in items if item.action == "changed"}
+    moved = {name for name in changed if _columns_differ(old, new, name)}
+    views: list[Item] = []
+    for key, plan in new_plans.items():
+        item = _view(plan, old_plans.get(key), moved, rows)
+        if item is not None:
+            moved.add(key)
+            views.append(item)
+    for key, plan in old_plans.items():
+        if key not in new_plans:
+            views.append(Item("view", plan.name, "removed", ("nobody can read it any more",), breaking=True))
+    reused = tuple(plan.name for key, plan in new_plans.items() if key not in moved)
+    read = sum(item.rows for item in views)
+    seconds = None if not rows_per_s else read / rows_per_s
+    return ChangePlan((*items, *views), reused, read, seconds, read * _BYTES_PER_ROW)
+
+
+def _view(plan: ViewPlan, before: ViewPlan | None, moved: set[str], rows: Mapping[str, int]) -> Item | None:
+    read = sum(rows.get(name.lower(), 0) for name in plan.relations)
+    if before is None:
+        return Item("view", plan.name, "added", rows=read)
+    if plan_fingerprint(plan) != plan_fingerprint(before):
+        notes, breaking = _columns(_shown(before), _shown(plan))
+        return Item("view", plan.name, "changed", notes, breaking, rows=read)
+    through = [name for name in plan.relations if name.lower() in moved]
+    if through:
+        return Item("view", plan.name, "recomputed", (f"reads {', '.join(through)}",), rows=read)
+    return None
+
+
+def _shown(plan: ViewPlan) -> dict[str, str]:
+    return {column.name: column.sql_type for column in plan.schema}
+
+
+def _columns(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[tuple[str, ...], bool]:
+    """Return what differs between two lists of columns, and whether a reader of the old one may fail."""
+    notes = [f"column {name} {sql_type} is new" for name, sql_type in new.items() if name not in old]
+    gone = [f"column {name} goes" for name in old if name not in new]
+    other = [
+        f"column {name} was {old[name]}, becomes {sql_type}"
+        for name, sql_type in new.items()
+        if name in old and old[name] != sql_type
+    ]
+    return (*notes, *gone, *other), bool(gone or other)
+
+
+def _relations(kind: str, old: Facts, new: Facts) -> list[Item]:
+    before: Mapping[str, Facts] = old.get(f"{kind}s", {})
+    after: Mapping[str, Facts] = new.get(f"{kind}s", {})
+    items = [Item(kind, name, "added") for name in after if name not in before]
+    for name, facts in before.items():
+        if name not in after:
+            notes = ("takes no more rows; those in the log stay there",)
+            items.append(Item(kind, name, "removed", notes, breaking=True))
+        elif after[name] != facts:
+            items.append(_relation(kind, name, facts, after[name]))
+    return items
+
+
+def _relation(kind: str, name: str, old: Facts, new: Facts) -> Item:
+    was = {column[0]: column[1] for column in old["columns"]}
+    becomes = {column[0]: column[1] for column in new["columns"]}
+    notes, breaking = _columns(was, becomes)
+    refused = "rows under the old columns are in the log" if notes else None
+    for setting, value in new.items():
+        if setting == "columns" or old.get(setting) == value:
+            continue
+        notes = (*notes, f"{setting} was {old.get(setting)}, becomes {value}")
+        if setting not in LIVE_SETTINGS:
+            refused = refused or f"{setting} has decided about rows that are in the log"
+    if not notes:
+        notes = ("what a column refuses or hides is different",)
+        refused = "rows that were accepted under the old rules are in the log"
+    return Item(kind, name, "changed", notes, breaking, refused)
+
+
+def _columns_differ(old: Facts, new: Facts, name: str) -> bool:
+    for kind in ("streams", "tables"):
+        before = {key.lower(): facts for key, facts in old.get(kind, {}).items()}.get(name)
+        after = {key.lower(): facts for key, facts in new.get(kind, {}).items()}.get(name)
+        if before is not None and after is not None:
+            return bool(before["columns"] != after["columns"])
+    return False

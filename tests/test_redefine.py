@@ -1,0 +1,309 @@
+"""A change of definitions, seen from outside: answers are wholly old or wholly new, and both are right.
+
+The shop below keeps a turnover in which refunds count or do not: the setting that two teams never agree on. A
+view that reads it (`best`) and one that does not (`orders_by_day`) stand for the two kinds of neighbours. What a
+switch must never show is a version where `turnover` is new and `best` is old; the hammer test looks for that.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import headrace as hr
+from headrace.change import VERSION, WEIGHT
+from headrace.testing import ManualClock
+
+GROSS = "SELECT shop, sum(amount) AS amount FROM orders WHERE amount > 0 GROUP BY shop"
+NET = "SELECT shop, sum(amount) AS amount FROM orders GROUP BY shop"
+
+
+def shop(turnover: str = GROSS, **more: str) -> hr.App:
+    app = hr.App("shop")
+    app.stream("orders", "shop TEXT, amount DECIMAL(18,2)")
+    app.table("shops", "shop TEXT, country TEXT", key="shop")
+    app.view("turnover", turnover)
+    app.view("best", "SELECT max(amount) AS amount, count(*) AS shops FROM turnover")
+    app.view("counted", "SELECT count(*) AS orders FROM orders")
+    for name, sql in more.items():
+        app.view(name, sql)
+    return app
+
+
+def rows(*amounts: int) -> list[dict[str, Any]]:
+    return [{"shop": f"s{n % 3}", "amount": amount} for n, amount in enumerate(amounts)]
+
+
+@pytest.fixture
+def run() -> Iterator[hr.Run]:
+    with shop().open(None) as run:
+        run.append("orders", rows(10, 20, 30, -5, -6, -7))
+        run.advance()
+        yield run
+
+
+def answer(run: hr.Run, view: str) -> list[dict[str, Any]]:
+    return run.query(f"SELECT * FROM {view} ORDER BY ALL").to_pylist()
+
+
+def summed(run: hr.Run, view: str, since: int | None) -> dict[tuple[Any, ...], int]:
+    """The sum of a view's changes."""
+    found: dict[tuple[Any, ...], int] = {}
+    for table in run.changes(view, since=since):
+        for row in table.to_pylist():
+            key = tuple(value for name, value in row.items() if name not in (WEIGHT, VERSION))
+            found[key] = found.get(key, 0) + row[WEIGHT]
+    return {key: weight for key, weight in found.items() if weight}
+
+
+def test_a_plan_says_what_is_touched_and_what_is_reused(run: hr.Run) -> None:
+    plan = run.plan(shop(NET, loud="SELECT upper(shop) AS shop FROM shops"))
+    assert [(item.action, item.name) for item in plan.items] == [
+        ("changed", "turnover"), ("recomputed", "best"), ("added", "loud"),
+    ] or [(item.action, item.name) for item in plan.items] == [
+        ("changed", "turnover"), ("added", "loud"), ("recomputed", "best"),
+    ]  # fmt: skip
+    assert plan.reused == ("counted",)
+    assert not plan.breaking
+    assert plan.rows >= 6
+    assert "~ view turnover: changed" in plan.text()
+
+
+def test_layout_is_no_change(run: hr.Run) -> None:
+    assert run.plan(
+        shop("select  shop, SUM(amount) as amount\nfrom orders where amount > 0 group by shop")
+    ).is_empty
+
+
+def test_a_column_that_goes_is_breaking(run: hr.Run) -> None:
+    plan = run.plan(shop("SELECT shop, sum(amount) AS amount, count(*) AS n FROM orders GROUP BY shop"))
+    assert not plan.breaking
+    run.apply(shop("SELECT shop, sum(amount) AS amount, count(*) AS n FROM orders GROUP BY shop"))
+    assert run.plan(shop()).breaking
+
+
+def test_a_change_is_switched_in_one_version_and_followers_get_the_difference(run: hr.Run) -> None:
+    before = run.version
+    change = run.apply(shop(NET))
+    assert change.state == "switched"
+    assert run.version.number == before.number + 1
+    assert answer(run, "turnover") == [
+        {"shop": "s0", "amount": Decimal("5.00")}, {"shop": "s1", "amount": Decimal("14.00")},
+        {"shop": "s2", "amount": Decimal("23.00")},
+    ]  # fmt: skip
+    assert answer(run, "best") == [{"amount": Decimal("23.00"), "shops": 3}]
+    assert summed(run, "best", before.number) == {(Decimal("30.00"), 3): -1, (Decimal("23.00"), 3): 1}
+    assert summed(run, "counted", before.number) == {}
+
+
+def test_the_difference_names_rows_sums_and_the_largest_moves(run: hr.Run) -> None:
+    change = run.apply(shop(NET))
+    found = {item.name: item for item in change.difference}
+    turnover = found["turnover"]
+    assert (turnover.rows_old, turnover.rows_new, turnover.rows_gone, turnover.rows_come) == (3, 3, 3, 3)
+    assert [(s.column, s.old, s.new) for s in turnover.sums] == [("amount", "60.00", "42.00")]
+    assert turnover.largest[0]["key"] == {"shop": "s2"}
+    assert turnover.largest[0]["delta"] == "-7"
+
+
+def test_rows_that_come_after_the_switch_reach_the_new_definition(run: hr.Run) -> None:
+    run.apply(shop(NET))
+    run.append("orders", rows(100, -100))
+    run.advance()
+    assert answer(run, "best") == [{"amount": Decimal("105.00"), "shops": 3}]
+
+
+def test_rollback_is_one_version_and_knows_what_came_meanwhile(run: hr.Run) -> None:
+    run.apply(shop(NET))
+    run.append("orders", rows(100, -100))
+    switched = run.advance()
+    assert run.rollback().number == switched.number + 1
+    assert answer(run, "turnover")[0] == {"shop": "s0", "amount": Decimal("110.00")}
+    assert run.change is not None
+    assert run.change.state == "rolled back"
+    run.append("orders", rows(1))
+    run.advance()
+    assert answer(run, "turnover")[0] == {"shop": "s0", "amount": Decimal("111.00")}
+    with pytest.raises(hr.errors.ChangeFailed, match="nothing to go back to"):
+        run.rollback()
+
+
+def test_there_is_nothing_to_roll_back_at_first(run: hr.Run) -> None:
+    with pytest.raises(hr.errors.ChangeFailed, match="nothing has been changed"):
+        run.rollback()
+
+
+def test_a_preview_can_be_read_beside_the_present_and_is_at_the_same_version(run: hr.Run) -> None:
+    change = run.apply(shop(NET), preview=True)
+    assert change.state == "ready"
+    run.append("orders", rows(1000))
+    run.advance()
+    both = run.query(
+        "SELECT o.amount AS old, n.amount AS new FROM turnover o JOIN turnover__new n USING (shop) WHERE shop = 's0'"
+    )
+    assert both.to_pylist() == [{"old": Decimal("1010.00"), "new": Decimal("1005.00")}]
+    assert {info.name for info in run.relations()} >= {"turnover__new", "best__new"}
+    before = run.version
+    change.switch()
+    assert answer(run, "turnover")[0]["amount"] == Decimal("1005.00")
+    assert summed(run, "best", before.number) == {(Decimal("1010.00"), 3): -1, (Decimal("1005.00"), 3): 1}
+    with pytest.raises(hr.errors.UnknownName):
+        run.query("FROM turnover__new")
+
+
+def test_a_cancelled_preview_leaves_no_trace(run: hr.Run) -> None:
+    before = run.version
+    run.apply(shop(NET), preview=True).cancel()
+    assert run.version == before
+    assert answer(run, "best") == [{"amount": Decimal("30.00"), "shops": 3}]
+    with pytest.raises(hr.errors.UnknownName):
+        run.query("FROM turnover__new")
+    assert run.apply(shop(NET)).state == "switched"
+
+
+def test_a_second_change_is_refused_replaces_or_waits(run: hr.Run) -> None:
+    first = run.apply(shop(NET), preview=True)
+    with pytest.raises(hr.errors.ChangeFailed, match="another change is ready"):
+        run.apply(shop())
+    second = run.apply(shop("SELECT shop, count(*) AS amount FROM orders GROUP BY shop"), on_busy="replace")
+    assert first.state == "cancelled"
+    assert second.state == "switched"
+    assert answer(run, "best") == [{"amount": 2, "shops": 3}]
+
+
+def test_a_view_that_would_have_no_answer_is_not_switched(run: hr.Run) -> None:
+    with pytest.raises(hr.errors.ChangeFailed, match="s0"):
+        run.apply(shop("SELECT shop, CAST(shop AS INTEGER) AS amount FROM orders"))
+    assert answer(run, "best") == [{"amount": Decimal("30.00"), "shops": 3}]
+    assert run.apply(shop(NET)).state == "switched"
+
+
+def test_views_come_and_go(run: hr.Run) -> None:
+    run.apply(shop(GROSS, big="SELECT * FROM turnover WHERE amount > 25"))
+    assert answer(run, "big") == [{"shop": "s2", "amount": Decimal("30.00")}]
+    run.append("orders", rows(50))
+    run.advance()
+    assert len(answer(run, "big")) == 2
+    run.apply(shop())
+    with pytest.raises(hr.errors.UnknownName):
+        run.query("FROM big")
+
+
+def test_a_stream_can_be_added_with_its_views(run: hr.Run) -> None:
+    app = shop()
+    app.stream("visits", "shop TEXT")
+    app.table("limits", "shop TEXT, visits BIGINT", key="shop")
+    app.view(
+        "busy",
+        "SELECT shop, count(*) AS n FROM visits JOIN limits USING (shop) GROUP BY shop, visits HAVING n > visits",
+    )
+    run.apply(app)
+    run.upsert("limits", [{"shop": "s1", "visits": 1}])
+    run.append("visits", [{"shop": "s1"}, {"shop": "s1"}, {"shop": "s2"}])
+    run.advance()
+    assert answer(run, "busy") == [{"shop": "s1", "n": 2}]
+
+
+def test_columns_of_a_stream_that_holds_rows_do_not_change_unasked(run: hr.Run) -> None:
+    app = hr.App("shop")
+    app.stream("orders", "shop TEXT, amount DOUBLE")
+    with pytest.raises(hr.errors.ChangeFailed, match="under the old columns"):
+        run.apply(app)
+
+
+def test_a_view_with_other_columns_starts_its_followers_anew(run: hr.Run) -> None:
+    before = run.version
+    run.apply(shop("SELECT shop, amount, 1 AS one FROM orders"))
+    with pytest.raises(hr.errors.VersionGone):
+        list(run.changes("turnover", since=before))
+    assert sum(summed(run, "turnover", None).values()) == 6
+
+
+def test_a_changed_folder_is_refused_with_the_plan_and_applied_on_request(tmp_path: Path) -> None:
+    with shop().open(tmp_path) as run:
+        run.append("orders", rows(10, 20, 30, -5))
+        last = run.advance()
+    with pytest.raises(hr.errors.DeclarationsChanged, match="~ view turnover: changed"):
+        shop(NET).open(tmp_path)
+    with shop(NET).open(tmp_path, on_change="apply") as run:
+        assert run.change is not None
+        assert [item.name for item in run.change.difference if not item.is_same] == ["turnover"]
+        assert run.version > last
+        assert answer(run, "turnover")[0]["amount"] == Decimal("5.00")
+    with shop(NET).open(tmp_path) as run:
+        assert answer(run, "turnover")[0]["amount"] == Decimal("5.00")
+
+
+def test_what_was_switched_is_there_after_a_restart_and_no_version_means_two_things(tmp_path: Path) -> None:
+    with shop().open(tmp_path) as run:
+        run.append("orders", rows(10, -5))
+        run.advance()
+        run.apply(shop(NET))
+        switched = run.version
+    with shop(NET).open(tmp_path) as run:
+        assert run.version >= switched
+        assert answer(run, "turnover")[0]["amount"] == Decimal("10.00")
+        with pytest.raises(hr.errors.VersionGone):
+            list(run.changes("turnover", since=switched.number - 1))
+
+
+def test_created_views_follow_what_they_read(run: hr.Run) -> None:
+    run.create_view("doubled", "SELECT shop, amount * 2 AS amount FROM turnover")
+    run.apply(shop(NET))
+    assert answer(run, "doubled")[0]["amount"] == Decimal("10.00")
+    with pytest.raises(hr.errors.SqlError):
+        run.apply(shop("SELECT shop FROM orders"))
+
+
+def test_readers_never_see_a_mixture_while_rows_pour_in() -> None:
+    """Turnover and best are read together at every version, while three changes and two rollbacks happen."""
+    wrong: list[Any] = []
+    done = threading.Event()
+    with shop().open(None, auto=True) as run:
+
+        def pour() -> None:
+            number = 0
+            while not done.is_set():
+                number += 1
+                run.append("orders", rows(number, -1, 2))
+
+        def read() -> None:
+            sql = (
+                "SELECT (SELECT max(amount) FROM turnover) AS of_rows, (SELECT max(amount) FROM best) AS kept, "
+                "(SELECT count(*) FROM orders) AS there, (SELECT max(orders) FROM counted) AS counted"
+            )
+            while not done.is_set():
+                (row,) = run.query(sql).to_pylist()
+                if row["of_rows"] != row["kept"] or row["there"] != row["counted"]:
+                    wrong.append(row)
+
+        threads = [threading.Thread(target=pour), threading.Thread(target=read)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(2):
+                run.apply(shop(NET), share=1)
+                run.rollback()
+            run.apply(shop(NET), share=1)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+        run.advance()
+        assert wrong == []
+        expected = run.query("SELECT shop, sum(amount) AS amount FROM orders GROUP BY shop ORDER BY ALL")
+        assert answer(run, "turnover") == expected.to_pylist()
+
+
+def test_the_manual_clock_of_a_test_is_not_disturbed() -> None:
+    clock = ManualClock()
+    with shop().open(None, clock=clock) as run:
+        run.append("orders", rows(1))
+        run.advance()
+        assert run.apply(shop(NET)).version is not None
+        assert run.version.clock == clock()
