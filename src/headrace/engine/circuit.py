@@ -84,10 +84,9 @@ class Circuit:
         if isinstance(node, Scan):
             operator: Operator = ScanOperator(node, append_only=is_append_only(node.relation))
             self._stages.append(Stage(operator, (), node.relation.lower()))
-        elif isinstance(node, Join):
+        elif isinstance(node, Join | MatchJoin):
             flags = [self._stages[at].operator.append_only for at in inputs]
-            join = JoinOperator(node, append_only_inputs=flags)
-            self._stages.append(Stage(join, inputs))
+            self._stages.append(Stage(_join(node, flags), inputs))
         else:
             operator = _operator(node, append_only=kept, time_is_read=id(node) not in self._time_unread)
             if isinstance(node, Filter | Hop):
@@ -197,6 +196,12 @@ class Circuit:
         )  # fmt: skip
 
 
+def _join(node: Join | MatchJoin, append_only_inputs: list[bool]) -> Operator:
+    if isinstance(node, MatchJoin):
+        return MatchJoinOperator(node, append_only_inputs=append_only_inputs)
+    return JoinOperator(node, append_only_inputs=append_only_inputs)
+
+
 def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
     match node:
         case Filter():
@@ -217,8 +222,6 @@ def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
             return DistinctOperator(node, append_only=append_only)
         case TopN():
             return TopNAppendOperator(node) if append_only and is_for(node) else TopNOperator(node)
-        case MatchJoin():
-            return MatchJoinOperator(node)
         case Touched():
             return TouchedOperator(node, append_only=append_only)
         case Recompute():

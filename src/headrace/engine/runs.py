@@ -76,18 +76,19 @@ class Arrangement:
         self._tiers = Tiers(self._merged, joined, self._drop)
         self.heap = Heap(schema, CHUNK_ROWS_MAX)
 
-    def insert(self, slots: I64, rows: pa.RecordBatch, weights: I64) -> None:
-        """Add rows under their slots (not negative)."""
+    def insert(self, slots: I64, rows: pa.RecordBatch, weights: I64) -> I64:
+        """Add rows under their slots (not negative); return their numbers in the heap."""
         if len(slots) == 0:
-            return
+            return slots
         keys = slots.view(np.uint64) << _32
         if not self._append_only:
             keys = keys | (hash_views(views(rows.columns, exact=True), len(slots)) >> _32)
-        numbers = self.heap.append(rows, np.ones(len(slots), dtype=np.int64))
+        given = numbers = self.heap.append(rows, np.ones(len(slots), dtype=np.int64))
         if (keys[1:] < keys[:-1]).any():
             order = np.argsort(keys)
             keys, numbers, weights = keys[order], numbers[order], weights[order]
         self._tiers.push(Run(keys, numbers, weights))
+        return given
 
     def _merged(self, older: Run, newer: Run) -> tuple[Run | None, I64]:
         """Return two runs as one, without what cancels, and the numbers of the rows that did."""

@@ -1,30 +1,277 @@
-"""Match join: LEFT, FULL, SEMI and ANTI joins."""
+"""Match join: the joins in which it counts whether a row has a match (LEFT, FULL, SEMI, ANTI).
+
+    L ⟕ R = L ⋈ R + (L ▷ R) × NULLs      L ▷ R (anti) = the rows of L without a match      L ⋉ R = L − L ▷ R
+
+    Δ(L ⋈ R) = L ⋈ ΔR + ΔL ⋈ R'        Δ(L ▷ R) = the rows of L whose count of matches leaves or reaches 0,
+                                                    and the rows of ΔL whose count is 0        (R' = R + ΔR)
+
+matches before   change   matches after   L ▷ R            L ⋉ R
+0                +2       2               − row            + row
+2                −1       1               nothing          nothing
+1                −1       0               + row            − row
+1                +1 −1    1               nothing          nothing
+
+Where equalities are all of the condition, the count of a row is that of its key, and is kept by key. With a
+residual it is kept by row. The changed rows of one side ask the other side's rows of the same key; nothing
+else is looked at.
+"""
 
 from __future__ import annotations
 
-from headrace.engine.duck import quote
-from headrace.engine.operators.touched import TouchedOperator
-from headrace.sql.plan import KEY_COLUMN, MatchJoin, Touched
+from collections.abc import Sequence
 
-_WORDS = {"left": "LEFT JOIN", "full": "FULL JOIN", "semi": "SEMI JOIN", "anti": "ANTI JOIN"}
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from headrace.change import Change
+from headrace.contracts.schema import Schema
+from headrace.engine.columns import I64, Bools, nonzero
+from headrace.engine.counts import Counts
+from headrace.engine.duck import Duck
+from headrace.engine.key_table import KeyTable
+from headrace.engine.operators.base import Operator, StepContext
+from headrace.engine.operators.residual import Residual
+from headrace.engine.sides import Found, Keyed, PlainSide, Side, SlotTotals, key_slots
+from headrace.engine.zset import consolidate
+from headrace.sql.plan import MatchJoin
+
+PAIRS_MAX = 2_000_000
+"""About so many pairs are asked about at once."""
 
 
-class MatchJoinOperator(TouchedOperator):
-    """A match join answered key by key."""
+class OneSide:
+    """One input, as its own changes and those of the other see it.
+
+    Attributes:
+        schema: its columns.
+        shows: what becomes of its rows by themselves: `matched` (SEMI), `unmatched` (ANTI, and the kept sides
+            of LEFT and FULL), or None.
+        side: its rows; None where nobody ever reads them again.
+        totals: how many rows lie under each slot.
+        counts: how many rows of the other side match each of its own.
+    """
+
+    def __init__(
+        self, schema: Schema, keys: Sequence[str], shows: str | None, side: Side | None, *, append_only: bool
+    ) -> None:
+        self.schema = schema
+        self.keys = tuple(keys)
+        self.shows = shows
+        self.side = side
+        self.append_only = append_only
+        self.totals = SlotTotals()
+        self.counts = Counts()
+
+    def keyed(self, change: Change, table: KeyTable) -> Keyed:
+        """Return a change added up, with the slots of its keys."""
+        if not self.append_only:
+            change = consolidate(change)
+        return Keyed(change, key_slots(change.rows, self.keys, table))
+
+    def rows_at(self, numbers: I64) -> pa.RecordBatch:
+        """Return kept rows by number."""
+        assert self.side is not None
+        return self.side.heap.gather(numbers)
+
+    @property
+    def row_count(self) -> int:
+        """Rows kept."""
+        return 0 if self.side is None else self.side.row_count
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        rows = 0 if self.side is None else self.side.nbytes
+        return rows + self.totals.nbytes + self.counts.nbytes
+
+
+class MatchJoinOperator(Operator):
+    """Both inputs by key, and counts of matches by key or by row."""
 
     name = "match join"
+    rule = "match counts"
 
-    def __init__(self, node: MatchJoin) -> None:
-        super().__init__(_touched(node))
+    def __init__(self, node: MatchJoin, *, append_only_inputs: Sequence[bool]) -> None:
+        super().__init__(node.schema, append_only=node.kind == "semi" and all(append_only_inputs))
+        self._node = node
+        self._shows_pairs = node.kind in ("left", "full")
+        both = Schema((*node.left.schema.columns, *node.right.schema.columns))
+        self._residual = None if node.residual is None else Residual(node.residual, both)
+        self._keys = KeyTable([node.left.schema[left].arrow for left, _ in node.equalities])
+        needs_right = self._shows_pairs or node.residual is not None
+        self._left = OneSide(
+            node.left.schema,
+            [left for left, _ in node.equalities],
+            "matched" if node.kind == "semi" else "unmatched",
+            PlainSide(node.left.schema.arrow, append_only=append_only_inputs[0]),
+            append_only=append_only_inputs[0],
+        )
+        self._right = OneSide(
+            node.right.schema,
+            [right for _, right in node.equalities],
+            "unmatched" if node.kind == "full" else None,
+            PlainSide(node.right.schema.arrow, append_only=append_only_inputs[1]) if needs_right else None,
+            append_only=append_only_inputs[1],
+        )
 
+    @override
+    def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
+        outputs: list[Change] = []
+        for me, other, change in ((self._right, self._left, inputs[1]), (self._left, self._right, inputs[0])):
+            if len(change):
+                batch = me.keyed(change, self._keys)
+                outputs += self._moved(me, other, batch, context.duck)
+        outputs = [output for output in outputs if len(output)]
+        return Change.concat(outputs) if outputs else Change.empty(self.arrow)
 
-def _touched(node: MatchJoin) -> Touched:
-    key = f"coalesce(l.{KEY_COLUMN}, r.{KEY_COLUMN})" if node.kind == "full" else f"l.{KEY_COLUMN}"
-    items = ", ".join([key, *(quote(name) for name in node.schema.names)])
-    conditions = [f"l.{KEY_COLUMN} = r.{KEY_COLUMN}"]
-    conditions += [f"l.{quote(left)} = r.{quote(right)}" for left, right in node.equalities]
-    if node.residual is not None:
-        conditions.append(f"({node.residual.sql})")
-    sql = f"SELECT {items} FROM l {_WORDS[node.kind]} r ON {' AND '.join(conditions)}"
-    keys = tuple(left for left, _ in node.equalities), tuple(right for _, right in node.equalities)
-    return Touched(node.schema, (node.left, node.right), keys, ("l", "r"), sql, _WORDS[node.kind])
+    def _moved(self, me: OneSide, other: OneSide, batch: Keyed, duck: Duck) -> list[Change]:
+        """Return what a change of one side does to the output, and keep it."""
+        if self._residual is None:
+            return self._by_key(me, other, batch)
+        return self._by_row(me, other, batch, self._residual, duck)
+
+    # --- counts by key
+    # ----------------------------------------------------------------------------------------
+    def _by_key(self, me: OneSide, other: OneSide, batch: Keyed) -> list[Change]:
+        outputs = []
+        if self._shows_pairs and other.side is not None:
+            outputs.append(self._pairs(me, batch, other.side.candidates(batch)))
+        touched, before, after = me.totals.add(batch)
+        if other.shows and other.side is not None:
+            flips = nonzero((before > 0) != (after > 0))
+            asked = Keyed(batch.change, touched[flips])
+            positions, numbers, weights = other.side.candidates(asked)
+            outputs.append(self._flipped(other, numbers, weights, after[flips][positions] > 0))
+        outputs.append(self._own(me, batch, other.totals.of(batch.slots) > 0))
+        if me.side is not None:
+            me.side.insert(batch)
+        return outputs
+
+    # --- counts by row
+    # ----------------------------------------------------------------------------------------
+    def _by_row(
+        self, me: OneSide, other: OneSide, batch: Keyed, residual: Residual, duck: Duck
+    ) -> list[Change]:
+        assert me.side is not None
+        found = self._matches(me, other, batch, residual, duck)
+        positions, numbers, weights = found
+        outputs = [self._pairs(me, batch, found)] if self._shows_pairs else []
+        if other.shows:
+            outputs.append(self._recounted(other, numbers, weights, batch.change.weights[positions]))
+        counts = np.zeros(len(batch), dtype=np.int64)
+        np.add.at(counts, positions, weights)
+        outputs.append(self._own(me, batch, counts > 0))
+        kept = me.side.insert(batch)
+        if me.shows:
+            there = nonzero((counts != 0) & (kept >= 0))
+            me.counts.add(kept[there], counts[there])
+            me.counts.trim(me.side.heap)
+        return outputs
+
+    def _matches(self, me: OneSide, other: OneSide, batch: Keyed, residual: Residual, duck: Duck) -> Found:
+        """Return the pairs for which the residual holds, a bounded number asked at once."""
+        assert other.side is not None
+        held = other.side.row_count if not self._node.equalities else 32
+        block = max(PAIRS_MAX // max(held, 1), 1)
+        parts: list[Found] = []
+        for first in range(0, len(batch), block):
+            part = batch.slice(first, min(first + block, len(batch)))
+            positions, numbers, weights = other.side.candidates(part)
+            if len(positions):
+                positions = positions + first
+                keep = self._asked(me, other, batch, (positions, numbers, weights), residual, duck)
+                parts.append((positions[keep], numbers[keep], weights[keep]))
+        if not parts:
+            nothing = np.empty(0, dtype=np.int64)
+            return nothing, nothing, nothing
+        return (
+            np.concatenate([part[0] for part in parts]),
+            np.concatenate([part[1] for part in parts]),
+            np.concatenate([part[2] for part in parts]),
+        )
+
+    def _asked(
+        self, me: OneSide, other: OneSide, batch: Keyed, found: Found, residual: Residual, duck: Duck
+    ) -> Bools:
+        positions, numbers, weights = found
+        assert other.side is not None
+        heap = other.side.heap
+        mine = frozenset(me.schema.names)
+        at = pa.array(positions)
+
+        def column(name: str) -> pa.Array:
+            if name in mine:
+                return batch.change.rows.column(name).take(at)
+            return heap.gather(numbers, [heap.schema.get_field_index(name)]).column(0)
+
+        return residual.holds(column, weights * batch.change.weights[positions], duck)
+
+    def _recounted(self, side: OneSide, numbers: I64, weights: I64, moved: I64) -> Change:
+        """Return what becomes of a side's kept rows, each of which gains `moved` matches."""
+        assert side.side is not None
+        rows, firsts, at = np.unique(numbers, return_index=True, return_inverse=True)
+        gained = np.zeros(len(rows), dtype=np.int64)
+        np.add.at(gained, at, moved)
+        before, after = side.counts.add(rows, gained)
+        flips = nonzero((before > 0) != (after > 0))
+        return self._flipped(side, rows[flips], weights[firsts[flips]], after[flips] > 0)
+
+    # --- output rows
+    # ------------------------------------------------------------------------------------------
+    def _flipped(self, side: OneSide, numbers: I64, weights: I64, matched: Bools) -> Change:
+        """Return the change of kept rows that have a match now and had none, or the other way round."""
+        appears = matched if side.shows == "matched" else ~matched
+        return self._alone(side, self._at(side, numbers), np.where(appears, weights, -weights))
+
+    def _at(self, side: OneSide, numbers: I64) -> pa.RecordBatch:
+        return side.rows_at(numbers)
+
+    def _own(self, side: OneSide, batch: Keyed, matched: Bools) -> Change:
+        """Return the rows of a side's own change that show by themselves."""
+        if side.shows is None:
+            return Change.empty(self.arrow)
+        change = batch.change.filter(matched if side.shows == "matched" else ~matched)
+        return self._alone(side, change.rows, change.weights)
+
+    def _alone(self, side: OneSide, rows: pa.RecordBatch, weights: I64) -> Change:
+        """Return rows of one side as output rows: by themselves, or with NULLs for the other side."""
+        columns = list(rows.columns)
+        if self._shows_pairs:
+            other = self._right if side is self._left else self._left
+            nulls = [pa.nulls(rows.num_rows, column.arrow) for column in other.schema]
+            columns = columns + nulls if side is self._left else nulls + columns
+        return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), weights)
+
+    def _pairs(self, me: OneSide, batch: Keyed, found: Found) -> Change:
+        positions, numbers, weights = found
+        if len(positions) == 0:
+            return Change.empty(self.arrow)
+        other = self._right if me is self._left else self._left
+        own = list(batch.change.rows.take(pa.array(positions)).columns)
+        theirs = list(other.rows_at(numbers).columns)
+        columns = own + theirs if me is self._left else theirs + own
+        rows = pa.RecordBatch.from_arrays(columns, schema=self.arrow)
+        return Change(rows, weights * batch.change.weights[positions])
+
+    @property
+    @override
+    def error(self) -> str | None:
+        return None if self._residual is None else self._residual.error
+
+    @property
+    @override
+    def detail(self) -> str:
+        keys = " and ".join(f"{left} = {right}" for left, right in self._node.equalities)
+        rest = "" if self._node.residual is None else f"where {self._node.residual.sql}"
+        return " ".join(word for word in (self._node.kind, keys or "every pair", rest) if word)
+
+    @property
+    @override
+    def state_rows(self) -> int:
+        return self._left.row_count + self._right.row_count
+
+    @property
+    @override
+    def state_bytes(self) -> int:
+        return self._left.nbytes + self._right.nbytes + self._keys.nbytes
