@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import duckdb
 
 from headrace.contracts.schema import Schema
+from headrace.errors import SqlError
 from headrace.sql.bind.env import Bound, Env
 from headrace.sql.bind.query import bind_query
 from headrace.sql.bind.recompute import recompute
@@ -22,6 +24,9 @@ from headrace.sql.passes.finish import event_time_columns, named, plain, shown_o
 from headrace.sql.plan import Node, ViewPlan
 from headrace.sql.ties import break_ties
 from headrace.sql.tree import Tree, walk
+
+PLANS_KEPT = 256
+"""Plans that are remembered: an app that opens again, or a view that is asked about, is not planned twice."""
 
 
 def plan_view(
@@ -43,7 +48,27 @@ def plan_view(
         SqlError: the text does not parse or bind; the message names line and column and underlines the place.
         UnsupportedSql: it cannot be kept fresh at all, such as a call of `random()`.
     """
-    return with_room(lambda: _plan(name, sql, catalog, event_times or {}))
+    reads = _reads(sql)
+    if reads is None or any(relation not in catalog for relation in reads):
+        return with_room(lambda: _plan(name, sql, catalog, event_times or {}))
+    known = tuple((relation, catalog[relation]) for relation in reads)
+    times = tuple((at, (event_times or {})[at]) for at in reads if at in (event_times or {}))
+    return _remembered(name, sql, known, times)
+
+
+def _reads(sql: str) -> tuple[str, ...] | None:
+    try:
+        return relations_of(sql)
+    except SqlError:
+        return None
+
+
+@lru_cache(maxsize=PLANS_KEPT)
+def _remembered(
+    name: str, sql: str, known: tuple[tuple[str, Schema], ...], times: tuple[tuple[str, str], ...]
+) -> ViewPlan:
+    """Plan a view whose relations are all known; a plan is immutable, and the same every time."""
+    return with_room(lambda: _plan(name, sql, dict(known), dict(times)))
 
 
 def _plan(name: str, sql: str, catalog: Mapping[str, Schema], event_times: Mapping[str, str]) -> ViewPlan:
@@ -112,6 +137,7 @@ def _whole(work: Work, tree: Tree, described: list[tuple[str, str]], reason: str
     return answer, plain(work, optimise(work, named(answer, described)))
 
 
+@lru_cache(maxsize=PLANS_KEPT)
 def relations_of(sql: str) -> tuple[str, ...]:
     """Return the lower-case names of the relations that a query reads, without knowing a catalog.
 
