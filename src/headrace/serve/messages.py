@@ -16,7 +16,7 @@ from headrace.change import WEIGHT, Change
 from headrace.contracts.encode import rows_json
 from headrace.contracts.schema import Column, Schema
 from headrace.errors import HeadraceError, UnknownName
-from headrace.runtime import RelationInfo
+from headrace.relations import RelationInfo
 from headrace.serve.answers import Stamp, arrow_bytes, columns_of
 
 WEIGHT_COLUMN = Column(WEIGHT, "BIGINT", pa.int64())
@@ -88,7 +88,11 @@ def change(
 
     Each row carries its `_weight`: +1 it appears, -1 it goes.
     """
-    head = _head("change", info.name, stamp) | {"previous": previous}
+    head = _head("change", info.name, stamp) | {
+        "commit": stamp.version.commit,
+        "first": first,
+        "previous": previous,
+    }
     weighted = Schema((*info.schema.columns, WEIGHT_COLUMN))
     table = moved.to_table()
     number = stamp.version.number
