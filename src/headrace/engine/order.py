@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.contracts.schema import Column
 from headrace.engine.columns import I64, U64, is_fixed, nonzero, validity, values, view
 from headrace.sql.plan import OrderKey
 
@@ -27,6 +28,14 @@ def is_exact(kind: pa.DataType) -> bool:
         or pa.types.is_timestamp(kind)
         or (pa.types.is_time(kind))
     )
+
+
+def is_sortable(column: Column) -> bool:
+    """Whether Arrow's values of a column have DuckDB's order: not so enumerations, bits, unions."""
+    kind = column.arrow
+    if pa.types.is_dictionary(kind) or pa.types.is_union(kind) or isinstance(kind, pa.BaseExtensionType):
+        return False
+    return not pa.types.is_nested(kind) and column.sql_type not in ("BIT", "TIME WITH TIME ZONE", "GEOMETRY")
 
 
 def order_word(array: pa.Array) -> U64:

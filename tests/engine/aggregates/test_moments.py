@@ -47,7 +47,8 @@ def covariance(rows: Sequence[tuple[float, ...]]) -> Fraction:
     xs, ys = [Fraction(row[0]) for row in rows], [Fraction(row[-1]) for row in rows]
     count = len(rows)
     mean_x, mean_y = sum(xs) / count, sum(ys) / count
-    return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / Fraction(count)
+    total = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
+    return Fraction(total) / count
 
 
 def rounded(value: Fraction) -> float:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from headrace.contracts.schema import Column
 from headrace.engine.aggregates.part import GroupBatch, Part, Result
-from headrace.engine.columns import U64, values
+from headrace.engine.columns import I64, U64, Bools, values
 from headrace.engine.growable import Growable
 from headrace.sql.plan import AggCall
 
@@ -28,6 +28,8 @@ def serves(kind: pa.DataType | None) -> bool:
 
 class BitsPart(Part):
     """One call over booleans or integers up to 64 bits."""
+
+    recycles = True
 
     def __init__(self, call: AggCall, argument: Column) -> None:
         self._call = call
@@ -51,6 +53,11 @@ class BitsPart(Part):
             has = (words >> np.uint64(bit)) & np.uint64(1) != 0
             if has.any():
                 np.add.at(ones.data, slots[has], weights[has])
+
+    @override
+    def release(self, slots: I64, dead: Bools) -> None:
+        for kept in (self._counts, *self._ones):
+            kept.clear(slots)
 
     @override
     def results(self, batch: GroupBatch) -> list[Result]:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pyarrow as pa
 
 from headrace.contracts.schema import Schema
-from headrace.engine.aggregates import bits, moments, ordered
+from headrace.engine.aggregates import bits, ends, moments, ordered, value_counts
 from headrace.engine.aggregates.distinct import DistinctPart
 from headrace.engine.aggregates.linear import CountPart, SumPart
-from headrace.engine.aggregates.minmax import BestPart, WholeValuePart
+from headrace.engine.aggregates.minmax import BestPart
 from headrace.engine.aggregates.part import Part
 from headrace.engine.aggregates.touched import TouchedPart
 from headrace.engine.order import is_exact
@@ -43,13 +43,14 @@ def _family(node: Aggregate, call: AggCall, number: int, *, append_only: bool) -
     """Return what calls must have in common to share a part; the first item names the rule."""
     schema = node.input.schema
     kind = schema[call.args[0]].arrow if call.args else None
-    if call.func in ("min", "max") and len(call.args) == 1 and not call.params:
-        if append_only and is_exact(kind):
-            return ("best", number)
-        if not is_exact(kind) and not pa.types.is_nested(kind):
-            return ("whole value", number)
+    if append_only and call.func in ("min", "max") and not call.params and is_exact(kind):
+        return ("best", number)
     if ordered.serves(call, schema):
         return ("ordered", call.args, call.filter)
+    if value_counts.serves(call, schema):
+        return ("value counts", call.args, call.filter)
+    if ends.end_of(call, schema) is not None:
+        return ("end", number)
     linear = _linear(call, schema)
     if linear is None:
         return ("touched",)
@@ -81,8 +82,13 @@ def _part(node: Aggregate, family: str, calls: list[AggCall], *, append_only: bo
             return BestPart(calls[0], schema[calls[0].args[0]])
         case "ordered":
             return ordered.OrderedPart(calls, schema[calls[0].args[0]], node.schema)
-        case "whole value":
-            return WholeValuePart(calls[0], schema[calls[0].args[0]], append_only=append_only)
+        case "value counts":
+            argument = schema[calls[0].args[0]]
+            return value_counts.ValueCountsPart(calls, argument, node.schema, append_only=append_only)
+        case "end":
+            end = ends.end_of(calls[0], schema)
+            assert end is not None
+            return ends.EndPart(calls[0], end, schema, append_only=append_only)
         case "distinct":
             return DistinctPart(calls, schema, [_over_distinct(node, call) for call in calls])
         case "touched":

@@ -59,6 +59,8 @@ class Moments:
 class MomentsPart(Part):
     """All calls of this family over the same one or two columns."""
 
+    recycles = True
+
     def __init__(self, calls: Sequence[AggCall]) -> None:
         self._calls = tuple(calls)
         width = len(calls[0].args)
@@ -76,6 +78,13 @@ class MomentsPart(Part):
 
     def _kept(self) -> list[Growable[np.int64] | Growable[np.float64] | Growable[np.bool_] | FloatSums]:
         return [self._counts, *self._sums, *self._products, *self._values, *self._known]
+
+    @override
+    def release(self, slots: I64, dead: Bools) -> None:
+        for kept in self._kept():
+            kept.clear(slots)
+        for slot in [slot for slot in self._wild if dead[slot]]:
+            del self._wild[slot]
 
     @override
     def update(self, batch: GroupBatch) -> None:
