@@ -55,7 +55,13 @@ def bag(table: pa.Table) -> Counter[tuple[str, ...]]:
 class World:
     """An engine, the rows that it should hold, and the checks."""
 
-    def __init__(self, relations: Mapping[str, Schema], *, append_only: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        relations: Mapping[str, Schema],
+        *,
+        append_only: Sequence[str] = (),
+        event_times: Mapping[str, str] | None = None,
+    ) -> None:
         self.relations = dict(relations)
         self.rows: dict[str, list[Row]] = {name: [] for name in relations}
         self.engine = Engine()
@@ -65,7 +71,8 @@ class World:
         self.sums: dict[str, Counter[tuple[str, ...]]] = {}
         self.given: dict[str, list[Change]] = {name: [] for name in relations}
         for name, columns in relations.items():
-            self.engine.add_relation(name, columns, append_only=name in append_only)
+            time = (event_times or {}).get(name)
+            self.engine.add_relation(name, columns, append_only=name in append_only, event_time=time)
             self._register(name)
             source = typed_source(f"_{name}", columns)
             self.duckdb.execute(f"CREATE VIEW {name} AS SELECT * FROM {source}")
@@ -90,7 +97,13 @@ class World:
         self.sums[name] = bag(self.engine.snapshot(name))
         return plan
 
-    def step(self, changes: Mapping[str, Sequence[tuple[Row, int]]]) -> StepOutput:
+    def step(
+        self,
+        changes: Mapping[str, Sequence[tuple[Row, int]]],
+        watermarks: Mapping[str, datetime] | None = None,
+        *,
+        clock: datetime = CLOCK,
+    ) -> StepOutput:
         """Apply rows with weights and check every view."""
         moved = {}
         for name, pairs in changes.items():
@@ -99,7 +112,7 @@ class World:
                     self.rows[name].append(row) if weight > 0 else self.rows[name].remove(row)
             rows = pa.RecordBatch.from_pylist([row for row, _ in pairs], schema=self.relations[name].arrow)
             moved[name] = Change(rows, np.array([weight for _, weight in pairs], dtype=np.int64))
-        output = self.engine.step(moved, CLOCK, {})
+        output = self.engine.step(moved, clock, watermarks or {})
         for name, change in moved.items():
             self.given[name].append(change)
         self.check(output)

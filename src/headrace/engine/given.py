@@ -42,6 +42,16 @@ class Given:
         self.row_count += rows.num_rows - len(old)
         return consolidate(Change.concat([Change.inserts(before).negated(), Change.inserts(rows)]))
 
+    def release(self, slots: I64) -> None:
+        """Forget what was given out under those slots; it stays given."""
+        slots = slots[slots < self._count.size]
+        old = np.sort(ranges(self._first.data[slots], self._count.data[slots]))
+        if len(old):
+            self._heap.lower(old, np.ones(len(old), dtype=np.int64))
+            self._heap.compact()
+        self._count.data[slots] = 0
+        self.row_count -= len(old)
+
     @property
     def nbytes(self) -> int:
         """Bytes held."""

@@ -37,6 +37,10 @@ class Growable(Generic[_T]):
         self.resize(start + len(values))
         self.data[start : self.size] = values
 
+    def clear(self, places: npt.NDArray[np.int64]) -> None:
+        """Set values to zero; places beyond the end are zero already."""
+        self.data[places[places < self.size]] = 0
+
     def view(self) -> npt.NDArray[_T]:
         """Return the values; valid until the next growth."""
         return self.data[: self.size]

@@ -22,6 +22,7 @@ from headrace.engine.columns import (
 )
 from headrace.engine.growable import Growable
 from headrace.engine.hash_index import HashIndex
+from headrace.engine.monotone import Bounds
 
 
 class FixedKeys:
@@ -222,6 +223,19 @@ class KeyTable:
         words, nulls = self._stores[column].word()
         found: Bools = micros(words.view(np.int64), self._types[column]) < bound_us
         return found if nulls is None else found & ~nulls
+
+    def final(self, names: Sequence[str], bounds: Bounds) -> Bools:
+        """Return which slots hold a key with some column below its bound; of free slots any.
+
+        Args:
+            names: the key columns, as `bounds` calls them.
+            bounds: smallest values that may still come.
+        """
+        found = np.zeros(self.size, dtype=np.bool_)
+        for at, name in enumerate(names):
+            if name in bounds:
+                found |= self.below(at, bounds[name])
+        return found
 
     def free(self) -> Bools:
         """Return which slots are given back and not taken again."""

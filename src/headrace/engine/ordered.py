@@ -279,6 +279,10 @@ def _search_rank(bounds: Bounds, rank: int) -> int:
     low, high = 0, 2**64 - 1
     while low < high:
         middle = (low + high) // 2
+    def release(self, dead: Bools) -> None:
+        """Drop all values under the slots that are marked."""
+        self._tiers.rewrite(lambda run: run.take(nonzero(~dead[run.slots])))
+
         word = np.uint64(middle)
         count = sum(int(sums[np.searchsorted(words, word, side="right")] - sums[0]) for words, sums in parts)
         low, high = (low, middle) if count > rank else (middle + 1, high)

@@ -78,6 +78,26 @@ class OrderedRows:
         Only stretches of equal (slot, word) with a negative weight are looked at.
         """
         if len(run) == 0 or run.weights.min() > 0:
+    def held(self, size: int) -> Bools:
+        """Return which of the slots below `size` have entries, cancelled ones included."""
+        found = np.zeros(size, dtype=np.bool_)
+        for run in self._tiers.runs:
+            found[run.slots] = True
+        return found
+
+    def release(self, dead: Bools) -> None:
+        """Drop all rows under the slots that are marked."""
+        dropped: list[I64] = []
+
+        def left(run: OrderedRun) -> OrderedRun:
+            gone = dead[run.slots]
+            dropped.append(_numbers(run)[gone])
+            return run.take(nonzero(~gone))
+
+        self._tiers.rewrite(left)
+        if dropped:
+            self._drop(np.sort(np.concatenate(dropped)))
+
             return run, run.slots[:0]
         starts = np.ones(len(run), dtype=np.bool_)
         np.logical_or(run.slots[1:] != run.slots[:-1], run.words[1:] != run.words[:-1], out=starts[1:])

@@ -10,12 +10,22 @@ so that both can be memory-mapped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
 
-from headrace.engine.columns import I64, U64, equal_rows, nonzero, views
+from headrace.engine.columns import (
+    I64,
+    U64,
+    Bools,
+    equal_rows,
+    micros,
+    nonzero,
+    validity,
+    values,
+    views,
+)
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.tiers import Tiers
@@ -120,7 +130,45 @@ class Arrangement:
         starts[firsts[sums == 0]] = False
         return firsts[sums != 0], numbers[~starts]
 
+    def release(self, dead: Bools) -> None:
+        """Drop all rows under the slots that are marked."""
+        self._drop_where(lambda run: ~dead[(run.keys >> _32).view(np.int64)])
+
+    def drop_below(self, column: str, bound_us: int) -> None:
+        """Drop all rows whose time in that column is below a bound in microseconds; NULL is not."""
+        at = self.heap.schema.get_field_index(column)
+        found = []
+        for chunk in self.heap.chunks:
+            times = chunk.rows.column(at)
+            old = micros(values(times).astype(np.int64), times.type) < bound_us
+            known = validity(times)
+            found.append(chunk.numbers[nonzero(old if known is None else old & known)])
+        numbers = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        if len(numbers):
+            self._drop_where(lambda run: ~_holds(numbers, run.numbers))
+
+    def _drop_where(self, keeps: Callable[[Run], Bools]) -> None:
+        dropped: list[I64] = []
+
+        def left(run: Run) -> Run:
+            keep = keeps(run)
+            dropped.append(run.numbers[~keep])
+            return Run(run.keys[keep], run.numbers[keep], run.weights[keep])
+
+        self._tiers.rewrite(left)
+        if dropped:
+            self._drop(np.sort(np.concatenate(dropped)))
+
+    def held(self, size: int) -> Bools:
+        """Return which of the slots below `size` have entries, cancelled ones included."""
+        found = np.zeros(size, dtype=np.bool_)
+        for run in self._tiers.runs:
+            found[(run.keys >> _32).view(np.int64)] = True
+        return found
+
     def _drop(self, numbers: I64) -> None:
+        if len(numbers) == 0:
+            return
         self.heap.lower(numbers, np.ones(len(numbers), dtype=np.int64))
         self.heap.compact()
 
@@ -183,6 +231,13 @@ class Arrangement:
     def nbytes(self) -> int:
         """Bytes held."""
         return self.heap.nbytes + sum(run.nbytes for run in self._tiers.runs)
+
+
+def _holds(numbers: I64, asked: I64) -> Bools:
+    """Return which of the numbers asked for are among some ascending ones."""
+    at = np.minimum(np.searchsorted(numbers, asked), len(numbers) - 1)
+    found: Bools = numbers[at] == asked
+    return found
 
 
 def joined(runs: list[Run]) -> Run:

@@ -92,6 +92,12 @@ class Tiers(Generic[R]):
         while len(self.runs) > 1 and self._merge_last():
             pass
 
+    def rewrite(self, change: Callable[[R], R | None]) -> None:
+        """Put other runs in the place of all, in the same order of entries; a merge under way starts anew."""
+        self._pending = None
+        changed = [change(run) for run in self.runs]
+        self.runs = [run for run in changed if run is not None and len(run)]
+
     def _finish(self, done: Pending[R]) -> None:
         at = next(number for number, run in enumerate(self.runs) if run is done.older)
         self.runs[at : at + 2] = [self._join(done.parts)] if done.parts else []

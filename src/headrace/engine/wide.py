@@ -32,6 +32,11 @@ class WideSums:
         for limb in self._limbs:
             limb.resize(size)
 
+    def clear(self, slots: I64) -> None:
+        """Set the sums of those slots to zero."""
+        for limb in self._limbs:
+            limb.clear(slots)
+
     def add(self, slots: I64, low: I64, high: I64 | None, weights: I64) -> None:
         """Add `weights * value`, where the value is `low`, or `high * 2^64 + low` (low taken as unsigned)."""
         parts = [low & _LOW, low >> _32]
@@ -75,6 +80,11 @@ class FloatSums:
         self._size = size
         for limb in (*self._bins.values(), *self._special.values()):
             limb.resize(size)
+
+    def clear(self, slots: I64) -> None:
+        """Set the sums of those slots to zero."""
+        for limb in (*self._bins.values(), *self._special.values()):
+            limb.clear(slots)
 
     def add(self, slots: I64, values: F64, weights: I64) -> None:
         """Add `weights * value`; NaN and infinities are counted apart."""

@@ -39,6 +39,16 @@ class Answers:
         rows = self._heap.gather(numbers[known])
         return rows if known.all() else rows.take(pa.array(np.cumsum(known) - 1, mask=~known))
 
+    def release(self, slots: I64) -> None:
+        """Forget the answers of those slots."""
+        slots = slots[slots < self._numbers.size]
+        old = self._numbers.data[slots] - 1
+        old = np.sort(old[old >= 0])
+        if len(old):
+            self._heap.lower(old, np.ones(len(old), dtype=np.int64))
+            self._heap.compact()
+        self._numbers.data[slots] = 0
+
     @property
     def nbytes(self) -> int:
         """Bytes held."""

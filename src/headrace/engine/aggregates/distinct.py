@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from headrace.contracts.schema import Schema
 from headrace.engine.aggregates.part import GroupBatch, Part, Result
-from headrace.engine.columns import I64, Fixed, View, group_keys, nonzero, take, views
+from headrace.engine.columns import I64, Bools, Fixed, View, group_keys, nonzero, take, views
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
@@ -37,6 +37,7 @@ class DistinctPart(Part):
     def __init__(self, calls: list[AggCall], schema: Schema, inner: list[Part | None]) -> None:
         self._calls = calls
         self._inner = inner
+        self.recycles = all(part is None or part.recycles for part in inner)
         kinds = [schema[name].arrow for name in calls[0].args]
         self._set = KeyTable([pa.int64(), *kinds])
         self._weights = [Growable(np.int64) for _ in calls]
@@ -68,6 +69,21 @@ class DistinctPart(Part):
                     replace(batch, rows=take(batch.rows, moved), weights=signs, slots=batch.slots[moved])
                 )
 
+    @override
+    def release(self, slots: I64, dead: Bools) -> None:
+        gone = dead[self._set.words(0).view(np.int64)]
+        for kept in self._weights:
+            kept.resize(self._set.size)
+        gone |= np.logical_and.reduce([kept.view() == 0 for kept in self._weights])
+        entries = nonzero(gone & ~self._set.free())
+        self._set.release(entries)
+        for kept in self._weights:
+            kept.clear(entries)
+        for counts, part in zip(self._counts, self._inner, strict=True):
+            counts.clear(slots)
+            if part is not None:
+                part.release(slots, dead)
+
     def _entries(self, batch: GroupBatch, rows: I64 | slice, slots: I64) -> I64:
         """Return the place in the set of each row of the batch, −1 where no call counts it."""
         arrays = group_keys([batch.rows.column(name) for name in self._calls[0].args])
@@ -92,7 +108,7 @@ class DistinctPart(Part):
     @property
     @override
     def state_rows(self) -> int:
-        return self._set.size
+        return self._set.live
 
     @property
     @override

@@ -27,6 +27,8 @@ _LIMIT_HIGH, _LIMIT_LOW = np.int64(_TEN_38 >> 64), np.uint64(_TEN_38 & (2**64 - 
 class CountPart(Part):
     """`count(*)` and `count(x)`."""
 
+    recycles = True
+
     def __init__(self, call: AggCall) -> None:
         self._call = call
         self._counts = Growable(np.int64)
@@ -43,6 +45,10 @@ class CountPart(Part):
         return [Result(pa.array(self._counts.data[batch.touched]))]
 
     @override
+    def release(self, slots: I64, dead: Bools) -> None:
+        self._counts.clear(slots)
+
+    @override
     @property
     def nbytes(self) -> int:
         return self._counts.nbytes
@@ -52,6 +58,8 @@ class SumPart(Part):
     """`sum(x)`, `avg(x)` over integers, decimals and floating-point numbers, each with its count of
     values.
     """
+
+    recycles = True
 
     def __init__(self, call: AggCall, argument: Column, output: Column) -> None:
         self._call = call
@@ -97,6 +105,11 @@ class SumPart(Part):
         if self._average:
             return [Result(pa.array(self._averages(low, high, counts), mask=empty))]
         return [self._exact(low, high, over, empty)]
+
+    @override
+    def release(self, slots: I64, dead: Bools) -> None:
+        self._counts.clear(slots)
+        (self._wide if self._floats is None else self._floats).clear(slots)
 
     def _averages(self, low: U64, high: I64, counts: I64) -> F64:
         total = high.astype(np.longdouble) * np.longdouble(2.0**64) + low.astype(np.longdouble)

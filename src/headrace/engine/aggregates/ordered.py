@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from headrace.contracts.schema import Column, Schema
 from headrace.engine.aggregates.part import GroupBatch, Part, Result
-from headrace.engine.columns import I64, U64
+from headrace.engine.columns import I64, U64, Bools
 from headrace.engine.fma import F64, fused_multiply_add
 from headrace.engine.growable import Growable
 from headrace.engine.order import is_exact, order_word, value_of
@@ -60,6 +60,7 @@ class OrderedPart(Part):
     """All calls that read one ordered column."""
 
     rule = "ordered range"
+    recycles = True
 
     def __init__(self, calls: list[AggCall], argument: Column, output: Schema) -> None:
         self._calls = calls
@@ -128,6 +129,13 @@ class OrderedPart(Part):
             else:
                 found.append(Result(pa.array(words.view(np.float64), mask=~known)))
         return found
+
+    @override
+    def release(self, slots: I64, dead: Bools) -> None:
+        self._values.release(dead)
+        self._counts.clear(slots)
+        for kept in self._words:
+            kept.clear(slots)
 
     @property
     @override

@@ -69,6 +69,8 @@ class Part(ABC):
 
     rule: str = "accumulators"
     reason: str | None = None
+    recycles: bool = False
+    """Whether `release` gives groups up; where one part does not, the aggregate keeps all its groups."""
 
     @abstractmethod
     def update(self, batch: GroupBatch) -> None:
@@ -77,6 +79,15 @@ class Part(ABC):
     @abstractmethod
     def results(self, batch: GroupBatch) -> list[Result]:
         """Return, per call of the part, the values of the touched groups."""
+
+    def release(self, slots: I64, dead: Bools) -> None:
+        """Give up all that is kept for some groups, so that others may take their slots.
+
+        Args:
+            slots: the groups, ascending.
+            dead: a mask of them over all slots known.
+        """
+        raise NotImplementedError
 
     @property
     def state_rows(self) -> int:

@@ -33,6 +33,7 @@ class TouchedPart(Part):
     """Calls that DuckDB answers group by group."""
 
     rule = "touched groups"
+    recycles = True
 
     def __init__(self, calls: Sequence[AggCall], node: Aggregate, *, append_only: bool) -> None:
         self._calls = tuple(calls)
@@ -118,6 +119,12 @@ class TouchedPart(Part):
             )
         bad = failed if failed.any() else None
         return [Result(rows.column(at + 1), bad, self._message) for at in range(len(self._calls))]
+
+    @override
+    def release(self, slots: I64, dead: Bools) -> None:
+        self._rows.release(dead)
+        self._kept.release(slots)
+        self._failed.clear(slots)
 
     @property
     @override

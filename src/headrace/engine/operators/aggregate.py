@@ -24,7 +24,7 @@ from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
-from headrace.engine.sweep import described
+from headrace.engine.sweep import Sweep, described
 from headrace.sql.plan import Aggregate
 
 
@@ -42,6 +42,7 @@ class AggregateOperator(Operator):
         self._rows: Growable[np.int64] = Growable(np.int64)
         self._failed: Growable[np.bool_] = Growable(np.bool_)
         self._failures = 0
+        self._sweep = Sweep()
         self._message: str | None = None
         self._parts, self._places = choose_parts(node, append_only=append_only_input)
         self.rule = _weakest([part.rule for part in self._parts])
@@ -80,6 +81,25 @@ class AggregateOperator(Operator):
         has = ~failed & (self._global | (self._rows.data[touched] > 0))
         taken = [key.take(pa.array(firsts)) for key in keys]
         return self._difference(touched, taken, before, after, had, has)
+
+    @override
+    def forget(self, inputs: Sequence[Bounds]) -> None:
+        """Give up groups without rows, and those whose keys lie below a bound; failing ones stay."""
+        if not self._sweep.is_due(self.state_rows) or not all(part.recycles for part in self._parts):
+            return
+        self._rows.resize(self._size)
+        self._failed.resize(self._size)
+        gone = (self._rows.view() == 0) & ~self._failed.view()
+        if not self._global:
+            gone |= self._keys.final(self._node.keys, inputs[0]) & ~self._failed.view()
+        slots = nonzero(gone & ~self._keys.free()) if not self._global else np.empty(0, dtype=np.int64)
+        dead = np.zeros(self._size, dtype=np.bool_)
+        if len(slots):
+            dead = self._keys.release(slots)
+            self._rows.clear(slots)
+        for part in self._parts:
+            part.release(slots, dead)
+        self._sweep.done(self.state_rows)
 
     @property
     def _size(self) -> int:
@@ -149,6 +169,9 @@ class AggregateOperator(Operator):
 
     @override
     def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        kept_by = next((part for part in self._parts if not part.recycles), None)
+        if kept_by is not None:
+            return f"keeps all: {type(kept_by).__name__} does not give groups up"
         return described(inputs[0], self._node.keys, "no key follows event time")
 
     @property
@@ -165,7 +188,8 @@ class AggregateOperator(Operator):
     @property
     def state_rows(self) -> int:
         """Groups, and what parts keep beside them."""
-        return self._size + sum(part.state_rows for part in self._parts)
+        groups = 1 if self._global else self._keys.live
+        return groups + sum(part.state_rows for part in self._parts)
 
     @property
     def state_bytes(self) -> int:

@@ -24,7 +24,7 @@ from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
-from headrace.engine.sweep import described
+from headrace.engine.sweep import Sweep, described
 from headrace.sql.plan import Distinct
 
 
@@ -39,6 +39,7 @@ class DistinctOperator(Operator):
         self.consolidated = True
         self._set = KeyTable([column.arrow for column in node.schema])
         self._weights: Growable[np.int64] = Growable(np.int64)
+        self._sweep = Sweep()
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
@@ -61,13 +62,24 @@ class DistinctOperator(Operator):
         return inputs[0]
 
     @override
+    def forget(self, inputs: Sequence[Bounds]) -> None:
+        """Give up rows that have gone, and those with a column below its bound."""
+        if not self._sweep.is_due(self._set.live):
+            return
+        gone = (self._weights.view() == 0) | self._set.final(self.schema.names, inputs[0])
+        entries = nonzero(gone & ~self._set.free())
+        self._set.release(entries)
+        self._weights.clear(entries)
+        self._sweep.done(self._set.live)
+
+    @override
     def can_free(self, inputs: Sequence[Bounds]) -> str | None:
         return described(inputs[0], self.schema.names, "no column follows event time")
 
     @property
     @override
     def state_rows(self) -> int:
-        return self._set.size
+        return self._set.live
 
     @property
     @override

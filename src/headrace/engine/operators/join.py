@@ -26,7 +26,7 @@ from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.filter import FilterOperator
 from headrace.engine.runs import Arrangement
-from headrace.engine.sweep import described
+from headrace.engine.sweep import Sweep, described
 from headrace.engine.zset import consolidate
 from headrace.errors import ViewInError
 from headrace.sql.plan import Join
@@ -165,6 +165,7 @@ class JoinOperator(Operator):
         self._legs = [plan_probes(node, number) for number in range(len(node.parts))]
         self._indexes: dict[tuple[int, tuple[str, ...]], Index] = {}
         self._keys: dict[tuple[object, ...], KeyTable] = {}
+        self._sweep = Sweep()
         classes = column_classes(node)
         for leg in self._legs:
             for probe in leg:
@@ -248,6 +249,22 @@ class JoinOperator(Operator):
     @override
     def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
         return self._frontier.output(inputs)
+
+    @override
+    def forget(self, inputs: Sequence[Bounds]) -> None:
+        """Give up rows that no change can reach any more, and keys without rows."""
+        if not self._sweep.is_due(self.state_rows):
+            return
+        for (number, _), index in self._indexes.items():
+            for column, bound_us in self._frontier.per_input(self.bounds(inputs))[number].items():
+                index.rows.drop_below(column, bound_us)
+        for keys in self._keys.values():
+            held = keys.free()
+            for index in self._indexes.values():
+                if index.keys is keys:
+                    held |= index.rows.held(keys.size)
+            keys.release(nonzero(~held))
+        self._sweep.done(self.state_rows)
 
     @override
     def can_free(self, inputs: Sequence[Bounds]) -> str | None:

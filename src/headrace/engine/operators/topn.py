@@ -23,7 +23,7 @@ from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.order import lexsort, order_word, placed, row_numbers
 from headrace.engine.ordered_rows import Front, OrderedRows
-from headrace.engine.sweep import described
+from headrace.engine.sweep import Sweep, described
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import TopN
 
@@ -42,6 +42,7 @@ class TopNOperator(Operator):
         self._partitions = KeyTable([self._input[name].arrow for name in node.partition])
         self._rows = OrderedRows(self._input.arrow)
         self._given = Given(self.arrow)
+        self._sweep = Sweep()
         self._last = None if node.limit is None else node.limit + node.offset
 
     @override
@@ -121,6 +122,18 @@ class TopNOperator(Operator):
     @override
     def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
         return kept(inputs[0], self._node.partition)
+
+    @override
+    def forget(self, inputs: Sequence[Bounds]) -> None:
+        """Give up partitions without rows, and those below a bound."""
+        if not self._node.partition or not self._sweep.is_due(self.state_rows):
+            return
+        gone = self._partitions.final(self._node.partition, inputs[0]) & ~self._partitions.free()
+        slots = nonzero(gone | ~(self._rows.held(len(gone)) | self._partitions.free()))
+        dead = self._partitions.release(slots)
+        self._rows.release(dead)
+        self._given.release(slots)
+        self._sweep.done(self.state_rows)
 
     @override
     def can_free(self, inputs: Sequence[Bounds]) -> str | None:

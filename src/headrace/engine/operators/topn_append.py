@@ -26,7 +26,8 @@ from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.topn import describe
 from headrace.engine.order import is_exact, lexsort, order_word, placed, row_numbers
 from headrace.engine.ordered import sort_order
-from headrace.engine.sweep import described
+from headrace.engine.runs import ranges
+from headrace.engine.sweep import Sweep, described
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import TopN
 
@@ -62,6 +63,7 @@ class TopNAppendOperator(Operator):
         self._words: Growable[np.uint64] = Growable(np.uint64)
         self._counts: Growable[np.int64] = Growable(np.int64)
         self._best: Growable[np.uint64] = Growable(np.uint64)
+        self._sweep = Sweep()
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
@@ -201,6 +203,23 @@ class TopNAppendOperator(Operator):
     @override
     def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
         return kept(inputs[0], self._node.partition)
+
+    @override
+    def forget(self, inputs: Sequence[Bounds]) -> None:
+        """Give up partitions below a bound: their places are empty again."""
+        if not self._node.partition or not self._sweep.is_due(self.state_rows):
+            return
+        gone = self._partitions.final(self._node.partition, inputs[0]) & ~self._partitions.free()
+        slots = nonzero(gone)
+        self._partitions.release(slots)
+        counts = self._counts.data[slots]
+        numbers = np.sort(self._numbers.data[ranges(slots * self._limit, counts)])
+        if len(numbers):
+            self._heap.lower(numbers, np.ones(len(numbers), dtype=np.int64))
+            self._heap.compact()
+        self._words.data[ranges(slots * self._limit, np.full(len(slots), self._limit))] = _ALL
+        self._counts.clear(slots)
+        self._sweep.done(self.state_rows)
 
     @override
     def can_free(self, inputs: Sequence[Bounds]) -> str | None:
