@@ -1,8 +1,9 @@
 """A change of definitions, seen from outside: answers are wholly old or wholly new, and both are right.
 
 The shop below keeps a turnover in which refunds count or do not: the setting that two teams never agree on. A
-view that reads it (`best`) and one that does not (`orders_by_day`) stand for the two kinds of neighbours. What a
-switch must never show is a version where `turnover` is new and `best` is old; the hammer test looks for that.
+view that reads it (`best`) and one that does not (`orders_by_day`) stand for the two kinds of neighbours.
+What a switch must never show is a version where `turnover` is new and `best` is old; the hammer test looks
+for that.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def run() -> Iterator[hr.Run]:
 
 
 def answer(run: hr.Run, view: str) -> list[dict[str, Any]]:
-    return run.query(f"SELECT * FROM {view} ORDER BY ALL").to_pylist()
+    rows: list[dict[str, Any]] = run.query(f"SELECT * FROM {view} ORDER BY ALL").to_pylist()
+    return rows
 
 
 def summed(run: hr.Run, view: str, since: int | None) -> dict[tuple[Any, ...], int]:
@@ -144,7 +146,8 @@ def test_a_preview_can_be_read_beside_the_present_and_is_at_the_same_version(run
     run.append("orders", rows(1000))
     run.advance()
     both = run.query(
-        "SELECT o.amount AS old, n.amount AS new FROM turnover o JOIN turnover__new n USING (shop) WHERE shop = 's0'"
+        "SELECT o.amount AS old, n.amount AS new FROM turnover o JOIN turnover__new n USING (shop) "
+        "WHERE shop = 's0'"
     )
     assert both.to_pylist() == [{"old": Decimal("1010.00"), "new": Decimal("1005.00")}]
     assert {info.name for info in run.relations()} >= {"turnover__new", "best__new"}
@@ -200,7 +203,8 @@ def test_a_stream_can_be_added_with_its_views(run: hr.Run) -> None:
     app.table("limits", "shop TEXT, visits BIGINT", key="shop")
     app.view(
         "busy",
-        "SELECT shop, count(*) AS n FROM visits JOIN limits USING (shop) GROUP BY shop, visits HAVING n > visits",
+        "SELECT shop, count(*) AS n FROM visits JOIN limits USING (shop) "
+        "GROUP BY shop, visits HAVING n > visits",
     )
     run.apply(app)
     run.upsert("limits", [{"shop": "s1", "visits": 1}])
@@ -274,8 +278,8 @@ def test_readers_never_see_a_mixture_while_rows_pour_in() -> None:
 
         def read() -> None:
             sql = (
-                "SELECT (SELECT max(amount) FROM turnover) AS of_rows, (SELECT max(amount) FROM best) AS kept, "
-                "(SELECT count(*) FROM orders) AS there, (SELECT max(orders) FROM counted) AS counted"
+                "SELECT (SELECT max(amount) FROM turnover) AS of_rows, (SELECT max(amount) FROM best) AS kept,"
+                " (SELECT count(*) FROM orders) AS there, (SELECT max(orders) FROM counted) AS counted"
             )
             while not done.is_set():
                 (row,) = run.query(sql).to_pylist()

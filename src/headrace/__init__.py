@@ -22,6 +22,9 @@ if _typing.TYPE_CHECKING:
         Busy as Busy,
     )
     from headrace.errors import (
+        ChangeFailed as ChangeFailed,
+    )
+    from headrace.errors import (
         Closed as Closed,
     )
     from headrace.errors import (
@@ -98,6 +101,7 @@ __all__ = [
     "App",
     "AppendResult",
     "Busy",
+    "ChangeFailed",
     "Closed",
     "ConnectError",
     "Dashboard",
@@ -161,6 +165,7 @@ _PLACES = {
     "LogDamaged": "headrace.errors",
     "FormatTooNew": "headrace.errors",
     "DeclarationsChanged": "headrace.errors",
+    "ChangeFailed": "headrace.errors",
     "Closed": "headrace.errors",
     "AccessDenied": "headrace.errors",
     "ConnectError": "headrace.errors",

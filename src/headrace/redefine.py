@@ -49,7 +49,9 @@ class Rows:
 
 
 class Redefinition:
-    """The definitions in force and the change that is on its way; implements `definitions.changeover.Host`."""
+    """The definitions in force and the change that is on its way; implements
+    `definitions.changeover.Host`.
+    """
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -65,7 +67,7 @@ class Redefinition:
             DeclarationError: views read each other in a circle, or a created view's name is declared now.
             SqlError, UnsupportedSql: a view's SQL.
         """
-        created = dict(self._run.created)
+        created = dict(self._run._created)
         taken = {name.lower() for name in (*app.streams, *app.tables, *app.view_decls)}
         for name in created:
             if name.lower() in taken:
@@ -82,7 +84,7 @@ class Redefinition:
         return Definition(app, plans, created)
 
     def _catalog(self, app: App) -> tuple[dict[str, Schema], dict[str, str]]:
-        bases = {name: info.schema for name, info in self._run.base_relations(app)}
+        bases = {name: info.schema for name, info in self._run._base_relations(app)}
         times = {
             name.lower(): decl.event_time for name, decl in app.streams.items() if decl.event_time is not None
         }
@@ -90,7 +92,7 @@ class Redefinition:
 
     def plan(self, wanted: Definition) -> ChangePlan:
         """Return what leads from the definitions in force to the wanted ones."""
-        now = self._run.definition
+        now = self._run._definition
         return compare(
             now.app.fingerprint(), wanted.app.fingerprint(), now.plans, wanted.plans, self.rows.counts,
             rows_per_s=self.rows.per_s,
@@ -109,7 +111,7 @@ class Redefinition:
                     f"the {item.kind} cannot change so: {item.refused}", where=item.name,
                     hint="declare another one beside it, or start in a new folder", notes=list(item.notes),
                 )  # fmt: skip
-            now = self._run.definition
+            now = self._run._definition
             change = Changeover(self, plan, now, wanted, self._sources(plan, now, wanted), share=share)
             self.change = change
             change.start(preview=preview)
@@ -167,18 +169,18 @@ class Redefinition:
         view = wanted.plans.get(name)
         if view is not None:
             return Source(name, view.schema, True, self.engine.is_append_only(name))
-        info = dict(self._run.base_relations(wanted.app)).get(name) or self._run.relation(name)
-        return Source(name, info.schema, False, info.kind != "table", self._run.watched(name))
+        info = dict(self._run._base_relations(wanted.app)).get(name) or self._run.relation(name)
+        return Source(name, info.schema, False, info.kind != "table", self._run._watched(name))
 
     # --- what a change asks of its host -----------------------------------------------------------
     @property
     def engine(self) -> Engine:
         """The running engine."""
-        return self._run.engine
+        return self._run._engine
 
     def gate(self) -> AbstractContextManager[object]:
         """Keep steps and readers out for a moment."""
-        return self._run.gate
+        return self._run._stepper.gate
 
     def fed(self) -> int:
         """Return the last commit that the engine has seen."""
@@ -186,14 +188,14 @@ class Redefinition:
 
     def history(self, relation: str, commit: int) -> Iterator[Change]:
         """Yield all changes of a base relation up to a commit."""
-        return self._run.logged(relation, commit)
+        return self._run._logged(relation, commit)
 
     def install(
         self, definition: Definition, exchange: Callable[[], None], changes: Mapping[str, Change],
         restarted: Sequence[str],
     ) -> Version:  # fmt: skip
         """Make the definition durable, exchange the views and publish one version; under the gate."""
-        return self._run.install(definition, exchange, changes, restarted)
+        return self._run._install(definition, exchange, changes, restarted)
 
 
 def in_order(texts: Mapping[str, str]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import atexit
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from headrace.app import App, OnChange
 from headrace.change import Change, as_batch
-from headrace.contracts.schema import Schema
 from headrace.contracts.validate import validate
 from headrace.declarations import StreamDecl, TableDecl
 from headrace.definitions import Changeover, ChangePlan
@@ -32,67 +31,30 @@ from headrace.log.log import Log
 from headrace.log.records import Declared, Record
 from headrace.query import QueryLimits, Reader
 from headrace.redefine import OnBusy, Redefinition
+from headrace.relations import (
+    KEPT_PREFIX,
+    NEW_SUFFIX,
+    Answer,
+    RelationInfo,
+    Rows,
+    deletion_schema,
+    kept_plan,
+    order_sql,
+    watched,
+)
 from headrace.results import AppendResult, Freshness, Version
 from headrace.sql import plan_view
-from headrace.sql.plan import Scan, ViewPlan
+from headrace.sql.plan import ViewPlan
 from headrace.state.replay import Replay
 from headrace.stepper import Outlet, Stepper
 
 Kind = Literal["append", "upsert", "delete"]
-Rows = Any
-"""Dicts, models, or anything with `__arrow_c_stream__` (pyarrow, pandas, polars, duckdb)."""
 
 PENDING_ROWS_MAX = 2_000_000
 """Durable rows that may wait for a step before appends are told to come back later."""
-KEPT_PREFIX = "rows of "
-"""Engine name of the kept rows of a table or side table; not a name that a user can write."""
-NEW_SUFFIX = "__new"
-"""What the name of a view in preparation ends with."""
 
 
 _open_runs: WeakSet[Run] = WeakSet()
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Rows of one version.
-
-    Attributes:
-        table: the rows; its SQL types are in `schema`.
-        schema: the columns.
-        version: what it was read at.
-        freshness: how old it is.
-    """
-
-    table: pa.Table
-    schema: Schema
-    version: Version
-    freshness: Freshness
-
-
-@dataclass(frozen=True, slots=True)
-class RelationInfo:
-    """One readable name.
-
-    Attributes:
-        name: as declared.
-        kind: `stream`, `table`, `view` or `side` (late and rejected rows).
-        schema: the columns.
-        sql: a view's SQL.
-        key: columns that identify a row, where known.
-        error: why a view has no answer at present.
-        rows: rows at the current version; None where they are not counted.
-        order: the ORDER BY list of a view's own SQL, as SQL; None where it has none.
-    """
-
-    name: str
-    kind: str
-    schema: Schema
-    sql: str | None = None
-    key: tuple[str, ...] | None = None
-    error: str | None = None
-    rows: int | None = None
-    order: str | None = None
 
 
 class Transaction:
@@ -160,7 +122,7 @@ class Run:
 
     # --- opening ----------------------------------------------------------------------------------
 
-    def base_relations(self, app: App) -> Iterator[tuple[str, RelationInfo]]:
+    def _base_relations(self, app: App) -> Iterator[tuple[str, RelationInfo]]:
         """Yield the readable names that an app's streams and tables bring, by lower-case name."""
         decls: list[StreamDecl | TableDecl] = [*app.streams.values(), *app.tables.values()]
         for decl in decls:
@@ -212,7 +174,7 @@ class Run:
         raise DeclarationsChanged(
             "the data folder was written under other declarations:\n" + plan.text(),
             where=str(self.path) if self.path else self.app.name,
-            hint='look at it with `headrace plan`, apply it with `headrace apply` or open(…, on_change="apply")',
+            hint='`headrace plan` shows it; `headrace apply`, or open(…, on_change="apply"), does it',
             plan=plan.as_dict(),
         )
 
@@ -220,17 +182,17 @@ class Run:
         """Make streams and tables known to engine and readers; those that are known stay as they are."""
         decls: list[StreamDecl | TableDecl] = [*app.streams.values(), *app.tables.values()]
         self._decls = {decl.name.lower(): decl for decl in decls}
-        for name, info in self.base_relations(app):
+        for name, info in self._base_relations(app):
             if name in self._bases:
                 continue
             self._bases[name] = info
             self._engine.add_relation(
-                name, info.schema, append_only=info.kind != "table", event_time=self.watched(name)
+                name, info.schema, append_only=info.kind != "table", event_time=self._watched(name)
             )
             if info.kind in ("table", "side"):
                 self._engine.add_view(kept_plan(info), self._history)
 
-    def watched(self, name: str) -> str | None:
+    def _watched(self, name: str) -> str | None:
         """Return the event-time column of a stream that has a watermark, None for all else."""
         return watched(self._decls.get(name.lower()))
 
@@ -556,13 +518,15 @@ class Run:
     ) -> Changeover:  # fmt: skip
         """Put an app's declarations in force while the present ones go on answering.
 
-        The changed views, and those that read them, are built from history beside the running ones, brought to
-        the same version, compared, and switched in one version. Readers see the old or the new, never a mixture;
-        those who follow a view get the difference as changes. What was before stays beside, for `rollback`.
+        The changed views, and those that read them, are built from history beside the running ones, brought
+        to the same version, compared, and switched in one version. Readers see the old or the new, never a
+        mixture; those who follow a view get the difference as changes. What was before stays beside, for
+        `rollback`.
 
         Args:
             app: the wanted declarations.
-            preview: stop before the switch: the new views are read as `<view>__new`, until `switch` or `cancel`.
+            preview: stop before the switch: the new views are read as `<view>__new`, until `switch` or
+                `cancel`.
             wait: return when it is switched (or ready); otherwise at once.
             on_busy: what becomes of a change that is on its way: `refuse` this one, `queue` behind it, or
                 `replace` it.
@@ -595,31 +559,16 @@ class Run:
     # --- what a change of definitions asks of the run -----------------------------------------------
 
     @property
-    def definition(self) -> Definition:
+    def _definition(self) -> Definition:
         """The declarations in force."""
         return Definition(self.app, dict(self._plans), dict(self._created))
 
-    @property
-    def created(self) -> Mapping[str, str]:
-        """Views that were made while running: name and SQL."""
-        return self._created
-
-    @property
-    def engine(self) -> Engine:
-        """The engine; only under `gate`."""
-        return self._engine
-
-    @property
-    def gate(self) -> AbstractContextManager[object]:
-        """Keeps steps and readers out."""
-        return self._stepper.gate
-
-    def logged(self, relation: str, commit: int) -> Iterator[Change]:
+    def _logged(self, relation: str, commit: int) -> Iterator[Change]:
         """Yield all changes of a stream, table or side table up to a commit."""
         info = self._bases.get(relation.lower())
         return iter(()) if info is None else self._log.history(info.name, upto_commit=commit)
 
-    def install(
+    def _install(
         self, definition: Definition, exchange: Callable[[], None], changes: Mapping[str, Change],
         restarted: Sequence[str],
     ) -> Version:  # fmt: skip
@@ -759,44 +708,6 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def watched(decl: StreamDecl | TableDecl | None) -> str | None:
-    """Return the event-time column of a stream that has a watermark, None for all else."""
-    return decl.event_time if isinstance(decl, StreamDecl) and decl.lateness is not None else None
-
-
-def deletion_schema(decl: TableDecl, rows: Rows) -> Schema:
-    """Return the columns that a deletion by key reads: the key, and the sequence where the rows have one."""
-    assert decl.key is not None
-    key = decl.schema.select(decl.key)
-    if decl.sequence is None or not has_column(rows, decl.sequence):
-        return key
-    return Schema((*key, decl.schema[decl.sequence]))
-
-
-def has_column(rows: Rows, name: str) -> bool:
-    """Return whether rows, in whichever form they come, have a column of that name."""
-    if hasattr(rows, "__arrow_c_schema__") or hasattr(rows, "__arrow_c_stream__"):
-        schema = getattr(rows, "schema", None)
-        return isinstance(schema, pa.Schema) and name in schema.names
-    return isinstance(rows, Sequence) and any(isinstance(row, Mapping) and name in row for row in rows)
-
-
-def kept_plan(info: RelationInfo) -> ViewPlan:
-    """Return the plan of the view that keeps a table's rows for readers."""
-    name, schema = info.name.lower(), Schema(tuple(replace(column, nullable=True) for column in info.schema))
-    sql = f'SELECT * FROM "{info.name}"'
-    root = Scan(schema, name, schema.names)
-    return ViewPlan(KEPT_PREFIX + name, sql, sql, root, (name,), unique_key=info.key)
-
-
-def order_sql(plan: ViewPlan) -> str:
-    """Return the ORDER BY list that a view's outermost SQL names."""
-    return ", ".join(
-        f'"{key.column}" {"DESC" if key.descending else "ASC"} NULLS {"FIRST" if key.nulls_first else "LAST"}'
-        for key in plan.order
-    )
 
 
 def open_run(

@@ -19,7 +19,7 @@ from headrace.contracts.schema import Column, Schema
 from headrace.contracts.types import sql_type
 from headrace.errors import ConnectError, RowsRejected
 from headrace.results import AppendResult, Freshness, Rejection, RowStatus, Version
-from headrace.runtime import RelationInfo
+from headrace.relations import RelationInfo
 
 ARROW = "application/vnd.apache.arrow.stream"
 JSON = "application/json"

@@ -14,7 +14,8 @@ from headrace.errors import HeadraceError
 from headrace.panels import Bar, Line, Panel, Tile
 
 if TYPE_CHECKING:
-    from headrace.runtime import RelationInfo, Run
+    from headrace.relations import RelationInfo
+from headrace.runtime import Run
 
 ROWS_MAX = 5_000
 """A generated page follows a view of up to so many rows live; of a larger one it asks for the first rows."""

@@ -10,7 +10,8 @@ from headrace.console.recent import counts_of
 from headrace.dashboards import Dashboard
 
 if TYPE_CHECKING:
-    from headrace.runtime import RelationInfo, Run
+    from headrace.relations import RelationInfo
+from headrace.runtime import Run
 
 
 def overview_json(run: Run, dashboards: Sequence[Dashboard]) -> Json:

@@ -10,7 +10,8 @@ from headrace.contracts.schema import Schema
 from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
-    from headrace.runtime import RelationInfo, Run
+    from headrace.relations import RelationInfo
+from headrace.runtime import Run
 
 RECENT_ROWS = 50
 MASK = "•••"

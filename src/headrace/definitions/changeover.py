@@ -1,13 +1,14 @@
-"""One change of definitions on its way: built in the shadow, compared, switched in one version, kept for rollback.
+"""One change of definitions on its way: built in the shadow, compared, switched in one version, kept for
+rollback.
 
     building ──▶ ready ──▶ switched ◀──▶ rolled back
         │          │
         ▼          ▼
       failed    cancelled
 
-Until the switch nothing has happened that a reader could see, and nothing stands in the log; a crash before it
-leaves the old definitions, a crash after it the new ones. The switch itself is one record and one version: the
-readers of version n had the old definitions, those of n + 1 have the new ones.
+Until the switch nothing has happened that a reader could see, and nothing stands in the log; a crash before
+it leaves the old definitions, a crash after it the new ones. The switch itself is one record and one
+version: the readers of version n had the old definitions, those of n + 1 have the new ones.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class Host(Protocol):
     ) -> Version:  # fmt: skip
         """Under the gate: make the definition durable, exchange the views and publish one version.
 
-        `changes` are those of readers that go on; views in `restarted` have other columns, or are new or gone.
+        `changes` are those of readers that go on; views in `restarted` have other columns, or are new or
+        gone.
         """
 
 
@@ -142,7 +144,8 @@ class Changeover:
         self._thread.start()
 
     def wait(self, timeout_s: float | None = None, *, settled: bool = False) -> Changeover:
-        """Return once the change is ready (not where it shall be `settled`), switched, cancelled or has failed.
+        """Return once the change is ready (not where it shall be `settled`), switched, cancelled or has
+        failed.
 
         Raises:
             ChangeFailed: it has failed; the old definitions stand.

@@ -1,7 +1,9 @@
 """What a change of declarations touches, what can be reused, and what it costs: decided without running it.
 
-A view is *changed* when its plan is another one: layout, comments and the case of keywords do not count. It is
-*recomputed* when its own plan stands but something that it reads has changed. Everything else goes on as it is.
+A view is *changed* when its plan is another one: layout, comments and the case of keywords do not count. It
+is
+*recomputed* when its own plan stands but something that it reads has changed. Everything else goes on as it
+is.
 """
 
 from __future__ import annotations

@@ -71,10 +71,8 @@ class ViewDifference:
             return f"{self.name}: goes, {self.rows_old:,} rows"
         if self.is_same:
             return f"{self.name}: the same {self.rows_new:,} rows"
-        lines = [
-            f"{self.name}: {self.rows_old:,} rows become {self.rows_new:,}; "
-            f"{self.rows_gone:,} go, {self.rows_come:,} come"
-        ]
+        rows = f"{self.rows_old:,} rows become {self.rows_new:,}"
+        lines = [f"{self.name}: {rows}; {self.rows_gone:,} go, {self.rows_come:,} come"]
         lines += [f"    sum of {s.column}: {s.old} becomes {s.new}" for s in self.sums if s.old != s.new]
         for row in self.largest:
             key = ", ".join(f"{name} {value}" for name, value in row["key"].items())

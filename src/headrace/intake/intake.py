@@ -115,7 +115,8 @@ class Intake:
         with self._lock:
             self._declared = dict(streams), dict(tables)
             self._memory.declare(streams, tables)
-            self._names = {decl.name.lower(): decl.name for decl in [*streams.values(), *tables.values()]}
+            names = [decl.name for decl in streams.values()] + [decl.name for decl in tables.values()]
+            self._names = {name.lower(): name for name in names}
             for name in self._names.values():
                 self._counts.setdefault(name, dict.fromkeys(_STATUS_NAMES, 0))
 

@@ -13,7 +13,8 @@ from headrace.change import Change
 from headrace.engine.zset import consolidate
 from headrace.errors import HeadraceError, UnknownName
 from headrace.results import Version
-from headrace.runtime import KEPT_PREFIX, RelationInfo, Run
+from headrace.relations import KEPT_PREFIX, RelationInfo
+from headrace.runtime import Run
 from headrace.serve import messages
 from headrace.serve.messages import Message
 from headrace.serve.stamps import Stamper

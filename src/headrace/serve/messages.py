@@ -16,7 +16,7 @@ from headrace.change import WEIGHT, Change
 from headrace.contracts.encode import rows_json
 from headrace.contracts.schema import Column, Schema
 from headrace.errors import HeadraceError, UnknownName
-from headrace.runtime import RelationInfo
+from headrace.relations import RelationInfo
 from headrace.serve.answers import Stamp, arrow_bytes, columns_of
 
 WEIGHT_COLUMN = Column(WEIGHT, "BIGINT", pa.int64())

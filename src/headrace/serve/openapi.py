@@ -10,7 +10,8 @@ from pydantic.json_schema import models_json_schema
 
 from headrace import __version__
 from headrace.contracts.encode import json_schema
-from headrace.runtime import RelationInfo, Run
+from headrace.relations import RelationInfo
+from headrace.runtime import Run
 from headrace.serve.answers import JSON, NDJSON
 from headrace.serve.models import MODELS
 from headrace.serve.operations import OPERATIONS, Operation, Parameter

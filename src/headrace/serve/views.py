@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from headrace.contracts.schema import Schema
 from headrace.errors import BadRequest
-from headrace.runtime import RelationInfo
+from headrace.relations import RelationInfo
 from headrace.serve.answers import Page, columns_of, json_response, rows_response, wanted_format
 from headrace.serve.cursors import Listing
 from headrace.serve.filters import listed
