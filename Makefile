@@ -42,8 +42,8 @@ check: $(STAMP)  ## ruff, mypy --strict, the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(STAMP)  ## run benchmarks; `make bench nexmark` runs one
-	@sh scripts/bench.sh $(BIN)/python $(WORDS)
+bench: $(STAMP)  ## run benchmarks; `make bench nexmark ARGS="--durable"` runs one
+	@ARGS='$(ARGS)' sh scripts/bench.sh $(BIN)/python $(WORDS)
 
 torture: $(STAMP)  ## long random tests: make torture SEED=7 MINUTES=60
 	@HEADRACE_TORTURE_SEED=$(SEED) HEADRACE_TORTURE_MINUTES=$(MINUTES) HYPOTHESIS_PROFILE=torture \

@@ -1,9 +1,17 @@
-"""Nexmark on the embedded engine: events per CPU-second of each query, beside DuckDB computing it once.
+"""Nexmark side by side: Headrace, Flink, DuckDB and Bytewax over the same rows, on the same cores.
 
-Every query runs alone, in a process of its own, over the same events: each step takes `--step` events of all
-three streams, and the query's change is taken out of each step as a reader would. The engine's figure is the
-steps alone (no HTTP, no log); DuckDB's is one computation over all rows at the end, which is what a reader
-without incremental views would pay at each look. Equality of the two results is checked.
+    make bench nexmark                                  # Headrace, Flink and DuckDB, state in memory
+    make bench nexmark ARGS="--durable"                 # Headrace on a data folder, Flink with RocksDB
+    make bench nexmark ARGS="--engines headrace --events 1000000 --queries q4,q16"
+    make bench nexmark ARGS="--docs"                    # writes the table into docs/reference/benchmarks.md
+
+The rows are written once, one Arrow file per stream, and every engine reads these files. Each query runs
+alone, in a process of its own. Headrace takes steps of at most `--step` events, its view stays readable, and
+every byte of each step's output change is read; DuckDB computes the query once over all rows, as a reader
+without kept views would at each look. What Flink does is told in `side_by_side/flink_side.py`.
+
+What is compared is events per CPU-second. Results are checked to be equal: Headrace's with DuckDB's over all
+rows, Flink's with Headrace's over the rows of the warm-up.
 """
 
 from __future__ import annotations
@@ -11,149 +19,220 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
-import platform
-import resource
+import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from headrace.change import Change
-from headrace.engine.engine import Engine
 from headrace.sql import plan_view
 from headrace.testing import difference
-from headrace.testing.nexmark import QUERIES, app, make_events
+from headrace.testing.nexmark import QUERIES, app, side_input
+from report import aligned, machine, markdown, publish, work_folder
+from side_by_side import bytewax_side, flink_side, headrace_side
+from side_by_side.cost import Cost
+from side_by_side.equality import NOT_COMPARED, differences
+from side_by_side.rows import read_tables, write_rows
 
-STREAMS = ("person", "auction", "bid")
+ENGINES = ("headrace", "flink", "duckdb", "bytewax")
 COMPARED_ROWS_MAX = 200_000
+WARM_EVENTS = 300_000
+HEAD = [
+    "",
+    "Headrace",
+    "Flink",
+    "times",
+    "DuckDB once",
+    "Bytewax",
+    "Headrace/s",
+    "Flink/s",
+    "MB",
+    "Flink MB",
+    "equal",
+]
 
 
-@dataclass(frozen=True)
-class Result:
-    """What one query did."""
+@dataclass
+class Row:
+    """One query: costs by engine, and what the checks said."""
 
     name: str
-    events: int
-    rows: int
-    engine_cpu_s: float
-    engine_wall_s: float
-    duckdb_cpu_s: float
-    peak_mb: float
-    rules: str
-    agrees: str
+    costs: dict[str, Cost] = field(default_factory=dict)
+    checks: list[str] = field(default_factory=list)
+
+    def ratio(self) -> float | None:
+        """Return how many times as many events per CPU-second as Flink, or None."""
+        if "flink" not in self.costs:
+            return None
+        return self.costs["headrace"].per_cpu_s / self.costs["flink"].per_cpu_s
+
+    def cells(self) -> list[str]:
+        """Return the row of the table."""
+        ratio, ours, flink = self.ratio(), self.costs["headrace"], self.costs.get("flink")
+        return [
+            self.name, *(_rate(self.costs.get(engine)) for engine in ("headrace", "flink")),
+            "" if ratio is None else f"{ratio:.1f}",
+            *(_rate(self.costs.get(engine)) for engine in ("duckdb", "bytewax")),
+            f"{ours.per_s / 1000:,.0f} k", f"{flink.per_s / 1000:,.0f} k" if flink else "",
+            f"{ours.peak_mb:,.0f}", f"{flink.peak_mb:,.0f}" if flink else "", "; ".join(self.checks),
+        ]  # fmt: skip
 
 
-def steps(events: int, step: int) -> Iterator[dict[str, Change]]:
-    """Yield the events, a step at a time."""
-    for first in range(0, events, step):
-        made = make_events(first, min(step, events - first))
-        batches = {stream: getattr(made, stream) for stream in STREAMS}
-        yield {stream: Change.inserts(rows) for stream, rows in batches.items() if rows.num_rows}
+def _rate(cost: Cost | None) -> str:
+    return "" if cost is None else f"{cost.per_cpu_s / 1000:,.0f} k"
 
 
-def run(name: str, events: int, step: int) -> Result:
-    """Run one query over all events."""
-    declared = app(name)
-    catalog = {stream: declared.streams[stream].schema for stream in STREAMS}
-    plan = plan_view(name, declared.view_decls[name].sql, catalog)
-    engine = Engine()
-    for stream in STREAMS:
-        engine.add_relation(stream, catalog[stream], append_only=True)
-    engine.add_view(plan, no_history)
-    kept: dict[str, list[pa.RecordBatch]] = {stream: [] for stream in STREAMS}
-    cpu_s = wall_s = 0.0
-    for changes in steps(events, step):
-        for stream, change in changes.items():
-            kept[stream].append(change.rows)
+def apart(work: Callable[..., Any], *arguments: object) -> Any:
+    """Call a function in a process of its own, so that peak memory is its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+def run_headrace(name: str, rows: Path, *, durable: bool, check: bool) -> tuple[Cost, str]:
+    """Return the cost, and whether DuckDB answers the same."""
+    if durable:
+        with tempfile.TemporaryDirectory(dir=work_folder()) as data:
+            return headrace_side.durable(name, rows, Path(data) / "data")[0], ""
+    cost, view = headrace_side.in_memory(name, rows)
+    if not check:
+        return cost, ""
+    return cost, _agreement(view, run_duckdb(name, rows)[1])
+
+
+def headrace_view(name: str, rows: Path) -> pa.Table:
+    """Return Headrace's answer."""
+    return headrace_side.in_memory(name, rows)[1]
+
+
+def run_duckdb(name: str, rows: Path) -> tuple[Cost, pa.Table]:
+    """Compute a query once over all rows, loaded into tables before."""
+    with duckdb.connect(config={"threads": 2}) as con:
+        con.execute("SET enable_progress_bar = false")
+        events = 0
+        for stream, table in (
+            *read_tables(rows).items(),
+            ("side_input", pa.Table.from_batches([side_input()])),
+        ):
+            events += table.num_rows if stream != "side_input" else 0
+            con.register("rows_of", table)
+            con.execute(f"CREATE TABLE {stream} AS SELECT * FROM rows_of")
+        declared = app(name)
+        catalog = {one: declared.streams[one].schema for one in declared.streams}
+        catalog |= {one: declared.tables[one].schema for one in declared.tables}
+        sql = plan_view(name, declared.view_decls[name].sql, catalog).reference_sql
         cpu, wall = time.process_time(), time.perf_counter()
-        output = engine.step(changes, datetime.now(UTC), {})
-        cpu_s += time.process_time() - cpu
-        wall_s += time.perf_counter() - wall
-        assert not output.errors, output.errors
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rules = sorted({info.rule for info in walk(engine.explain(name)) if info.rule != "linear"})
-    got = engine.snapshot(name)
-    duckdb_cpu_s, expected = from_scratch(plan.reference_sql, kept)
-    return Result(
-        name,
-        events,
-        got.num_rows,
-        cpu_s,
-        wall_s,
-        duckdb_cpu_s,
-        peak_mb,
-        ", ".join(rules),
-        agreement(got, expected),
+        answer = con.sql(sql).to_arrow_table()
+        return Cost(events, time.process_time() - cpu, time.perf_counter() - wall, 0.0), answer
+
+
+def _agreement(got: pa.Table, expected: pa.Table) -> str:
+    """Return whether the two agree: row by row up to a size, by count beyond it."""
+    if got.num_rows != expected.num_rows:
+        return "DUCKDB DIFFERS"
+    if got.num_rows > COMPARED_ROWS_MAX:
+        return "DuckDB in count"
+    return "DuckDB" if difference(got, expected) is None else "DUCKDB DIFFERS"
+
+
+def run_flink(flink: flink_side.Flink, row: Row, given: argparse.Namespace, rows: Path) -> None:
+    """Measure Flink and compare its answer over the rows of the warm-up."""
+    if row.name in flink_side.NOT_RUNNABLE:
+        row.checks.append("not runnable on Flink")
+        return
+    folder = work_folder() / "rows"
+    warm, tiny = write_rows(folder, WARM_EVENTS, given.step), write_rows(folder, 1_000, 1_000)
+    cost, changes = flink_side.measure(flink, row.name, warm, tiny, rows, durable=given.durable)
+    row.costs["flink"] = cost
+    if row.name in NOT_COMPARED:
+        return
+    wrong = differences(row.name, apart(headrace_view, row.name, warm), changes)
+    row.checks.append("Flink" if wrong is None else "FLINK DIFFERS")
+    if wrong is not None:
+        print(f"{row.name}: {wrong[:1000]}")
+
+
+def measured(given: argparse.Namespace, engines: list[str]) -> Iterator[Row]:
+    """Yield a row per query."""
+    rows = write_rows(work_folder() / "rows", given.events, given.step)
+    flink = flink_side.install(work_folder()) if "flink" in engines else None
+    peer = bytewax_side.install(work_folder()) if "bytewax" in engines else None
+    for name in given.queries.split(","):
+        row = Row(name)
+        check = name != "q12" and not given.durable
+        row.costs["headrace"], said = apart(_headrace, name, rows, given.durable, check)
+        row.checks += [said] if said else []
+        if "duckdb" in engines and name != "q12":
+            row.costs["duckdb"] = apart(_duckdb, name, rows)
+        if flink is not None:
+            run_flink(flink, row, given, rows)
+        if peer is not None and name in bytewax_side.QUERIES:
+            row.costs["bytewax"] = peer.run(
+                name, write_rows(work_folder() / "rows", WARM_EVENTS, given.step), WARM_EVENTS
+            )
+        yield row
+
+
+def _headrace(name: str, rows: Path, durable: bool, check: bool) -> tuple[Cost, str]:
+    return run_headrace(name, rows, durable=durable, check=check)
+
+
+def _duckdb(name: str, rows: Path) -> Cost:
+    return run_duckdb(name, rows)[0]
+
+
+def summary(table: list[Row]) -> str:
+    """Return the geometric means."""
+    ratios = [ratio for row in table if (ratio := row.ratio()) is not None]
+    said = f"Geometric mean of Headrace over {len(table)} queries: {_mean(_rates(table)) / 1000:,.0f} k"
+    if not ratios:
+        return said + " events per CPU-second."
+    least = min((row for row in table if row.ratio() is not None), key=lambda row: row.ratio() or 0.0)
+    return (
+        f"{said} events per CPU-second; over the {len(ratios)} that Flink runs, {_mean(ratios):.1f} times "
+        f"Flink's; the least is {least.name} with {least.ratio():.1f} times. Below Flink: "
+        f"{', '.join(row.name for row in table if (row.ratio() or 1.0) < 1.0) or 'none'}."
     )
 
 
-def no_history(_: str) -> Iterator[Change]:
-    """Return the empty history: the query is there before the first event."""
-    return iter(())
+def _rates(table: list[Row]) -> list[float]:
+    return [row.costs["headrace"].per_cpu_s for row in table]
 
 
-def walk(info: object) -> Iterator[object]:
-    """Yield an operator and all below it."""
-    yield info
-    for child in info.inputs:  # type: ignore[attr-defined]
-        yield from walk(child)
-
-
-def from_scratch(sql: str, kept: dict[str, list[pa.RecordBatch]]) -> tuple[float, pa.Table]:
-    """Return DuckDB's CPU seconds for the query over all rows, and its answer."""
-    with duckdb.connect(config={"threads": 2}) as con:
-        con.execute("SET enable_progress_bar = false")
-        for stream, batches in kept.items():
-            con.register("rows_of", pa.Table.from_batches(batches))
-            con.execute(f"CREATE TABLE {stream} AS SELECT * FROM rows_of")
-        cpu = time.process_time()
-        answer = con.sql(sql).to_arrow_table()
-        return time.process_time() - cpu, answer
-
-
-def agreement(got: pa.Table, expected: pa.Table) -> str:
-    """Return whether the two agree: row by row up to a size, by count beyond it."""
-    if got.num_rows != expected.num_rows:
-        return "DIFFERS"
-    if got.num_rows > COMPARED_ROWS_MAX:
-        return "same count"
-    return "equal" if difference(got, expected) is None else "DIFFERS"
-
-
-def rate(events: int, seconds: float) -> str:
-    """Return events per second, in thousands."""
-    return f"{events / seconds / 1000:,.0f} k"
+def _mean(values: list[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values))
 
 
 def main() -> None:
-    """Print the table."""
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--events", type=int, default=1_000_000)
+    """Print the table, row by row."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--events", type=int, default=2_000_000)
     words.add_argument("--step", type=int, default=50_000)
     words.add_argument("--queries", default=",".join(QUERIES))
+    words.add_argument("--engines", default="headrace,flink,duckdb,bytewax", help=f"of {', '.join(ENGINES)}")
+    words.add_argument(
+        "--durable", action="store_true", help="data folder and fsync; RocksDB and checkpoints"
+    )
+    words.add_argument("--docs", action="store_true", help="write the table into the documentation")
     given = words.parse_args()
-    parts = " ".join(f"{name} {version(name)}" for name in ("duckdb", "pyarrow", "polars", "numpy"))
-    print(f"{given.events:,} events in steps of {given.step:,}; Python {platform.python_version()}, {parts}")
-    head = f"{'':4} {'rows':>9} {'events/CPU-s':>13} {'events/s':>10} {'peak MB':>8} {'DuckDB once':>12}"
-    print(f"{head}  {'':10} rules")
-    rates = []
-    context = multiprocessing.get_context("spawn")
-    for name in given.queries.split(","):
-        with context.Pool(1) as pool:
-            result = pool.apply(run, (name, given.events, given.step))
-        rates.append(result.events / result.engine_cpu_s)
-        print(
-            f"{name:4} {result.rows:>9,} {rate(result.events, result.engine_cpu_s):>13} "
-            f"{rate(result.events, result.engine_wall_s):>10} {result.peak_mb:>8,.0f} "
-            f"{result.duckdb_cpu_s:>10.2f} s  {result.agrees:10} {result.rules}",
-            flush=True,
-        )
-    mean = math.exp(sum(math.log(value) for value in rates) / len(rates))
-    print(f"geometric mean: {mean / 1000:,.0f} k events per CPU-second over {len(rates)} queries")
+    engines = given.engines.split(",")
+    if given.durable:
+        engines = [engine for engine in engines if engine in ("headrace", "flink")]
+    state = "durable" if given.durable else "state in memory"
+    title = f"{given.events:,} events in steps of {given.step:,}, {state}; events per CPU-second"
+    print(f"{title}; {machine()}", flush=True)
+    table = []
+    print("  ".join(f"{word:>11}" for word in HEAD))
+    for row in measured(given, engines):
+        table.append(row)
+        print("  ".join(f"{cell:>11}" for cell in row.cells()), flush=True)
+    print(f"\n{aligned(HEAD, [row.cells() for row in table])}\n\n{summary(table)}")
+    if given.docs:
+        text = f"{title}.\n\n{markdown(HEAD, [row.cells() for row in table])}\n\n{summary(table)}"
+        publish("nexmark durable" if given.durable else "nexmark", text)
 
 
 if __name__ == "__main__":

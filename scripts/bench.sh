@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs benchmarks/<name>.py for every name given, or all of them. Usage: bench.sh PYTHON [NAME…]
+# Runs benchmarks/<name>.py for every name given, or all of them, with the options in $ARGS.
+# Usage: bench.sh PYTHON [NAME…]
 set -eu
 python=$1
 shift
@@ -14,5 +15,6 @@ for name in "$@"; do
         exit 2
     fi
     echo "== $name" >&2
-    "$python" "benchmarks/$name.py"
+    # shellcheck disable=SC2086 # options are words
+    "$python" "benchmarks/$name.py" ${ARGS:-}
 done
