@@ -33,6 +33,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+_SECURITY = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 CORS_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Encoding, Idempotency-Key",
@@ -59,18 +60,26 @@ class Access:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        try:
-            self._check_host(headers)
-            foreign = self._check_origin(headers)
-            answer = self._preflight(scope, foreign) or self._check_token(scope, headers)
-        except AccessDenied as error:
-            answer = error_response(error)
-            foreign = None
+        answer, foreign = self.judge(scope)
         if answer is not None:
             await self._refuse(answer, scope, receive, self._dressed(send, foreign))
             return
         await self._app(scope, receive, self._dressed(send, foreign))
+
+    async def pass_on(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check one HTTP request and let it go to `app` instead."""
+        answer, foreign = self.judge(scope)
+        await (answer or app)(scope, receive, self._dressed(send, foreign))
+
+    def judge(self, scope: Scope) -> tuple[Response | None, str | None]:
+        """Return what is to be answered at once, if anything, and which allowed other site asks, if one."""
+        headers = Headers(scope=scope)
+        try:
+            self._check_host(headers)
+            foreign = self._check_origin(headers)
+            return self._preflight(scope, foreign) or self._check_token(scope, headers), foreign
+        except AccessDenied as error:
+            return error_response(error), None
 
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getlist("host")
@@ -157,10 +166,11 @@ class Access:
     def _dressed(self, send: Send, foreign: str | None) -> Send:
         async def dressed(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                given = list(message.get("headers", ()))
+                names = {name.lower() for name, _ in given}
+                message["headers"] = given + [pair for pair in _SECURITY if pair[0] not in names]
                 if foreign is not None:
+                    headers = MutableHeaders(scope=message)
                     headers["Access-Control-Allow-Origin"] = foreign
                     headers["Cross-Origin-Resource-Policy"] = "cross-origin"
                     headers.add_vary_header("Origin")

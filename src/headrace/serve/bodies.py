@@ -125,6 +125,15 @@ def unpacked(body: bytes, bytes_max: int) -> bytes:
     return bytes(result)
 
 
+def is_text(content_type: str) -> bool:
+    """Whether a body of this type is JSON, one value or one a line, so that its rows are a list."""
+    return _media_type(content_type) in JSON_TYPES | NDJSON_TYPES
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
 def rows_of(body: bytes, content_type: str, bytes_max: int) -> Any:
     """Return the rows of a body: a list (JSON, NDJSON; what is no object is refused row by row) or an
     Arrow table.
@@ -133,7 +142,7 @@ def rows_of(body: bytes, content_type: str, bytes_max: int) -> Any:
         BadRequest: it does not parse.
         UnsupportedBody: a type that is not taken.
     """
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = _media_type(content_type)
     if kind in JSON_TYPES:
         return _json_rows(body)
     if kind in NDJSON_TYPES:

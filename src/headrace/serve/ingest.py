@@ -13,7 +13,7 @@ from starlette.responses import Response
 from headrace.errors import BadRequest
 from headrace.results import AppendResult, RowStatus
 from headrace.serve.answers import json_response
-from headrace.serve.bodies import body_of, parsed_json, rows_of
+from headrace.serve.bodies import body_of, is_text, parsed_json, rows_of
 from headrace.serve.service import Service
 
 LISTED_ROWS_MAX = 1_000
@@ -25,7 +25,27 @@ _VERBS = ("append", "upsert", "delete")
 
 async def append(request: Request) -> Response:
     """Answer `POST /v1/streams/{name}`."""
-    return await _write(request, request.app.state.service.run.append)
+    on_reject, key = _options(request)
+    content_type = request.headers.get("content-type", "")
+    if on_reject == "raise" or key is not None or not is_text(content_type):
+        return await _write(request, request.app.state.service.run.append)
+    return await _write_together(request, content_type)
+
+
+async def _write_together(request: Request, content_type: str) -> Response:
+    """Append rows that need no commit of their own."""
+    service: Service = request.app.state.service
+    with_statuses = request.query_params.get("statuses") == "true"
+    async with body_of(request, service.settings, service.flight) as body:
+
+        def told(result: AppendResult) -> Response:
+            return json_response(outcome(result, with_statuses), service.stamper.stamp())
+
+        def read() -> list[Any]:
+            rows: list[Any] = rows_of(body, content_type, service.settings.decoded_bytes_max)
+            return rows
+
+        return await service.groups.append(request.path_params["name"], len(body), read, told)
 
 
 async def upsert(request: Request) -> Response:

@@ -219,6 +219,8 @@ class ChangeMessage(Stamped):
     type: Literal["change"]
     view: str
     pending_commits: int
+    commit: int = Field(description="The last commit that is in it.")
+    first: int = Field(description="The first version that is added up in it.")
     previous: int = Field(description="Apply it if you are at this version or later, but before `version`.")
     rows: list[dict[str, Any]] = []
 

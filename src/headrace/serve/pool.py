@@ -39,12 +39,7 @@ class Pool:
             Busy: too many calls wait already.
         """
         if self._active >= self._threads + self._waiting_max:
-            raise Busy(
-                "too many requests wait for their turn",
-                expected=f"at most {self._waiting_max:,} waiting",
-                hint="send again after Retry-After",
-                retry_after_s=0.5,
-            )
+            raise waits_too_long(self._waiting_max)
         self._active += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
@@ -54,3 +49,13 @@ class Pool:
     def close(self) -> None:
         """Let running calls end by themselves; nothing new is taken."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def waits_too_long(waiting_max: int) -> Busy:
+    """Return the error for a request that finds `waiting_max` others before it."""
+    return Busy(
+        "too many requests wait for their turn",
+        expected=f"at most {waiting_max:,} waiting",
+        hint="send again after Retry-After",
+        retry_after_s=0.5,
+    )

@@ -14,6 +14,7 @@ from headrace.runtime import Run
 from headrace.serve.bodies import Flight
 from headrace.serve.broadcast import Broadcast
 from headrace.serve.cursors import Cursors
+from headrace.serve.groups import Groups
 from headrace.serve.metrics import Counters
 from headrace.serve.pool import Pool
 from headrace.serve.settings import ServerSettings
@@ -27,6 +28,7 @@ class Service:
     run: Run
     settings: ServerSettings
     ingest: Pool
+    groups: Groups
     reads: Pool
     flight: Flight
     broadcast: Broadcast
@@ -44,6 +46,7 @@ class Service:
             run,
             settings,
             Pool("ingest", settings.ingest_threads, settings.waiting_max),
+            Groups(run.append, settings.waiting_max),
             Pool("read", settings.read_threads, settings.waiting_max),
             Flight(settings.flight_bytes_max),
             Broadcast(run, settings, stamper),
@@ -82,6 +85,7 @@ class Service:
         """Stop the threads and the broadcast."""
         self.broadcast.close()
         self.ingest.close()
+        self.groups.close()
         self.reads.close()
         self.reader.close()
 

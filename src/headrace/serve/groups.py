@@ -1,0 +1,210 @@
+"""Requests that append to one stream at the same time share one commit.
+
+A request of a hundred rows costs mostly what it would cost with one row: kernels begin, a commit is
+written, threads change places. So rows that arrive while a group is being made durable wait and form the next
+one: a quiet server answers each request by itself, a busy one takes several at a time, and neither ever waits
+on purpose.
+
+To its sender a group looks as if the request had come alone: it is told about its own rows, by their own
+indexes. Only a request that may refuse the whole commit, or that names a key under which its answer is kept,
+needs a commit of its own and does not come here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from headrace.errors import Busy, Closed, StorageError
+from headrace.results import AppendResult, RowStatus
+from headrace.serve.pool import waits_too_long
+
+T = TypeVar("T")
+GROUP_BYTES_MAX = 4 << 20
+"""Bodies of one group; one that is larger by itself is a group alone."""
+THREADS = 2
+"""Groups on their way at a time: one is decided while the other waits for the disk."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """One request in the queue.
+
+    Attributes:
+        stream: where its rows go.
+        size: bytes of the body.
+        read: returns its rows, or raises what is wrong with the body.
+        told: makes the answer of the request's own result.
+        future: gets the answer, on the event loop.
+    """
+
+    stream: str
+    size: int
+    read: Callable[[], list[Any]]
+    told: Callable[[AppendResult], Any]
+    future: asyncio.Future[Any]
+
+
+Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
+
+
+class Groups:
+    """The queue of appends and the threads that empty it.
+
+    Args:
+        append: `Run.append`.
+        waiting_max: requests that may wait; one more is told to come back.
+    """
+
+    def __init__(self, append: Callable[[str, list[Any]], AppendResult], waiting_max: int) -> None:
+        self._append = append
+        self._waiting_max = waiting_max
+        self._queue: deque[Waiting] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._threads: list[threading.Thread] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def append(
+        self, stream: str, size: int, read: Callable[[], list[Any]], told: Callable[[AppendResult], T]
+    ) -> T:
+        """Append one request's rows and return what `told` makes of its result; call it from the event loop.
+
+        Args:
+            stream: its name.
+            size: bytes of the body.
+            read: returns the rows; called on another thread.
+            told: called on another thread.
+
+        Raises:
+            Busy: too many wait already.
+            Closed: the server stops.
+            HeadraceError: what `read` or the append says of these rows.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        with self._wake:
+            if self._closing:
+                raise Closed("the server stops")
+            if len(self._queue) >= self._waiting_max:
+                raise waits_too_long(self._waiting_max)
+            self._start(loop)
+            self._queue.append(Waiting(stream.lower(), size, read, told, future))
+            self._wake.notify()
+        return await future
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is None:
+            self._loop = loop
+            self._threads = [
+                threading.Thread(target=self._work, name=f"headrace-group_{n}", daemon=True)
+                for n in range(THREADS)
+            ]
+            for thread in self._threads:
+                thread.start()
+
+    def close(self) -> None:
+        """Take nothing more; what waits is still done."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+
+    # --- the threads ----------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._queue or self._closing)
+                if not self._queue:
+                    return
+                group = self._take()
+            outcomes = self._run(group)
+            assert self._loop is not None
+            try:
+                self._loop.call_soon_threadsafe(_resolve, outcomes)
+            except RuntimeError:  # the loop has ended: nobody is left to tell
+                return
+
+    def _take(self) -> list[Waiting]:
+        """Take the first request and all that wait for the same stream, up to a bound, in order."""
+        group = [self._queue.popleft()]
+        size = group[0].size
+        rest: deque[Waiting] = deque()
+        while self._queue and size < GROUP_BYTES_MAX:
+            waiting = self._queue.popleft()
+            if waiting.stream == group[0].stream and size + waiting.size <= GROUP_BYTES_MAX:
+                group.append(waiting)
+                size += waiting.size
+            else:
+                rest.append(waiting)
+        self._queue.extendleft(reversed(rest))
+        return group
+
+    def _run(self, group: Sequence[Waiting]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        read: list[tuple[Waiting, list[Any]]] = []
+        for waiting in group:
+            try:
+                read.append((waiting, waiting.read()))
+            except BaseException as error:  # noqa: BLE001 - told to the one whose body it is
+                outcomes.append((waiting.future, None, error))
+        return outcomes + self._appended(read)
+
+    def _appended(self, read: Sequence[tuple[Waiting, list[Any]]]) -> list[Outcome]:
+        if not read:
+            return []
+        try:
+            result = self._append(read[0][0].stream, [row for _, rows in read for row in rows])
+        except (Busy, StorageError, Closed) as error:  # nothing was kept, and it is nobody's own fault
+            return [(waiting.future, None, error) for waiting, _ in read]
+        except BaseException as error:  # noqa: BLE001 - told to its sender, and only to him
+            if len(read) == 1:
+                return [(read[0][0].future, None, error)]
+            return [outcome for one in read for outcome in self._appended([one])]
+        parts = shared_out(result, [len(rows) for _, rows in read])
+        return [_told(waiting, part) for (waiting, _), part in zip(read, parts, strict=True)]
+
+
+def _told(waiting: Waiting, part: AppendResult) -> Outcome:
+    try:
+        return waiting.future, waiting.told(part), None
+    except BaseException as error:  # noqa: BLE001 - told to its sender
+        return waiting.future, None, error
+
+
+def shared_out(result: AppendResult, counts: Sequence[int]) -> list[AppendResult]:
+    """Return one result for each sender of a joint append.
+
+    Args:
+        result: of all rows together.
+        counts: rows of each sender, in order.
+    """
+    if len(counts) == 1:
+        return [result]
+    parts = []
+    start = at = 0
+    rejections = result.rejections
+    for count in counts:
+        end, first = start + count, at
+        while at < len(rejections) and rejections[at].index < end:
+            at += 1
+        own = tuple(replace(given, index=given.index - start) for given in rejections[first:at])
+        statuses = result.statuses[start:end]
+        is_written = bool((statuses != RowStatus.REPEATED).any())
+        parts.append(AppendResult(result.commit if is_written else None, statuses, own))
+        start = end
+    return parts
+
+
+def _resolve(outcomes: Sequence[Outcome]) -> None:
+    for future, answer, error in outcomes:
+        if future.done():  # its sender went away
+            continue
+        if error is None:
+            future.set_result(answer)
+        else:
+            future.set_exception(error)
