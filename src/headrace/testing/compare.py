@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
-FLOAT_DIGITS = 9
-"""Significant digits in which floats must agree."""
+FLOAT_ERROR_MAX = 1e-9
+"""Relative error within which floats agree; around zero it is meant absolutely."""
+
+PlainRow = tuple[Any, ...]
 
 
 def same_rows(left: pa.Table, right: pa.Table) -> bool:
@@ -21,37 +23,74 @@ def same_rows(left: pa.Table, right: pa.Table) -> bool:
 
 def difference(left: pa.Table, right: pa.Table, *, limit: int = 5) -> str | None:
     """Return the first rows that only one side has, as text for a person, or None when the bags are equal."""
-    ours, theirs = bag(left), bag(right)
+    return bag_difference(bag(left), bag(right), limit=limit)
+
+
+def bag_difference(ours: Counter[PlainRow], theirs: Counter[PlainRow], *, limit: int = 5) -> str | None:
+    """Return how two bags of rows differ, as text for a person, or None; floats agree within an error."""
     if ours == theirs:
         return None
-    lines = [f"{left.num_rows} rows against {right.num_rows}"]
-    lines += [f"only left  ×{n}: {row}" for row, n in list((ours - theirs).items())[:limit]]
-    lines += [f"only right ×{n}: {row}" for row, n in list((theirs - ours).items())[:limit]]
+    left, right = list((ours - theirs).elements()), list((theirs - ours).elements())
+    for row in list(left):
+        twin = next((other for other in right if alike(row, other)), None)
+        if twin is not None:
+            left.remove(row)
+            right.remove(twin)
+    if not left and not right:
+        return None
+    lines = [f"{ours.total()} rows against {theirs.total()}"]
+    lines += [f"only left  ×{n}: {row}" for row, n in list(Counter(left).items())[:limit]]
+    lines += [f"only right ×{n}: {row}" for row, n in list(Counter(right).items())[:limit]]
     return "\n".join(lines)
 
 
-def bag(table: pa.Table) -> Counter[tuple[Any, ...]]:
+def bag(table: pa.Table) -> Counter[PlainRow]:
     """Return how often each row occurs, its values brought to a comparable form."""
-    columns = [[plain(value) for value in column.to_pylist()] for column in table.columns]
-    return Counter(zip(*columns, strict=True)) if columns else Counter()
+    return Counter(plain_rows(table))
+
+
+def plain_rows(table: pa.Table) -> Iterable[PlainRow]:
+    """Return the rows as tuples of hashable values: NaN is one value, -0.0 is 0.0, the rest is as it is."""
+    columns = [_column(column) for column in table.columns]
+    return zip(*columns, strict=True) if columns else [()] * table.num_rows
+
+
+def _column(column: pa.ChunkedArray) -> list[Any]:
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return list(column.cast(pa.int64()).to_pylist())
+    if pa.types.is_timestamp(kind) or pa.types.is_date32(kind):
+        try:
+            return list(column.to_pylist())
+        except (OverflowError, ValueError):  # infinity, or beyond the years that Python knows
+            return [str(value) for value in column.view(_INTEGER_OF[kind.bit_width]).to_pylist()]
+    if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_boolean(kind):
+        return list(column.to_pylist())
+    return [plain(value) for value in column.to_pylist()]
+
+
+_INTEGER_OF = {32: pa.int32(), 64: pa.int64()}
 
 
 def plain(value: Any) -> Any:
-    """Return a hashable form: NaN is one value, -0.0 is 0.0, floats are rounded, the rest is exact."""
+    """Return a hashable form: NaN is one value, -0.0 is 0.0, intervals by their length, the rest is exact."""
     if isinstance(value, float):
-        return _plain_float(value)
+        return "NaN" if math.isnan(value) else value + 0.0
     if isinstance(value, Decimal):
         return value.normalize() + 0
-    if isinstance(value, dict):
+    if isinstance(value, pa.MonthDayNano):
+        return ("interval", (value.months * 30 + value.days) * 86_400_000_000_000 + value.nanoseconds)
+    if isinstance(value, Mapping):
         return tuple((key, plain(item)) for key, item in value.items())
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return tuple(plain(item) for item in value)
     return value
 
 
-def _plain_float(value: float) -> Any:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value) or value == 0.0:
-        return value + 0.0
-    return float(f"{value:.{FLOAT_DIGITS}e}")
+def alike(left: Any, right: Any) -> bool:
+    """Return whether two plain values are equal, floats within `FLOAT_ERROR_MAX`."""
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return len(left) == len(right) and all(alike(a, b) for a, b in zip(left, right, strict=True))
+    if isinstance(left, float) and isinstance(right, float):
+        return math.isclose(left, right, rel_tol=FLOAT_ERROR_MAX, abs_tol=FLOAT_ERROR_MAX)
+    return bool(left == right)

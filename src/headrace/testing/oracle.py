@@ -1,35 +1,73 @@
 """The oracle: what every view must hold, found without the engine.
 
 It keeps every accepted row in plain Python, decides repeated, late and rejected rows by its own simple rules,
-and asks DuckDB for the view's SQL over all of them, from scratch. Slow and obvious on purpose.
+and asks DuckDB for the view's SQL over all of them, from scratch. Slow and obvious on purpose; only the
+tables that DuckDB reads are kept between two questions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
-from headrace.contracts.schema import Schema
+from headrace.contracts.schema import Column
+from headrace.contracts.types import sql_type
 from headrace.declarations import StreamDecl, TableDecl
+from headrace.intake import side_schemas
 from headrace.results import RowStatus
-from headrace.sql import plan_view
+from headrace.sql import plan_view, relations_of
+from headrace.sql.plan import ViewPlan
+from headrace.testing.values import RefusedError, read_value
 
 if TYPE_CHECKING:
     from headrace.app import App
 
 Row = dict[str, Any]
+_AS_TEXT = ("huge", "uuid", "json", "enum")
 
 
 class ExpectedError(Exception):
     """DuckDB answers an error for a view over the accepted rows, such as a cast that fails."""
 
 
+@dataclass(slots=True)
+class _Stream:
+    """What the oracle knows of a stream: ids it has seen, and where its watermark stood when."""
+
+    decl: StreamDecl
+    late: list[Row] = field(default_factory=list)
+    ids: dict[Any, Row] = field(default_factory=dict)
+    stood: datetime | None = None
+    heard: datetime | None = None
+
+    def watermark(self, clock: datetime) -> datetime | None:
+        """Return the watermark at a reading of the clock: it moves on by itself in silence."""
+        if self.stood is None or self.heard is None:
+            return None
+        silence = clock - self.heard - self.decl.idle_after
+        return self.stood + silence if silence.total_seconds() > 0 else self.stood
+
+    def hear(self, clock: datetime, accepted: Iterable[Row]) -> None:
+        """Move the watermark after a commit that brought accepted or late rows."""
+        if self.decl.event_time is None or self.decl.lateness is None:
+            return
+        times = [utc(row[self.decl.event_time]) - self.decl.lateness for row in accepted]
+        stood = self.watermark(clock)
+        self.stood = max([*times, *([stood] if stood else [])], default=None)
+        self.heard = clock
+
+
 class Oracle:
-    """A second opinion on an app; feed it the same valid rows as the run, then compare `expected(view)`.
+    """A second opinion on an app; feed it the same rows as the run, then compare `expected(view)`.
+
+    Rows are dicts of JSON or Python values; what a column does not accept is rejected here as at the door.
 
     Args:
         app: the declarations; only streams, tables and SQL texts are read.
@@ -37,63 +75,151 @@ class Oracle:
 
     def __init__(self, app: App) -> None:
         self._decls: dict[str, StreamDecl | TableDecl] = {**app.streams, **app.tables}
-        self._views = {decl.name: decl.sql for decl in app.view_decls.values()}
+        self._views: dict[str, str] = {decl.name: decl.sql for decl in app.view_decls.values()}
         self._rows: dict[str, list[Row]] = {name: [] for name in self._decls}
-        self._late: dict[str, list[Row]] = {name: [] for name in app.streams}
-        self._ids: dict[str, dict[Any, Row]] = {name: {} for name in app.streams}
-        self._watermarks: dict[str, datetime] = {}
+        self._streams = {name: _Stream(decl) for name, decl in app.streams.items()}
+        self._plans: dict[str, ViewPlan] = {}
+        self._con: duckdb.DuckDBPyConnection | None = None
+        self._stale: set[str] = set(self._decls)
+        self._open: dict[str, tuple[datetime | None, list[Row]]] | None = None
+
+    # --- rows in ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def commit(self, clock: datetime) -> Iterator[None]:
+        """Take the calls of the block as one commit: lateness is decided against the watermark before it."""
+        self._open = {}
+        try:
+            yield
+        finally:
+            heard, self._open = self._open, None
+            for name, (_, rows) in heard.items():
+                self._streams[name].hear(clock, rows)
 
     def append(self, stream: str, rows: Iterable[Row], clock: datetime) -> list[RowStatus]:
-        """Take valid rows into a stream and return what must become of each."""
-        decl = self._decls[stream]
-        assert isinstance(decl, StreamDecl)
-        before = self._watermarks.get(stream)
-        statuses = [self._decide(decl, dict(row), before, clock) for row in rows]
-        if decl.event_time and decl.lateness is not None and self._rows[stream]:
-            latest = max(utc(row[decl.event_time]) for row in self._rows[stream])
-            reached = latest - decl.lateness
-            self._watermarks[stream] = max(before, reached) if before else reached
+        """Take rows into a stream and return what must become of each."""
+        if self._open is None:
+            with self.commit(clock):
+                return self.append(stream, rows, clock)
+        known = self._streams[stream]
+        watermark, _ = self._open.get(stream, (known.watermark(clock), []))
+        statuses = []
+        for row in rows:
+            read = self._read(known.decl, row)
+            status = RowStatus.REJECTED if read is None else self._decide(known, read, watermark, clock)
+            if read is not None and status in (RowStatus.ACCEPTED, RowStatus.LATE):
+                heard = self._open.setdefault(stream, (watermark, []))[1]
+                if status == RowStatus.ACCEPTED:
+                    heard.append(read)
+            statuses.append(status)
         return statuses
 
-    def _decide(self, decl: StreamDecl, row: Row, watermark: datetime | None, clock: datetime) -> RowStatus:
-        if decl.event_time is not None:
-            at = row.get(decl.event_time)
-            if at is None or utc(at) > clock + decl.max_ahead:
-                return RowStatus.REJECTED
+    def _decide(self, stream: _Stream, row: Row, watermark: datetime | None, clock: datetime) -> RowStatus:
+        decl = stream.decl
+        at = None if decl.event_time is None else row[decl.event_time]
+        if decl.event_time is not None and (at is None or utc(at) > clock + decl.max_ahead):
+            return RowStatus.REJECTED
         if decl.event_id is not None:
-            known = self._ids[decl.name].get(row.get(decl.event_id))
-            if row.get(decl.event_id) is None:
+            if row[decl.event_id] is None:
                 return RowStatus.REJECTED
+            known = stream.ids.get(row[decl.event_id])
             if known is not None:
                 return RowStatus.REPEATED if repr(known) == repr(row) else RowStatus.REJECTED
-            self._ids[decl.name][row[decl.event_id]] = row
-        if decl.event_time is not None and watermark is not None and utc(row[decl.event_time]) < watermark:
-            self._late[decl.name].append(row)
+            stream.ids[row[decl.event_id]] = row
+        if at is not None and watermark is not None and utc(at) < watermark:
+            stream.late.append(row)
             return RowStatus.LATE
         self._rows[decl.name].append(row)
+        self._stale.add(decl.name)
         return RowStatus.ACCEPTED
 
-    def upsert(self, table: str, rows: Iterable[Row]) -> None:
-        """Insert or replace valid rows by key; into a bag: add them."""
-        decl = self._decls[table]
-        assert isinstance(decl, TableDecl)
-        for row in rows:
-            if decl.key is not None:
+    def upsert(self, table: str, rows: Iterable[Row]) -> list[RowStatus]:
+        """Insert or replace rows by key, the last of a call wins; into a bag: add them."""
+        decl = self._table(table)
+        read = [self._read(decl, row) for row in rows]
+        if decl.key is None:
+            self._rows[table] += [row for row in read if row is not None]
+            return [RowStatus.REJECTED if row is None else RowStatus.ACCEPTED for row in read]
+        last = {_key(row, decl.key): at for at, row in enumerate(read) if row is not None}
+        statuses = []
+        for at, row in enumerate(read):
+            if row is None:
+                statuses.append(RowStatus.REJECTED)
+            elif last[_key(row, decl.key)] == at and any(
+                repr(row) == repr(held) for held in self._rows[table]
+            ):
+                statuses.append(RowStatus.REPEATED)
+            else:
+                statuses.append(RowStatus.ACCEPTED)
+        for at in sorted(last.values()):
+            row = read[at]
+            if row is not None and statuses[at] == RowStatus.ACCEPTED:
                 self._remove(table, decl.key, row)
-            self._rows[table].append(dict(row))
+                self._rows[table].append(row)
+        return statuses
 
-    def delete(self, table: str, rows: Iterable[Row]) -> None:
-        """Delete by key, or one copy of a whole row from a bag; rows that are not held are ignored."""
-        decl = self._decls[table]
+    def delete(self, table: str, rows: Iterable[Row]) -> list[RowStatus]:
+        """Delete by key, or one copy of a whole row from a bag; rows that are not held are rejected."""
+        decl = self._table(table)
+        return [self._delete(decl, row) for row in rows]
+
+    def _delete(self, decl: TableDecl, row: Row) -> RowStatus:
+        read = self._read(decl, row, decl.key)
+        if read is None:
+            return RowStatus.REJECTED
+        if decl.key is not None:
+            return RowStatus.ACCEPTED if self._remove(decl.name, decl.key, read) else RowStatus.REJECTED
+        for at, held in enumerate(self._rows[decl.name]):
+            if repr(held) == repr(read):
+                del self._rows[decl.name][at]
+                return RowStatus.ACCEPTED
+        return RowStatus.REJECTED
+
+    def _remove(self, table: str, key: tuple[str, ...], row: Row) -> bool:
+        held = self._rows[table]
+        self._rows[table] = [other for other in held if _key(other, key) != _key(row, key)]
+        return len(self._rows[table]) < len(held)
+
+    def _table(self, name: str) -> TableDecl:
+        decl = self._decls[name]
         assert isinstance(decl, TableDecl)
-        for row in rows:
-            if decl.key is not None:
-                self._remove(table, decl.key, row)
-            elif row in self._rows[table]:
-                self._rows[table].remove(row)
+        self._stale.add(name)
+        return decl
 
-    def _remove(self, table: str, key: tuple[str, ...], row: Row) -> None:
-        self._rows[table] = [held for held in self._rows[table] if any(held[k] != row[k] for k in key)]
+    def _read(
+        self, decl: StreamDecl | TableDecl, row: Row, only: tuple[str, ...] | None = None
+    ) -> Row | None:
+        """Return a row with every declared column, or None where a column refuses its value."""
+        columns = [column for column in decl.schema if only is None or column.name in only]
+        if only is None and row.keys() - {column.name for column in columns}:
+            return None
+        try:
+            read = {
+                column.name: read_value(sql_type(column.sql_type), row.get(column.name)) for column in columns
+            }
+        except RefusedError:
+            return None
+        missing = any(read[column.name] is None and not column.nullable for column in columns)
+        return None if missing else read
+
+    # --- definitions --------------------------------------------------------------------------------
+
+    def define(self, view: str, sql: str) -> None:
+        """Add a view, or give it another definition."""
+        self._views[view] = sql
+        self._plans = {}
+
+    def drop(self, view: str) -> None:
+        """Forget a view."""
+        del self._views[view]
+        self._plans = {}
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The names of the views."""
+        return tuple(self._views)
+
+    # --- answers ------------------------------------------------------------------------------------
 
     def rows(self, relation: str) -> list[Row]:
         """Return the accepted rows of a stream, or the present rows of a table."""
@@ -101,7 +227,12 @@ class Oracle:
 
     def late(self, stream: str) -> list[Row]:
         """Return the late rows of a stream."""
-        return self._late[stream]
+        return self._streams[stream].late
+
+    def watermarks(self, clock: datetime) -> dict[str, datetime]:
+        """Return where the watermark of each stream that has one stands."""
+        found = ((name, stream.watermark(clock)) for name, stream in self._streams.items())
+        return {name: at for name, at in found if at is not None}
 
     def expected(self, view: str) -> pa.Table:
         """Return DuckDB's answer for the view over the accepted rows.
@@ -109,49 +240,126 @@ class Oracle:
         Raises:
             ExpectedError: where DuckDB answers an error about the data; the view must then be in error too.
         """
-        with duckdb.connect(config={"threads": 1}) as con:
-            con.execute("SET enable_progress_bar = false")
-            catalog = self._load(con)
-            for name in self._in_order():
-                plan = plan_view(name, self._views[name], catalog)
-                try:
-                    con.execute(f'CREATE TABLE "{name}" AS {plan.reference_sql}')
-                except (duckdb.DataError, duckdb.NotSupportedError) as error:
-                    raise ExpectedError(str(error)) from error
-                catalog[name.lower()] = plan.schema
-                if name == view:
-                    break
-            return con.sql(f'SELECT * FROM "{view}"').to_arrow_table()
+        answer = self.answers([view])[view]
+        if isinstance(answer, ExpectedError):
+            raise answer
+        return answer
 
-    def _load(self, con: duckdb.DuckDBPyConnection) -> dict[str, Schema]:
-        catalog: dict[str, Schema] = {}
-        for name, decl in self._decls.items():
-            columns = ", ".join(f'"{column.name}" {column.sql_type}' for column in decl.schema)
-            con.execute(f'CREATE TABLE "{name}" ({columns})')
-            rows = [{column.name: row.get(column.name) for column in decl.schema} for row in self._rows[name]]
-            if rows:
-                source = pa.Table.from_pylist(naive(rows), schema=decl.schema.arrow)
-                con.register("__rows", source)
-                con.execute(f'INSERT INTO "{name}" SELECT * FROM __rows')
-                con.unregister("__rows")
-            catalog[name.lower()] = decl.schema
-        return catalog
+    def answers(self, views: Iterable[str] | None = None) -> dict[str, pa.Table | ExpectedError]:
+        """Return DuckDB's answer, or its error, for several views; None: for all."""
+        con = self._loaded()
+        errors: dict[str, ExpectedError] = {}
+        answers: dict[str, pa.Table | ExpectedError] = {}
+        wanted = set(self._views if views is None else views)
+        plans = self._planned()
+        read = {at for plan in plans.values() for at in plan.relations}
+        for name, plan in plans.items():
+            if name not in wanted and name.lower() not in read:
+                continue
+            error = next((errors[at] for at in plan.relations if at in errors), None)
+            answer = error or _answer(con, plan.reference_sql, name if name.lower() in read else None)
+            if isinstance(answer, ExpectedError):
+                errors[name.lower()] = answer
+            if name in wanted:
+                answers[name] = answer
+        return answers
 
-    def _in_order(self) -> list[str]:
-        return list(self._views)
+    def plan(self, view: str) -> ViewPlan:
+        """Return the plan of a view, whose reference SQL DuckDB is asked."""
+        return self._planned()[view]
+
+    def _planned(self) -> dict[str, ViewPlan]:
+        """Return the plans of all views, each after those that it reads."""
+        if self._plans.keys() == self._views.keys():
+            return self._plans
+        catalog = {name.lower(): decl.schema for name, decl in self._decls.items()}
+        for decl in self._decls.values():
+            catalog |= {name.lower(): schema for name, schema in side_schemas(decl).items()}
+        times = {
+            name.lower(): stream.decl.event_time
+            for name, stream in self._streams.items()
+            if stream.decl.event_time
+        }
+        waiting = dict(self._views)
+        made: dict[str, ViewPlan] = {}
+        needs = {name: set(relations_of(sql)) for name, sql in waiting.items()}
+        while waiting:
+            open_ = {name.lower() for name in waiting}
+            name = next(name for name in waiting if not needs[name] & open_)
+            made[name] = plan_view(name, waiting.pop(name), catalog, event_times=times)
+            catalog[name.lower()] = made[name].schema
+        self._plans = made
+        return made
+
+    def _loaded(self) -> duckdb.DuckDBPyConnection:
+        if self._con is None:
+            self._con = _database().cursor()
+            for name, decl in self._decls.items():
+                columns = ", ".join(f'"{column.name}" {column.sql_type}' for column in decl.schema)
+                self._con.execute(f'CREATE TEMP TABLE "{name}" ({columns})')
+        for name in sorted(self._stale):
+            self._load(self._con, self._decls[name])
+        self._stale.clear()
+        return self._con
+
+    def _load(self, con: duckdb.DuckDBPyConnection, decl: StreamDecl | TableDecl) -> None:
+        con.execute(f'DELETE FROM "{decl.name}"')
+        rows = self._rows[decl.name]
+        if not rows:
+            return
+        arrays = [_carried(column, [row[column.name] for row in rows]) for column in decl.schema]
+        con.register("__rows", pa.Table.from_arrays(arrays, names=list(decl.schema.names)))
+        con.execute(f'INSERT INTO "{decl.name}" SELECT * FROM __rows')
+        con.unregister("__rows")
+
+    def close(self) -> None:
+        """Give DuckDB's connection back; the next question opens another."""
+        if self._con is not None:
+            self._con.close()
+            self._con = None
+            self._stale = set(self._decls)
+
+    def __enter__(self) -> Oracle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _answer(con: duckdb.DuckDBPyConnection, sql: str, keep: str | None) -> pa.Table | ExpectedError:
+    """Ask DuckDB for a view; keep the answer as a table of that name for the views that read it."""
+    try:
+        if keep is None:
+            return con.sql(sql).to_arrow_table()
+        con.execute(f'CREATE OR REPLACE TEMP TABLE "{keep}" AS {sql}')
+        return con.sql(f'SELECT * FROM "{keep}"').to_arrow_table()
+    except duckdb.Error as error:
+        if isinstance(error, (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)):
+            raise
+        return ExpectedError(str(error))
+
+
+@lru_cache(maxsize=1)
+def _database() -> duckdb.DuckDBPyConnection:
+    """Return the DuckDB whose cursors the oracles ask; temporary tables are a cursor's own."""
+    con = duckdb.connect(":memory:", config={"threads": 1})
+    con.execute("SET GLOBAL TimeZone = 'UTC'")
+    con.execute("SET enable_progress_bar = false")
+    con.execute("SET python_enable_replacements = false")
+    return con
+
+
+def _carried(column: Column, values: list[Any]) -> pa.Array:
+    """Return values as they travel to DuckDB; what Arrow lacks goes as text and is cast there."""
+    if sql_type(column.sql_type).kind not in _AS_TEXT:
+        return pa.array(values, type=column.arrow)
+    return pa.array([None if value is None else str(value) for value in values], type=pa.string())
+
+
+def _key(row: Mapping[str, Any], key: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in key)
 
 
 def utc(at: datetime) -> datetime:
     """Return the time as aware UTC; naive values are UTC already."""
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def naive(rows: list[Row]) -> list[Mapping[str, Any]]:
-    """Return the rows with aware times as naive UTC, as TIMESTAMP columns hold them."""
-    return [
-        {
-            k: utc(v).replace(tzinfo=None) if isinstance(v, datetime) and v.tzinfo else v
-            for k, v in row.items()
-        }
-        for row in rows
-    ]

@@ -40,10 +40,9 @@ def is_null(part: Vec) -> Vec:
     valid = text_valid(part.data) if part.kind in (TEXT, OTHER) else part.valid
     if valid is not None:
         return Vec(BOOL, ~valid)
-    count = len(part.data) if np.ndim(part.data) else 0
-    if part.kind in (TEXT, OTHER) and isinstance(part.data, pa.Array):
-        count = len(part.data)
-    return Vec(BOOL, np.zeros(count, dtype=np.bool_) if count else np.bool_(False))
+    if isinstance(part.data, pa.Scalar) or np.ndim(part.data) == 0:
+        return Vec(BOOL, np.bool_(False))
+    return Vec(BOOL, np.zeros(len(part.data), dtype=np.bool_))
 
 
 def choose(condition: Vec, then: Vec, otherwise: Vec) -> Vec:

@@ -1,0 +1,84 @@
+"""Plays random cases for as long as wanted and keeps what fails, made small, as files.
+
+    python -m tests.oracle.hunt --seed 7 --minutes 10 --into found/
+
+The same cases as `make torture`, without hypothesis: a seed is a case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from headrace.errors import HeadraceError
+from headrace.testing import Case, MismatchError, play
+
+from .generator import random_case
+from .shrink import shrink
+
+
+def outcome(case: Case) -> str | None:
+    """Return why a case fails, or None; a view that cannot be planned is no case."""
+    try:
+        play(case)
+    except MismatchError as error:
+        return str(error)
+    except HeadraceError as error:
+        return f"refused: {type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a find
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def kind_of(why: str | None) -> str | None:
+    """Return what makes two failures alike: the words of the first line, without names and numbers."""
+    if why is None:
+        return None
+    head = next((part for part in why.splitlines() if part.strip()), "").partition(":")
+    words = "add up" if "do not add up" in why else "not DuckDB" if "is not DuckDB's" in why else ""
+    words = words or ("in error" if "is in error, DuckDB" in why else "")
+    return words or (head[0] if not why.startswith("line ") else why.partition(": ")[2][:40])
+
+
+def fails_alike(kind: str | None, case: Case) -> bool:
+    """Return whether a case fails in a way of that kind."""
+    return kind_of(outcome(case)) == kind
+
+
+def main(arguments: list[str] | None = None, say: Callable[[str], object] = sys.stdout.write) -> int:
+    """Hunt; returns the number of finds."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--finds", type=int, default=10)
+    parser.add_argument("--into", type=Path, default=None)
+    options = parser.parse_args(arguments)
+    end, seed, found, refused = time.monotonic() + options.minutes * 60, options.seed * 1_000_000, 0, 0
+    began, cpu = seed, time.process_time()
+    while time.monotonic() < end and found < options.finds:
+        case = random_case(random.Random(seed), f"seed {seed}")
+        why = outcome(case)
+        seed += 1
+        if why is not None and why.startswith("refused: "):
+            refused += 1
+            say(f"{case.name}: {why.splitlines()[0]}\n")
+        elif why is not None:
+            found += 1
+            small = shrink(case, partial(fails_alike, kind_of(why)))
+            text = f"# {outcome(small)}".partition("\n\ncase ")[0].replace("\n", "\n# ") + "\n" + small.text()
+            say(text + "\n")
+            if options.into is not None:
+                options.into.mkdir(parents=True, exist_ok=True)
+                (options.into / f"{small.name.replace(' ', '-')}.case").write_text(text, encoding="utf-8")
+    rate = (seed - began) / max(time.process_time() - cpu, 1e-9)
+    say(f"{seed - began} cases, {rate:.1f} a second of CPU, {refused} refused, {found} found\n")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(), 1))

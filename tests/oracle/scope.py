@@ -1,0 +1,82 @@
+"""What a random query can name, and DuckDB's own opinion on the types of a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+
+import duckdb
+
+from .kinds import family
+
+_WINDOWS = re.compile(r"(TUMBLE|HOP|SESSION|CUMULATE)\((\w+), (\w+)[^()]*\)")
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Something in FROM: its text, its alias, its columns with their types.
+
+    `is_stream` says that rows never go; `time` is the event-time column.
+    """
+
+    sql: str
+    alias: str
+    columns: tuple[tuple[str, str], ...]
+    time: str | None = None
+
+    def of(self, *families: str) -> list[str]:
+        """Return the columns, qualified, whose types are of those families; all where none is named."""
+        return [
+            f"{self.alias}.{name}" for name, kind in self.columns if not families or family(kind) in families
+        ]
+
+    def kind(self, column: str) -> str:
+        """Return the type of a qualified column."""
+        return dict(self.columns)[column.rpartition(".")[2]]
+
+
+class NotBoundError(Exception):
+    """DuckDB does not bind a text that the generator made."""
+
+
+class Types:
+    """Knows the relations of one case, as empty views of a scratch database."""
+
+    def __init__(self, relations: Sequence[Relation] = ()) -> None:
+        self._con = _database().cursor()
+        for relation in relations:
+            self.declare(relation.alias, relation.columns)
+
+    def declare(self, name: str, columns: Sequence[tuple[str, str]]) -> None:
+        """Make a relation known."""
+        nulls = ", ".join(f"CAST(NULL AS {kind}) AS {column}" for column, kind in columns)
+        self._con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT {nulls} WHERE false")
+
+    def describe(self, sql: str) -> tuple[tuple[str, str], ...]:
+        """Return columns and types of a query, or raise NotBoundError."""
+        bare = _WINDOWS.sub(r"(SELECT *, \3 AS window_start, \3 AS window_end FROM \2)", sql)
+        try:
+            relation = self._con.sql(f"SELECT * FROM ({bare})")
+        except duckdb.Error as error:
+            raise NotBoundError(f"{error}\n{sql}") from error
+        kinds = (str(kind).replace('"NULL"', "INTEGER") for kind in relation.types)
+        return tuple(zip(relation.columns, kinds, strict=True))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._con.close()
+
+
+@lru_cache(maxsize=1)
+def _database() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect(":memory:", config={"threads": 1})
+    con.execute("SET GLOBAL TimeZone = 'UTC'")
+    return con
+
+
+def pick(rnd: Random, items: Sequence[str], default: str = "1") -> str:
+    """Return one of the items, or the default where there is none."""
+    return rnd.choice(list(items)) if items else default
