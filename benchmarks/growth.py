@@ -6,9 +6,9 @@
 
 Each shape and kind of keys runs in a process of its own. The state is grown in large steps to each size;
 there steps of 1,000 and of 10,000 changes are measured: the median in milliseconds of CPU, which others on
-the machine do not disturb, with its ratio to that at the first size, and p99 and longest in milliseconds of the
-clock. A growing state is stopped when the process holds more than `--memory` gigabytes, and the table says at
-which size that was.
+the machine do not disturb, with its ratio to that at the first size, and p99 and longest in milliseconds of
+the clock. A growing state is stopped when the process holds more than `--memory` gigabytes, and the table
+says at which size that was.
 """
 
 from __future__ import annotations
