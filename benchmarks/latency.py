@@ -8,9 +8,9 @@ message than when it came and which commits are in it.
 
 Every request has a time at which it is due, whether or not earlier ones are answered. For each view and each
 request whose commit is in a version that changed the view, one sample: from the time when the request was due
-until the reader had the whole message. A message that adds up several versions counts for all of them. Requests of
-the first seconds (`--warm-up`) are sent but not counted. CPU is that of each process over the counted time: on a
-machine that has other work it tells more than the clock.
+until the reader had the whole message. A message that adds up several versions counts for all of them.
+Requests of the first seconds (`--warm-up`) are sent but not counted. CPU is that of each process over the
+counted time: on a machine that has other work it tells more than the clock.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import itertools
 import multiprocessing
 import os
 import re
 import socket
-import sys
 import tempfile
 import time
 from collections import deque
@@ -174,14 +174,14 @@ class Sent:
 
     Attributes:
         due: when each is due (`time.perf_counter`).
-        commits: per commit number, the request that it holds.
+        commits: per commit number, the requests that it holds.
         acknowledged: seconds from due to the answer, per request.
         statuses: how many answers of each HTTP status.
-        bytes_out: when the last request had left.
+        last_sent: when the last request left.
     """
 
     due: list[float] = field(default_factory=list)
-    commits: dict[int, int] = field(default_factory=dict)
+    commits: dict[int, list[int]] = field(default_factory=dict)
     acknowledged: dict[int, float] = field(default_factory=dict)
     statuses: dict[int, int] = field(default_factory=dict)
     last_sent: float = 0.0
@@ -268,7 +268,7 @@ class Shop:
             return
         sent.acknowledged[request] = time.perf_counter() - sent.due[request]
         if commit is not None:
-            sent.commits[commit] = request
+            sent.commits.setdefault(commit, []).append(request)
         self._left -= 1
         if not self._left:
             self.done.set()
@@ -338,7 +338,7 @@ def samples(readers: list[Reader], sent: Sent, counted_from: float) -> dict[str,
     }
     last = {int(found[1]): int(found[2]) for heard in changes.values() for _, found in heard}
     versions = sorted(last)
-    before = {version: last[earlier] for earlier, version in zip(versions, versions[1:], strict=False)}
+    before = {version: last[earlier] for earlier, version in itertools.pairwise(versions)}
     result: dict[str, list[float]] = {}
     for view, heard in changes.items():
         found_ms = result.setdefault(view, [])
@@ -348,9 +348,8 @@ def samples(readers: list[Reader], sent: Sent, counted_from: float) -> dict[str,
             if began is None:
                 continue
             for commit in range(began + 1, int(found[2]) + 1):
-                request = sent.commits.get(commit)
-                if request is not None and sent.due[request] >= counted_from:
-                    found_ms.append((at - sent.due[request]) * 1e3)
+                due = [sent.due[request] for request in sent.commits.get(commit, ())]
+                found_ms += [(at - moment) * 1e3 for moment in due if moment >= counted_from]
     return result
 
 
@@ -447,7 +446,7 @@ def free_port() -> int:
 
 async def until_ready(port: int, pid: int) -> None:
     """Wait for the server."""
-    while Path(f"/proc/{pid}/fd").exists() and os.listdir(f"/proc/{pid}/fd"):
+    while " Z " not in Path(f"/proc/{pid}/stat").read_text():
         with contextlib.suppress(OSError):
             if b" 200 " in await ask("127.0.0.1", port, b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"):
                 return
@@ -492,7 +491,7 @@ def show(figures: dict[str, Any], *, each: bool) -> None:
         for view, found in views.items():
             print(told(f"  {view}", found))
     print(
-        f"  server {figures['server_cores']:.2f} cores, shop and readers {figures['client_cores']:.2f} cores; "
+        f"  server {figures['server_cores']:.2f} cores, shop and readers {figures['client_cores']:.2f}; "
         f"{figures['versions_per_s']:.1f} versions/s, {figures['messages_per_s']:.0f} messages/s; load {load}",
         flush=True,
     )
@@ -506,9 +505,7 @@ def main() -> None:
     options.add_argument("--warm-up", type=float, default=5.0)
     options.add_argument("--each", action="store_true", help="a line for each view")
     chosen = options.parse_args()
-    print(
-        f"{len(VIEWS)} views with a reader each, requests of {BATCH}; {os.cpu_count()} cores, Python {sys.version.split()[0]}"
-    )
+    print(f"{len(VIEWS)} views, a reader each; requests of {BATCH}; {os.cpu_count()} cores")
     for rate in chosen.rates.split(","):
         port = free_port()
         with serving(port) as pid:
