@@ -14,6 +14,7 @@ from headrace.contracts.schema import Schema
 from headrace.sql.plan import (
     KEY_COLUMN,
     Aggregate,
+    Constant,
     Distinct,
     Filter,
     Hop,
@@ -114,6 +115,9 @@ def _statement(node: Node, inputs: list[str]) -> str:
         return (
             f"SELECT {', '.join(f'{quote(c)} AS {quote(n)}' for c, n in pairs)} FROM {quote(node.relation)}"
         )
+    if isinstance(node, Constant):
+        types = ", ".join(f"CAST({quote(c.name)} AS {c.sql_type}) AS {quote(c.name)}" for c in node.schema)
+        return f"SELECT {types} FROM ({node.sql}) AS t({names})"
     if isinstance(node, Filter):
         return f"SELECT {names} FROM {inputs[0]} WHERE {node.predicate.sql}"
     if isinstance(node, Project):

@@ -10,6 +10,7 @@ from headrace.engine.duck import quote
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.aggregate import AggregateOperator
 from headrace.engine.operators.base import Operator, OperatorInfo, StepContext
+from headrace.engine.operators.constant import ConstantOperator
 from headrace.engine.operators.distinct import DistinctOperator
 from headrace.engine.operators.filter import FilterOperator
 from headrace.engine.operators.hop import HopOperator
@@ -30,6 +31,7 @@ from headrace.engine.zset import settle
 from headrace.errors import UnsupportedSql
 from headrace.sql.plan import (
     Aggregate,
+    Constant,
     Distinct,
     Filter,
     Hop,
@@ -214,6 +216,8 @@ def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
             return UnionAllOperator(node, append_only=append_only)
         case Aggregate():
             return AggregateOperator(node, append_only_input=append_only)
+        case Constant():
+            return ConstantOperator(node)
         case SetOp():
             return SetOpOperator(node, append_only=append_only)
         case Unnest():

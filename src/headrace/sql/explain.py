@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headrace.sql.plan import (
     Aggregate,
+    Constant,
     Filter,
     Hop,
     Join,
@@ -40,6 +41,8 @@ def describe_node(node: Node) -> str:
     """Return what a node does, in a few words."""
     if isinstance(node, Scan):
         return f"{node.relation} ({', '.join(node.columns)})"
+    if isinstance(node, Constant):
+        return node.sql
     if isinstance(node, Filter):
         return node.predicate.sql
     if isinstance(node, Project):

@@ -57,6 +57,13 @@ class Scan(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Constant(Node):
+    """Rows that depend on nothing: DuckDB's answer to `sql`, columns by position."""
+
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
 class Filter(Node):
     """Rows for which the predicate is TRUE (not FALSE, not NULL)."""
 

@@ -75,6 +75,7 @@ class Renderer:
             "CASE": self._case,
             "CAST": self._cast,
             "RAW_CAST": lambda tree: f"CAST({self(tree['child'])} AS {tree['sql_type']})",
+            "PENDING": self._pending,
             "BETWEEN": self._between,
             "FUNCTION": self._function,
             "LAMBDA": self._lambda,
@@ -159,6 +160,11 @@ class Renderer:
         }
         printed = self.by_duckdb(tree | {"child": null, "try_cast": False})
         return printed[len("CAST(NULL AS ") : -1]
+
+    def _pending(self, tree: Tree) -> str:
+        """Name a subquery that is not attached yet; equal ones have equal names."""
+        child = f"{self(tree['child'])} {tree['spec'].comparison} " if tree["child"] is not None else ""
+        return f"{child}{tree['type']} ({tree['text']}) [{self._list(tree['reads'])}]"
 
     def _between(self, tree: Tree) -> str:
         return f"({self(tree['input'])} BETWEEN {self(tree['lower'])} AND {self(tree['upper'])})"

@@ -113,6 +113,13 @@ def conjunction(parts: list[Tree]) -> Tree:
     return _located({"class": "CONJUNCTION", "type": "CONJUNCTION_AND", "children": parts})
 
 
+def disjunction(parts: list[Tree]) -> Tree:
+    """Return the OR of one or more predicates."""
+    if len(parts) == 1:
+        return parts[0]
+    return _located({"class": "CONJUNCTION", "type": "CONJUNCTION_OR", "children": parts})
+
+
 def column_ref(*names: str) -> Tree:
     """Return a reference by name, not yet resolved."""
     return _located({"class": "COLUMN_REF", "type": "COLUMN_REF", "column_names": list(names)})
@@ -292,6 +299,11 @@ def case_of(checks: list[tuple[Tree, Tree]], otherwise: Tree) -> Tree:
     """Return `CASE WHEN … THEN … ELSE otherwise END`."""
     listed = [{"when_expr": when, "then_expr": then} for when, then in checks]
     return _located({"class": "CASE", "type": "CASE_EXPR", "case_checks": listed, "else_expr": otherwise})
+
+
+NULL = null()
+TRUE = _literal("BOOLEAN", "true")
+FALSE = _literal("BOOLEAN", "false")
 
 
 def raw_cast(child: Tree, sql_type: str) -> Tree:

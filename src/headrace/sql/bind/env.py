@@ -23,10 +23,10 @@ class Bound:
         columns: its visible columns in order; the node may have no others.
         order: its ORDER BY, as far as output columns tell it.
         keys: of a subquery bound inside another: its column for each outer column, see `outer.py`.
-        is_strict: the keys are never NULL and equal the outer columns by `=`; else they are the outer values.
+        is_strict: the keys equal the outer columns by `=`; else they are the outer values, NULL included.
         is_single: there is one row for each key, or none.
-        is_always: there is a row for each key, also where the inside reads none; with strict keys such a row is
-            not in the node, and `missing` says what it holds.
+        is_always: there is a row for each key, also where the inside reads none; with strict keys such a row
+            is not in the node, and `missing` says what it holds.
         missing: per column its value in a row that is not in the node, over outer columns; () means NULLs.
     """
 

@@ -11,6 +11,8 @@ from headrace.sql.render import columns_of, lambda_parameters
 from headrace.sql.tree import Tree, function_name
 
 Lookup = Callable[[list[str]], Tree | None]
+Inner = Callable[[Tree, Lookup], Tree]
+"""Of a subquery and the names around it: what stands for it."""
 
 _SUBQUERIES = {
     "SCALAR": "a scalar subquery",
@@ -20,7 +22,13 @@ _SUBQUERIES = {
 }
 
 
-def resolve(work: Work, tree: Tree, lookup: Lookup, parameters: frozenset[str] = frozenset()) -> Tree:
+def resolve(
+    work: Work,
+    tree: Tree,
+    lookup: Lookup,
+    parameters: frozenset[str] = frozenset(),
+    subqueries: Inner | None = None,
+) -> Tree:
     """Return the expression with every column name replaced by the plan column it means.
 
     Args:
@@ -28,30 +36,35 @@ def resolve(work: Work, tree: Tree, lookup: Lookup, parameters: frozenset[str] =
         tree: an expression as parsed.
         lookup: answers the resolved tree of a dotted name, None where it is unknown.
         parameters: lower-case names of the lambdas around it.
+        subqueries: answers what stands for a subquery; without it there may be none.
 
     Raises:
         NotPlanned: the expression holds a subquery or something else that no scalar rule covers.
     """
     kind = tree.get("class")
-    if kind == "BOUND":
+    if kind in ("BOUND", "PENDING"):
         return tree
+    if kind == "SUBQUERY" and subqueries is not None and not parameters:
+        return subqueries(tree, lookup)
     if kind == "COLUMN_REF":
         return _name(tree, lookup, parameters)
     if kind == "LAMBDA" and tree.get("syntax_type") == "LAMBDA_KEYWORD":
-        return _lambda(work, tree, lookup, parameters)
+        return _lambda(work, tree, lookup, parameters, subqueries)
     if kind == "FUNCTION":
         _check_function(tree)
         if function_name(tree) in LAMBDA_FUNCTIONS:
-            return _lambda_call(work, tree, lookup, parameters)
+            return _lambda_call(work, tree, lookup, parameters, subqueries)
     _check_class(tree)
-    return {key: _inside(work, value, lookup, parameters) for key, value in tree.items()}
+    return {key: _inside(work, value, lookup, parameters, subqueries) for key, value in tree.items()}
 
 
-def _inside(work: Work, value: Any, lookup: Lookup, parameters: frozenset[str]) -> Any:
+def _inside(
+    work: Work, value: Any, lookup: Lookup, parameters: frozenset[str], subqueries: Inner | None
+) -> Any:
     if isinstance(value, dict):
-        return resolve(work, value, lookup, parameters)
+        return resolve(work, value, lookup, parameters, subqueries)
     if isinstance(value, list):
-        return [_inside(work, item, lookup, parameters) for item in value]
+        return [_inside(work, item, lookup, parameters, subqueries) for item in value]
     return value
 
 
@@ -80,18 +93,22 @@ def _check_function(tree: Tree) -> None:
         raise NotPlanned(name.upper())
 
 
-def _lambda_call(work: Work, tree: Tree, lookup: Lookup, parameters: frozenset[str]) -> Tree:
+def _lambda_call(
+    work: Work, tree: Tree, lookup: Lookup, parameters: frozenset[str], subqueries: Inner | None
+) -> Tree:
     def one(item: Tree) -> Tree:
         value = item["expression"]
         walk = _lambda if value.get("class") == "LAMBDA" else resolve
-        return item | {"expression": walk(work, value, lookup, parameters)}
+        return item | {"expression": walk(work, value, lookup, parameters, subqueries)}
 
     return tree | {"arguments": [one(item) for item in tree["arguments"]]}
 
 
-def _lambda(work: Work, tree: Tree, lookup: Lookup, parameters: frozenset[str]) -> Tree:
+def _lambda(
+    work: Work, tree: Tree, lookup: Lookup, parameters: frozenset[str], subqueries: Inner | None
+) -> Tree:
     own = frozenset(name.lower() for name in lambda_parameters(tree))
-    body = resolve(work, tree["expr"], lookup, parameters | own)
+    body = resolve(work, tree["expr"], lookup, parameters | own, subqueries)
     if any(name.lower() in own for name in columns_of(body)):
         raise NotPlanned("a lambda whose parameter is named like a column")
     return tree | {"expr": body}

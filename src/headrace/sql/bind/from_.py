@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from headrace.contracts.schema import Schema
 from headrace.sql.bind.env import Bound, Cte, Env
 from headrace.sql.bind.expressions import resolve
+from headrace.sql.bind.outer import domain_of, free_columns, outer_of
 from headrace.sql.bind.recompute import outer_join, recompute
 from headrace.sql.bind.scope import Col, Scope, same
 from headrace.sql.bind.work import NotPlanned, Work
 from headrace.sql.duck import column
-from headrace.sql.plan import Hop, Join, Node, Scan
+from headrace.sql.plan import Constant, Hop, Join, Node, Scan
 from headrace.sql.tree import STAR, Tree, bound, comparison, conjunction, select_of, table
 from headrace.sql.windows import HOP_KEY
 
@@ -18,13 +21,19 @@ def bind_from(work: Work, env: Env, tree: Tree) -> tuple[Node, Scope]:
     """Return the rows of a FROM clause, not yet filtered, and what its names mean."""
     kind = tree["type"]
     if kind == "EMPTY":
-        raise NotPlanned("SELECT without FROM")
+        return one_row(work), Scope()
     if kind == "JOIN":
         return _join(work, env, tree)
     answer = leaf(work, env, tree)
     return answer.node, Scope.single(
-        _alias(tree), _renamed(answer.columns, tree.get("column_name_alias") or [])
+        _alias(tree), _renamed(answer.columns, tree.get("column_name_alias") or []), answer.keys
     )
+
+
+def one_row(work: Work) -> Node:
+    """Return the one row that a SELECT without FROM is over."""
+    name = work.names.fresh("one")
+    return Constant(Schema.of([column(name, "BOOLEAN")]), "SELECT TRUE")
 
 
 def leaf(work: Work, env: Env, tree: Tree) -> Bound:
@@ -35,10 +44,20 @@ def leaf(work: Work, env: Env, tree: Tree) -> Bound:
         return relation(work, env, str(tree["table_name"]))
     try:
         if tree["type"] == "SUBQUERY":
-            return work.bind(tree["subquery"]["node"], env)
+            return _subquery(work, env, tree["subquery"]["node"])
         return recompute(work, env, select_of([STAR], tree), _leaf_reason(tree))
     except NotPlanned as why:
         raise NotPlanned(_leaf_reason(tree)) from why
+
+
+def _subquery(work: Work, env: Env, query: Tree) -> Bound:
+    """Return a subquery of FROM; only where it reads the query around it, it has keys."""
+    if env.outer is None:
+        return work.bind(query, env)
+    try:
+        return work.bind(query, replace(env, outer=None))
+    except NotPlanned:
+        return work.bind(query, env)
 
 
 def _leaf_reason(tree: Tree) -> str:
@@ -108,19 +127,57 @@ def _hop(work: Work, env: Env, spec: Tree) -> Bound:
 def _join(work: Work, env: Env, tree: Tree) -> tuple[Node, Scope]:
     ref_type, join_type = tree["ref_type"], tree["join_type"]
     left, left_scope = bind_from(work, env, tree["left"])
-    right, right_scope = bind_from(work, env, tree["right"])
+    try:
+        right, right_scope = bind_from(work, env, tree["right"])
+        tied: list[Tree] = []
+    except NotPlanned:
+        if tree["right"]["type"] != "SUBQUERY":
+            raise
+        right, right_scope, tied = _lateral(work, env, tree["right"], left, left_scope)
     shared = _shared_labels(tree, left_scope, right_scope)
     both = Scope(left_scope.sources + right_scope.sources, left_scope.star + right_scope.star)
+    tied += [
+        comparison("COMPARE_NOT_DISTINCT_FROM", bound(one), bound(other))
+        for one, other in zip(left_scope.keys, right_scope.keys, strict=False)
+    ]
     conditions = [_equality(left_scope, right_scope, label) for label in shared]
     if ref_type == "ASOF" and conditions:  # the last column of USING is the one that is looked up
         conditions[-1] = conditions[-1] | {"type": "COMPARE_GREATERTHANOREQUALTO"}
     if tree.get("condition"):
         conditions.append(resolve(work, tree["condition"], both.resolve))
+    conditions += tied
+    if right_scope.keys and join_type not in ("INNER", "LEFT"):
+        raise NotPlanned("an outer join in a correlated subquery")
+    if left_scope.keys and join_type not in ("INNER", "LEFT", "SEMI", "ANTI"):
+        raise NotPlanned("an outer join in a correlated subquery")
+    if right_scope.keys and not left_scope.keys and join_type != "INNER":
+        raise NotPlanned("an outer join in a correlated subquery")
     if ref_type in ("REGULAR", "NATURAL", "CROSS") and join_type == "INNER":
         schema = Schema.of([*left.schema, *right.schema])
         residual = work.expr(schema, conjunction(conditions)) if conditions else None
         return Join(schema, (left, right), (), residual), _merged(left_scope, right_scope, shared)
     return outer_join(work, tree, (left, left_scope), (right, right_scope), shared, conditions)
+
+
+def _lateral(
+    work: Work, env: Env, tree: Tree, left: Node, scope: Scope
+) -> tuple[Node, Scope, list[Tree]]:
+    """Return a subquery that reads its left neighbours, and the conditions that tie it to them."""
+    if env.outer is not None:
+        raise NotPlanned("LATERAL in a correlated subquery")
+    query = tree["subquery"]["node"]
+    around = outer_of(scope, env, scope.resolve)
+    names = free_columns(work, env, query, around)
+    if not names:
+        raise NotPlanned("LATERAL")
+    domain = domain_of(work, left, [bound(name) for name in names])
+    outer = replace(around, names=names, node=domain, needs_domain=True)
+    answer = work.bind(query, replace(env, outer=outer))
+    columns = _renamed(answer.columns, tree.get("column_name_alias") or [])
+    kind = "COMPARE_EQUAL" if answer.is_strict else "COMPARE_NOT_DISTINCT_FROM"
+    pairs = zip(names, answer.keys, strict=True)
+    tied = [comparison(kind, bound(name), bound(key)) for name, key in pairs]
+    return answer.node, Scope.single(_alias(tree), columns), tied
 
 
 def _shared_labels(tree: Tree, left: Scope, right: Scope) -> list[str]:
@@ -140,4 +197,4 @@ def _equality(left: Scope, right: Scope, label: str) -> Tree:
 def _merged(left: Scope, right: Scope, shared: list[str]) -> Scope:
     hidden = {label.lower() for label in shared}
     rest = tuple(col for col in right.star if col.label.lower() not in hidden)
-    return Scope(left.sources + right.sources, left.star + rest)
+    return Scope(left.sources + right.sources, left.star + rest, left.keys or right.keys)

@@ -31,6 +31,7 @@ class _Outputs:
     outputs: Sequence[Output]
     items: list[tuple[str, Tree]] = field(default_factory=list)
     by_text: dict[str, str] = field(default_factory=dict)
+    keys: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         taken: set[str] = set()
@@ -50,12 +51,22 @@ class _Outputs:
             self.by_text[text] = name
         return self.by_text[text]
 
+    def key(self, tree: Tree) -> str:
+        """Return the column of a key, projected besides the outputs where it is none of them."""
+        self.keys.append(self.column(tree))
+        return self.keys[-1]
+
     def names(self) -> list[str]:
         return [name for name, _ in self.items[: len(self.outputs)]]
 
 
 def apply_modifiers(
-    work: Work, node: Node, outputs: Sequence[Output], modifiers: Sequence[Tree], expressions: Sequence[Tree]
+    work: Work,
+    node: Node,
+    outputs: Sequence[Output],
+    modifiers: Sequence[Tree],
+    expressions: Sequence[Tree],
+    keys: Sequence[Tree] = (),
 ) -> Bound:
     """Return the outputs of a query under its modifiers.
 
@@ -66,8 +77,10 @@ def apply_modifiers(
         modifiers: DISTINCT, ORDER BY and LIMIT as parsed.
         expressions: the expressions of ORDER BY and DISTINCT ON in order of appearance, resolved over `node`;
             an integer literal is a position, a star is every output.
+        keys: of a correlated subquery, over `node`: all is done for each of their values by itself.
     """
     projection = _Outputs(work, outputs)
+    apart = [projection.key(tree) for tree in keys]
     rest = iter(expressions)
     order: list[OrderKey] = []
     steps: list[tuple[str, Tree, list[str]]] = []
@@ -85,16 +98,16 @@ def apply_modifiers(
         else:
             raise NotPlanned(kind)
     top: Node = work.project(node, projection.items)
-    top = _apply(work, top, projection, steps, order)
+    top, is_single = _apply(work, top, projection, steps, order)
     names = projection.names()
-    if len(names) < len(top.schema):
-        top = work.project(top, [(name, bound(name)) for name in names])
+    if len({*names, *apart}) < len(top.schema):
+        top = work.project(top, [(name, bound(name)) for name in dict.fromkeys([*names, *apart])])
     columns = tuple(
         Col(output.label, name, top.schema[name].sql_type)
         for output, name in zip(outputs, names, strict=True)
     )
     shown = next((i for i, key in enumerate(order) if key.column not in names), len(order))
-    return Bound(top, columns, tuple(order[:shown]))
+    return Bound(top, columns, tuple(order[:shown]), tuple(apart), is_single=is_single)
 
 
 def _apply(
@@ -103,21 +116,25 @@ def _apply(
     projection: _Outputs,
     steps: list[tuple[str, Tree, list[str]]],
     order: list[OrderKey],
-) -> Node:
+) -> tuple[Node, bool]:
+    """Return the rows under DISTINCT and LIMIT, and whether that leaves one for each key at most."""
+    apart = tuple(dict.fromkeys(projection.keys))
+    is_single = False
     for kind, modifier, targets in steps:
         if kind == "limit":
             limit, offset = _bounds(work, modifier)
             if limit is not None or offset:
                 keys = order or [OrderKey(name) for name in projection.names()]
-                top = TopN(top.schema, top, (), tuple(keys), limit, offset)
+                top = TopN(top.schema, top, apart, tuple(keys), limit, offset)
+                is_single = is_single or (limit is not None and limit <= 1)
         elif targets:
             keys = [key for key in order if key.column not in targets]
-            top = TopN(top.schema, top, tuple(dict.fromkeys(targets)), tuple(keys), 1)
-        elif len(projection.items) > len(projection.outputs):
+            top = TopN(top.schema, top, tuple(dict.fromkeys([*targets, *apart])), tuple(keys), 1)
+        elif len(projection.items) > len({*projection.names(), *apart}):
             raise NotPlanned("DISTINCT ordered by what it leaves out")
         else:
             top = Distinct(top.schema, top)
-    return top
+    return top, is_single
 
 
 def _order_keys(projection: _Outputs, items: list[Tree], rest: Iterator[Tree]) -> list[OrderKey]:

@@ -1,7 +1,7 @@
 """The query around a subquery: what its names mean inside, and for which values the inside is asked.
 
-A correlated subquery is bound once for all rows around it: over the *domain*, the distinct values of the outer
-columns that it reads. Its answer carries these values as *keys*, on which the query around joins it back.
+A correlated subquery is bound once for all rows around it: over the *domain*, the distinct values of the
+outer columns that it reads. Its answer carries these values as *keys*, on which the query around joins it.
 (Neumann and Kemper, "Unnesting Arbitrary Queries", BTW 2015.) Where the WHERE inside says `inner = outer` for
 every such column, the inner side stands for the outer one and no domain is needed.
 """
@@ -16,7 +16,7 @@ from headrace.contracts.schema import Schema
 from headrace.sql.bind.env import Bound, Env
 from headrace.sql.bind.expressions import Lookup
 from headrace.sql.bind.scope import Scope
-from headrace.sql.bind.work import NotPlanned, Work
+from headrace.sql.bind.work import Work
 from headrace.sql.duck import column
 from headrace.sql.plan import Distinct, Join, Node, Scan
 from headrace.sql.render import columns_of
@@ -29,25 +29,29 @@ class Outer:
 
     Attributes:
         lookup: names to trees over columns of the outer rows.
+        labels: every word that may name one of its columns, in lower case.
         types: the outer columns that `lookup` may answer with, and their SQL types.
         names: those for whose values the subquery is asked.
         node: the distinct values, one column for each of `names`, in order.
         needs_domain: the answer must say something for each value, also where no row of the inside does.
+        exact: the keys must be the outer values themselves, not what equals them.
         seen: outer columns that were read.
     """
 
     lookup: Lookup
+    labels: frozenset[str]
     types: Mapping[str, str]
     names: tuple[str, ...]
     node: Node
     needs_domain: bool = False
+    exact: bool = False
     seen: set[str] = field(default_factory=set)
 
     def find(self, names: list[str]) -> Tree | None:
         """Return what a dotted name means outside, over outer columns."""
         tree = self.lookup(names)
         if tree is not None:
-            self.seen |= set(columns_of(tree))
+            self.seen.update(columns_of(tree))
         return tree
 
 
@@ -72,6 +76,14 @@ def domain_of(work: Work, node: Node, reads: list[Tree]) -> Node:
     return Distinct(values.schema, values)
 
 
+def outer_of(scope: Scope, env: Env, lookup: Lookup) -> Outer:
+    """Return a query as its subqueries see it, for the question which of its columns they read."""
+    types = scope_types(scope, env)
+    labels = scope.labels() | (env.outer.labels if env.outer is not None else frozenset())
+    nothing = Schema.of([])
+    return Outer(lookup, labels, types, (), Scan(nothing, "_outer", ()))
+
+
 def scope_types(scope: Scope, env: Env) -> dict[str, str]:
     """Return every column that a name may mean in a scope, with its type, those further out included."""
     types = dict(env.outer.types) if env.outer is not None else {}
@@ -80,28 +92,27 @@ def scope_types(scope: Scope, env: Env) -> dict[str, str]:
     return types | {col.name: col.sql_type for col in scope.star}
 
 
-def free_columns(
-    work: Work, env: Env, query: Tree, lookup: Lookup, types: Mapping[str, str]
-) -> tuple[str, ...]:
-    """Return the outer columns that a query reads: it is bound on trial, and the plan thrown away."""
-    if not _may_read(query, lookup):
+def free_columns(work: Work, env: Env, query: Tree, around: Outer) -> tuple[str, ...]:
+    """Return the outer columns that a query reads: it is bound on trial, and the plan thrown away.
+
+    Args:
+        work: the planning.
+        env: what the query sees, but for the query around it.
+        query: its query node.
+        around: the query around it; its domain is not looked at.
+    """
+    if not _may_read(query, around.labels):
         return ()
-    schema = Schema.of(column(name, sql_type) for name, sql_type in types.items())
-    trial = Outer(lookup, types, schema.names, Scan(schema, "_outer", schema.names))
+    schema = Schema.of(column(name, sql_type) for name, sql_type in around.types.items())
+    trial = replace(around, names=schema.names, node=Scan(schema, "_outer", schema.names), seen=set())
     with _on_trial(work):
         work.bind(query, replace(env, outer=trial))
-    return tuple(name for name in types if name in trial.seen)
+    return tuple(name for name in around.types if name in trial.seen)
 
 
-def _may_read(query: Tree, lookup: Lookup) -> bool:
-    for part in walk(query):
-        if part.get("class") == "COLUMN_REF":
-            try:
-                if lookup([str(name) for name in part["column_names"]]) is not None:
-                    return True
-            except NotPlanned:
-                return True
-    return False
+def _may_read(query: Tree, labels: frozenset[str]) -> bool:
+    refs = (part for part in walk(query) if part.get("class") == "COLUMN_REF")
+    return any(str(name).lower() in labels for part in refs for name in part["column_names"])
 
 
 @contextmanager

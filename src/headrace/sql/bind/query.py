@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from headrace.sql.bind.env import Bound, Env
+from headrace.sql.bind.outer import with_domain
 from headrace.sql.bind.recompute import recompute
 from headrace.sql.bind.select import Select
 from headrace.sql.bind.setop import bind_set_operation
@@ -15,13 +18,32 @@ def bind_query(work: Work, tree: Tree, env: Env) -> Bound:
     try:
         inner = env.inside(tree)
     except NotPlanned as why:
-        return recompute(work, env, tree, why.reason)
+        return _recomputed(work, env, tree, why)
     body = tree | {"cte_map": {"map": []}}
     try:
-        if tree["type"] == "SELECT_NODE":
-            return Select(work, inner, body).run()
-        if tree["type"] == "SET_OPERATION_NODE":
-            return bind_set_operation(work, inner, body)
-        raise NotPlanned(str(tree["type"]))
+        return _with_keys(work, env, _planned(work, inner, body))
     except NotPlanned as why:
-        return recompute(work, inner, body, why.reason)
+        return _recomputed(work, inner, body, why)
+
+
+def _planned(work: Work, env: Env, tree: Tree) -> Bound:
+    if tree["type"] == "SELECT_NODE":
+        return Select(work, env, tree).run()
+    if tree["type"] == "SET_OPERATION_NODE":
+        return bind_set_operation(work, env, tree)
+    raise NotPlanned(str(tree["type"]))
+
+
+def _recomputed(work: Work, env: Env, tree: Tree, why: NotPlanned) -> Bound:
+    """Recompute a query; where it reads the query around it, that one must be recomputed too."""
+    try:
+        answer = recompute(work, replace(env, outer=None), tree, why.reason)
+    except NotPlanned:
+        raise why from None
+    return _with_keys(work, env, answer)
+
+
+def _with_keys(work: Work, env: Env, answer: Bound) -> Bound:
+    if env.outer is None or answer.keys or not env.outer.names:
+        return answer
+    return with_domain(work, answer, env.outer)

@@ -7,7 +7,7 @@ from headrace.sql.bind.env import Bound, Env
 from headrace.sql.bind.scope import Col, Scope
 from headrace.sql.bind.work import NotPlanned, OtherJoin, TreeRecompute, Work
 from headrace.sql.duck import column, quote
-from headrace.sql.plan import Node
+from headrace.sql.plan import Constant, Node
 from headrace.sql.tree import Tree, bound, coalesce, conjunction, is_null, is_query, table, walk
 from headrace.sql.windows import HOP_KEY
 
@@ -66,6 +66,8 @@ def recompute(work: Work, env: Env, query: Tree, reason: str, *, whole: bool = F
     names = ", ".join(quote(col.name) for col in columns)
     sql = f"SELECT {_items(query, columns)} FROM ({work.duck.text(detached)}) AS _answer({names})"
     schema = Schema.of(column(col.name, col.sql_type) for col in columns)
+    if not parts.nodes:
+        return Bound(Constant(schema, sql), columns)
     node = TreeRecompute(schema, tuple(parts.nodes), parts.aliases, sql, reason, _mentioned(query))
     return Bound(node, columns)
 

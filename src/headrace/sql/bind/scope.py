@@ -32,15 +32,24 @@ class Scope:
     Attributes:
         sources: the items, for `t.a` and `t.*`.
         star: what `*` means; a column of USING stands there once.
+        keys: where an item reads the query around: its columns for the outer ones, see `outer.py`.
     """
 
     sources: tuple[Source, ...] = ()
     star: tuple[Col, ...] = field(default_factory=tuple)
+    keys: tuple[str, ...] = ()
 
     @classmethod
-    def single(cls, alias: str, columns: tuple[Col, ...]) -> Scope:
+    def single(cls, alias: str, columns: tuple[Col, ...], keys: tuple[str, ...] = ()) -> Scope:
         """Return the scope of one item."""
-        return cls((Source(alias, columns),), columns)
+        return cls((Source(alias, columns),), columns, keys)
+
+    def labels(self) -> frozenset[str]:
+        """Return every word by which one of the columns may be named, in lower case."""
+        found = {col.label.lower() for col in self.star}
+        for source in self.sources:
+            found |= {source.alias.lower(), *(col.label.lower() for col in source.columns)}
+        return frozenset(found)
 
     def find(self, label: str) -> Col | None:
         """Return the column that an unqualified label means, None where there is none."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from headrace.contracts.schema import Schema
 from headrace.sql.bind.env import Bound, Env
 from headrace.sql.bind.expressions import resolve
@@ -19,17 +21,47 @@ def bind_set_operation(work: Work, env: Env, tree: Tree) -> Bound:
     kind = str(tree["setop_type"])
     if kind not in ("UNION", "UNION_BY_NAME", "INTERSECT", "EXCEPT"):
         raise NotPlanned(kind)
-    described = work.describe(tree | {"modifiers": []}, env)
-    parts = [work.bind(child, env) for child in tree["children"]]
+    inner = env
+    if env.outer is not None:
+        inner = replace(env, outer=replace(env.outer, needs_domain=True, exact=True))
+    parts = [work.bind(child, inner) for child in tree["children"]]
+    described = _described(work, tree, env, parts)
     rows = [_row(part, described, by_name=kind == "UNION_BY_NAME") for part in parts]
     columns = tuple(Col(label, work.names.fresh(label), sql_type) for label, sql_type in described)
-    schema = Schema.of(column(col.name, col.sql_type) for col in columns)
+    keys: list[str] = []
+    if env.outer is not None:
+        keys = [work.names.fresh(name) for name in env.outer.names]
+        typed = list(zip(keys, (env.outer.types[name] for name in env.outer.names), strict=True))
+        described = [*described, *typed]
+        rows = [[*row, *_keys(part)] for row, part in zip(rows, parts, strict=True)]
+    schema = Schema.of(
+        column(name, sql_type)
+        for name, (_, sql_type) in zip([*(col.name for col in columns), *keys], described, strict=True)
+    )
     nodes = tuple(_fitted(work, part, row, described) for part, row in zip(parts, rows, strict=True))
     node = _combined(schema, nodes, kind, is_all=bool(tree["setop_all"]))
     scope = Scope.single("", columns)
     outputs = [Output(col.label, bound(col.name)) for col in columns]
     wanted = [_order(work, scope, item) for item in modifier_expressions(tree["modifiers"])]
-    return apply_modifiers(work, node, outputs, tree["modifiers"], wanted)
+    return apply_modifiers(work, node, outputs, tree["modifiers"], wanted, [bound(key) for key in keys])
+
+
+def _keys(part: Bound) -> list[Col]:
+    return [Col(key, key, part.node.schema[key].sql_type) for key in part.keys]
+
+
+def _described(work: Work, tree: Tree, env: Env, parts: list[Bound]) -> list[tuple[str, str]]:
+    """Return labels and types; of a query that reads the one around it, by position from its parts."""
+    try:
+        return work.describe(tree | {"modifiers": []}, env)
+    except NotPlanned:
+        if env.outer is None or tree["setop_type"] == "UNION_BY_NAME":
+            raise
+    selects = [
+        "SELECT " + ", ".join(f"CAST(NULL AS {col.sql_type})" for col in part.columns) for part in parts
+    ]
+    types = [sql_type for _, sql_type in work.duck.labels(" UNION ALL ".join(selects))]
+    return [(col.label, sql_type) for col, sql_type in zip(parts[0].columns, types, strict=True)]
 
 
 def _combined(schema: Schema, nodes: tuple[Node, ...], kind: str, *, is_all: bool) -> Node:

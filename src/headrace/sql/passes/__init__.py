@@ -9,6 +9,7 @@ from headrace.sql.passes.drop_noops import drop_noops
 from headrace.sql.passes.flatten_joins import flatten_joins
 from headrace.sql.passes.join_keys import join_keys
 from headrace.sql.passes.merge_projects import merge_projects
+from headrace.sql.passes.null_safe import null_safe
 from headrace.sql.passes.prune_columns import prune_columns
 from headrace.sql.passes.push_filters import push_filters
 from headrace.sql.passes.rank_windows import rank_windows
@@ -21,6 +22,7 @@ PASSES: tuple[Pass, ...] = (
     push_filters,
     flatten_joins,
     push_filters,
+    null_safe,
     join_keys,
     rank_windows,
     merge_projects,

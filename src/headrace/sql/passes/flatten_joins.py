@@ -6,6 +6,7 @@ from headrace.contracts.schema import Schema
 from headrace.sql.bind.work import Work
 from headrace.sql.passes.rebuild import all_of, bottom_up, is_selection
 from headrace.sql.plan import Expr, Filter, Join, Node, Project
+from headrace.sql.tree import bound
 
 
 def flatten_joins(work: Work, root: Node) -> Node:
@@ -23,7 +24,10 @@ def flatten_joins(work: Work, root: Node) -> Node:
         if len(parts) == len(node.parts):
             return node
         schema = Schema(tuple(c for part in parts for c in part.schema.columns))
-        return Join(schema, tuple(parts), (), all_of(work, predicates) if predicates else None)
+        merged = Join(schema, tuple(parts), (), all_of(work, predicates) if predicates else None)
+        if schema.names == node.schema.names:
+            return merged
+        return work.project(merged, [(name, bound(name)) for name in node.schema.names])
 
     return bottom_up(root, merge)
 

@@ -9,6 +9,7 @@ from headrace.contracts.schema import Schema
 from headrace.sql.bind.work import OtherJoin, TreeExpr, Window, Work
 from headrace.sql.plan import (
     Aggregate,
+    Constant,
     Distinct,
     Expr,
     Filter,
@@ -32,7 +33,7 @@ from headrace.sql.tree import Tree, conjunction, rewrite
 
 def with_inputs(node: Node, inputs: Sequence[Node]) -> Node:
     """Return the node over other inputs, which have at least the columns that it reads."""
-    if isinstance(node, Scan):
+    if isinstance(node, Scan | Constant):
         return node
     if isinstance(node, Filter | Distinct):
         return replace(node, input=inputs[0], schema=inputs[0].schema)
