@@ -29,6 +29,7 @@ from headrace.declarations import (
 )
 from headrace.errors import DeclarationError, ProjectError
 from headrace.facts import stream_of, table_of
+from headrace.functions import Form, PythonFunction, declare, folded, recalled
 
 if TYPE_CHECKING:
     from headrace.runtime import Run
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 Columns = type[BaseModel] | str | Schema
 """A model, or a SQL column list such as `"url TEXT NOT NULL, price DECIMAL(18,2)"`."""
 
-OnChange = Literal["refuse", "apply"]
+OnChange = Literal["refuse", "apply", "keep"]
 """What to do with a data folder that was written under other declarations."""
 
 _KEY_KINDS_REFUSED = {"float", "json", "struct", "list", "array", "map", "interval", "other"}
@@ -63,6 +64,7 @@ class App:
         self._streams: dict[str, StreamDecl] = {}
         self._tables: dict[str, TableDecl] = {}
         self._views: dict[str, ViewDecl] = {}
+        self._functions: dict[str, PythonFunction] = {}
 
     def __repr__(self) -> str:
         counts = f"{len(self._streams)} streams, {len(self._tables)} tables, {len(self._views)} views"
@@ -82,6 +84,11 @@ class App:
     def view_decls(self) -> Mapping[str, ViewDecl]:
         """The declared views by name; a view may read another one that is declared later."""
         return MappingProxyType(self._views)
+
+    @property
+    def functions(self) -> Mapping[str, PythonFunction]:
+        """The declared Python functions by lower-case name."""
+        return MappingProxyType(self._functions)
 
     def stream(
         self,
@@ -229,6 +236,80 @@ class App:
         self._views[declared.name] = declared
         return declared
 
+    def function(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        *,
+        args: Sequence[str],
+        returns: str,
+        version: str = "1",
+        rowwise: bool = False,
+    ) -> PythonFunction:
+        """Declare a Python function that the SQL of any view may call, row by row.
+
+        Its answer is stored under its arguments while some row holds them, and taken back as it was stored.
+        Another source text, another type or another `version` is another function: the views that call it are
+        built again.
+
+        Args:
+            name: as SQL calls it, without regard to case; none of SQL's own.
+            fn: takes one pyarrow array per argument and returns an array, or a list, of the same length.
+            args: SQL types of the arguments, which are cast to them; NULL comes as NULL.
+            returns: SQL type of the answer.
+            version: say another one where what `fn` does changes but not its text, such as a new model.
+            rowwise: `fn` takes the Python values of one row instead, and returns one value.
+
+        Raises:
+            DeclarationError: the name is SQL's own, a type is unknown, or `fn` cannot be called.
+        """
+        form: Form = "rowwise" if rowwise else "columnar"
+        return self._add_function(declare(name, fn, args, returns, version, form))
+
+    def aggregate_function(
+        self,
+        name: str,
+        fn: Callable[[list[Any]], Any] | None = None,
+        *,
+        args: Sequence[str],
+        returns: str,
+        version: str = "1",
+        init: Callable[[], Any] | None = None,
+        update: Callable[..., Any] | None = None,
+        finish: Callable[[Any], Any] | None = None,
+    ) -> PythonFunction:
+        """Declare a Python function of the rows of a group; FILTER, DISTINCT and ORDER BY work inside it.
+
+        A step asks for the touched groups only, and costs their size.
+
+        Args:
+            name: as SQL calls it, without regard to case; none of SQL's own.
+            fn: takes the list of the group's values, or of tuples where there are several arguments, in the
+                order of the ORDER BY inside the call, else ascending. It is empty where FILTER leaves nothing.
+            args: SQL types of the arguments.
+            returns: SQL type of the answer.
+            version: as for `function`.
+            init: instead of `fn`: makes a state,
+            update: takes the state and the values of a row, and returns the next state,
+            finish: takes the last state and returns the answer; without it the state is the answer.
+
+        Raises:
+            DeclarationError: as for `function`; or neither `fn` nor `init` with `update`.
+        """
+        if fn is None:
+            if init is None or update is None:
+                raise DeclarationError(
+                    "nothing to call", where=f"function {name!r}", expected="fn, or init and update"
+                )
+            fn = folded(init, update, finish, len(args))
+        return self._add_function(declare(name, fn, args, returns, version, "aggregate"))
+
+    def _add_function(self, declared: PythonFunction) -> PythonFunction:
+        if declared.name in self._functions:
+            raise DeclarationError("declared twice", where=f"function {declared.name!r}")
+        self._functions[declared.name] = declared
+        return declared
+
     def dashboard(self, what: Any) -> Any:
         """Declare a page: a `hr.Dashboard`, a YAML file, or a folder of YAML files; returns it.
 
@@ -262,7 +343,7 @@ class App:
             auto: step in the background as soon as something is committed, as `headrace run` does.
             clock: the present time, UTC; None: the machine's. Tests give a `headrace.testing.ManualClock`.
             on_change: where the folder was written under other declarations: `refuse` it with the plan of the
-                change, or `apply` the change before anything else.
+                change, `apply` the change before anything else, or `keep` those of the folder.
 
         Raises:
             SqlError: a view's SQL does not parse or bind.
@@ -278,14 +359,16 @@ class App:
 
     def fingerprint(self) -> dict[str, Any]:
         """Return all declarations as JSON values, for the log: equal declarations give equal values."""
+        functions = {name: item.facts() for name, item in sorted(self._functions.items())}
         return {
             "app": self.name,
             "streams": {name: _stream_facts(item) for name, item in sorted(self._streams.items())},
             "tables": {name: _table_facts(item) for name, item in sorted(self._tables.items())},
             "views": {name: item.sql for name, item in sorted(self._views.items())},
+            **({"functions": functions} if functions else {}),
         }
 
-    def as_declared(self, facts: Mapping[str, Any]) -> App:
+    def _as_declared(self, facts: Mapping[str, Any]) -> App:
         """Return the app that `fingerprint` gave those facts of; what this one declares alike keeps its models."""
         now = self.fingerprint()
         app = App(facts["app"], folder=self.folder)
@@ -296,6 +379,9 @@ class App:
             same = found == now["tables"].get(name)
             app._tables[name] = self._tables[name] if same else table_of(name, found)
         app._views = {name: ViewDecl(name, sql) for name, sql in facts["views"].items()}
+        for name, found in facts.get("functions", {}).items():
+            same = found == now.get("functions", {}).get(name)
+            app._functions[name] = self._functions[name] if same else recalled(name, found)
         app.dashboards = self.dashboards
         return app
 

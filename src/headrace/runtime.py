@@ -138,7 +138,7 @@ class Run:
         if facts is not None:
             self._created = dict(facts.get("created", {}))
             if any(facts.get(kind) != found for kind, found in wanted.fingerprint().items()):
-                self.app = wanted.as_declared(facts)
+                self.app = wanted._as_declared(facts)
         self._engine = Engine()
         self._intake = Intake(dict(self.app.streams), dict(self.app.tables), self._log, self._clock)
         self._stepper = Stepper(self._engine, self._intake, self._log, self._feed, self._clock, auto=auto)
@@ -157,7 +157,7 @@ class Run:
         elif switched:
             with self._stepper.gate:  # a reader of the version before the switch must not take this for it
                 self._stepper.publish({})
-        if self.app is not wanted:
+        if self.app is not wanted and on_change == "apply":
             self.apply(wanted)
 
     def _refused(self, wanted: App) -> ChangePlan:
@@ -607,7 +607,7 @@ class Run:
             for name, decl in self._decls.items()
             if isinstance(decl, StreamDecl) and decl.event_time
         }
-        return plan_view(name, sql, catalog, event_times=event_times)
+        return plan_view(name, sql, catalog, event_times=event_times, functions=self.app.functions)
 
     def _add_view(self, name: str, sql: str) -> None:
         plan = self._planned(name, sql)

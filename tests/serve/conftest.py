@@ -88,7 +88,7 @@ def start(app: hr.App | None = None, run: Any = None, **settings: Any) -> Shop:
     """Serve an app (the shop's, if none is given) on any free port."""
     chosen = ServerSettings(**{"port": 0, **settings})
     run = run or (app or declared()).open(None, auto=True)
-    server = make_server(create_server(run, chosen), chosen)
+    server = make_server(create_server(run, chosen, declarations=declared), chosen)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     waiting = threading.Event()

@@ -87,9 +87,16 @@ def test_answers_keep_their_models(shop: Shop, operation: Any) -> None:
         "/v1/tables/{name}/delete": [{"id": 1}],
         "/v1/transactions": {"changes": [{"append": "clicks", "rows": [{"url": "1"}]}]},
         "/v1/sql": {"sql": "SELECT 1 AS x"},
+        "/v1/definitions/apply": {"preview": True},
     }
     if operation.path.endswith("explain"):
         name = "gmv"
+    if operation.path in ("/v1/definitions/cancel", "/v1/definitions/rollback"):
+        preview = operation.path.endswith("cancel")
+        shop.http.post("/v1/definitions/apply", json={"preview": preview})
+        change = shop.run.change
+        assert change is not None
+        change.wait(settled=not preview)
     path = operation.path.replace("{name}", name)
     answer = shop.http.request(operation.method, path, json=bodies.get(operation.path))
     assert answer.status_code == 200, answer.text

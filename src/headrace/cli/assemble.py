@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from headrace.cli.project import Project
+from headrace.cli.project import Project, load_project
 from headrace.console import attach
 from headrace.errors import DeclarationError
 from headrace.serve import ServerSettings, create_server
@@ -38,6 +38,6 @@ def assemble(project: Project, run: Any, settings: ServerSettings) -> Any:
     Raises:
         DeclarationError: a page does not fit the views.
     """
-    server = create_server(run, settings)
+    server = create_server(run, settings, declarations=lambda: load_project(project.folder).app)
     attach(server, run, project.dashboards)
     return server

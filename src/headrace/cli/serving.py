@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from headrace.cli import warm_up
+from headrace.cli.definitions import show_difference
 from headrace.cli.output import complain, note
 from headrace.cli.project import Project, data_folder, load_project
 from headrace.cli.server_file import ServerAddress, announced, find_server
@@ -121,6 +122,8 @@ class Serving:
     def _serve_once(self, project: Project, door: socket.socket) -> None:
         url = url_of(door)
         with self._opened(project) as run:
+            if run.change is not None:
+                show_difference(run.change.difference)
             address = ServerAddress(url, os.getpid(), next(iter(self._settings.secrets), None))
             server = self._server(project, run, door)
             warm_up.done()
@@ -138,7 +141,7 @@ class Serving:
         if (self._data / "log").exists():
             note(f"opening {self._data}/ …", style="dim")
         try:
-            return project.app.open(self._data, auto=True)
+            return project.app.open(self._data, auto=True, on_change="apply" if self._dev else "refuse")
         except FolderLocked as error:
             holder = find_server(self._data)
             if holder is None:

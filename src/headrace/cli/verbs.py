@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from headrace.cli.definitions import apply, plan, rollback
 from headrace.cli.demo import demo
 from headrace.cli.doctor import doctor
 from headrace.cli.explain import explain
@@ -18,6 +19,9 @@ VERBS: dict[str, Callable[..., Any]] = {
     "run": run,
     "query": query,
     "explain": explain,
+    "plan": plan,
+    "apply": apply,
+    "rollback": rollback,
     "replay": replay,
     "doctor": doctor,
     "demo": demo,

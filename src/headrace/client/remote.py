@@ -296,6 +296,34 @@ class RemoteRun:
             raise UnknownName("the name is empty")
         return relation_of(json_of(self._transport.send("GET", f"/v1/views/{_step(name)}/schema")))
 
+    # --- definitions ------------------------------------------------------------------------------
+
+    def definitions(self) -> dict[str, Any]:
+        """Return the last change of definitions: `state`, `progress`, `plan`, `difference`, `text`."""
+        return json_of(self._transport.send("GET", "/v1/definitions"))
+
+    def plan(self) -> dict[str, Any]:
+        """Return what the files of the server's project would change: `plan` and `text`."""
+        return json_of(self._transport.send("GET", "/v1/definitions/plan"))
+
+    def apply(self, *, preview: bool = False, on_busy: str = "refuse") -> dict[str, Any]:
+        """Start putting the files of the server's project in force; `definitions` tells how far it is.
+
+        Raises:
+            ChangeFailed: another change is on its way, or this one cannot be applied.
+        """
+        body = orjson.dumps({"preview": preview, "on_busy": on_busy})
+        headers = {"Content-Type": JSON}
+        return json_of(self._transport.send("POST", "/v1/definitions/apply", content=body, headers=headers))
+
+    def cancel(self) -> dict[str, Any]:
+        """Give up the change that is on its way."""
+        return json_of(self._transport.send("POST", "/v1/definitions/cancel"))
+
+    def rollback(self) -> dict[str, Any]:
+        """Go back to the definitions before the last change."""
+        return json_of(self._transport.send("POST", "/v1/definitions/rollback"))
+
     # --- life -------------------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from threading import Condition, Event, Lock, Thread
 from typing import Any, Protocol
@@ -162,6 +162,10 @@ class Changeover:
         """See `Progress.state`."""
         return self._state
 
+    def wants(self, facts: Mapping[str, Any]) -> bool:
+        """Whether it leads to those declarations."""
+        return bool(self.new.app.fingerprint() == facts)
+
     @property
     def is_open(self) -> bool:
         """Whether it is neither switched nor given up."""
@@ -176,6 +180,16 @@ class Changeover:
             left = max(0.0, self.plan.seconds * (1 - rows / total)) / self._pace.share
         error = None if self._error is None else self._error.problem
         return Progress(self._state, rows, total, left, self._shadow.waiting_rows, error)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return state, progress, plan and difference as JSON values, and the difference for people."""
+        return {
+            "state": self._state,
+            "progress": asdict(self.progress),
+            "plan": self.plan.as_dict(),
+            "difference": [item.as_dict() for item in self.difference],
+            "text": "\n".join(item.text() for item in self.difference),
+        }
 
     def cancel(self) -> None:
         """Give it up, unless it has been switched; the old definitions go on as if nothing had been.

@@ -100,7 +100,8 @@ class ChangePlan:
             lines += [f"    {note}" for note in item.notes]
             if item.refused is not None:
                 lines.append(f"    cannot be applied: {item.refused}")
-        lines.append(self._cost())
+        if self.rows:
+            lines.append(self._cost())
         return "\n".join(lines)
 
     def _cost(self) -> str:

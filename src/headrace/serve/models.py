@@ -242,6 +242,32 @@ class ErrorMessage(Stamped):
     error: ErrorFacts
 
 
+class ApplyBody(_Model):
+    """How to put other definitions in force."""
+
+    preview: bool = Field(default=False, description="Stop before the switch.")
+    on_busy: Literal["refuse", "queue", "replace"] = Field(
+        default="refuse", description="What becomes of a change that is on its way."
+    )
+
+
+class PlanAnswer(Stamped):
+    """What a change would do."""
+
+    plan: dict[str, Any]
+    text: str = Field(description="The plan for people.")
+
+
+class DefinitionsAnswer(Stamped):
+    """The last change of definitions."""
+
+    state: str = Field(description="`none`, `building`, `ready`, `switched`, `rolled back`, `cancelled`, …")
+    progress: dict[str, Any] | None
+    plan: dict[str, Any] | None
+    difference: list[dict[str, Any]]
+    text: str = Field(description="The difference for people.")
+
+
 MODELS: tuple[type[BaseModel], ...] = (
     ErrorAnswer,
     CommitAnswer,
@@ -260,4 +286,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     ChangeMessage,
     HeartbeatMessage,
     ErrorMessage,
+    ApplyBody,
+    PlanAnswer,
+    DefinitionsAnswer,
 )

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headrace.serve import changes, health, ingest, models, sql, views
+from headrace.serve import changes, definitions, health, ingest, models, sql, views
 from headrace.serve.answers import ARROW, CSV, JSON, NDJSON
 from headrace.serve.filters import LIMIT_DEFAULT, OPERATORS
 
@@ -92,6 +92,12 @@ _SQL: dict[str, dict[str, Any]] = {
         "example": {"sql": "SELECT * FROM gmv WHERE orders > ?", "params": [10]},
     },
     "application/sql": {"schema": {"type": "string"}},
+}
+_APPLY: dict[str, dict[str, Any]] = {
+    JSON: {
+        "schema": {"$ref": "#/components/schemas/ApplyBody"},
+        "example": {"preview": True, "on_busy": "refuse"},
+    }
 }
 _INTEGER = {"type": "integer", "minimum": 0}
 _KEY = Parameter(
@@ -249,6 +255,52 @@ OPERATIONS: tuple[Operation, ...] = (
         body=_SQL,
         parameters=(_AFTER, _AFTER_S, _FORMAT),
         errors=(400, 404, 406, 408, 409, 410, 413, 415, 422, 429, 503),
+    ),
+    Operation(
+        "GET",
+        "/v1/definitions",
+        definitions.show,
+        "The last change of definitions: how far it is and what it does",
+        "",
+        models.DefinitionsAnswer,
+        errors=(503,),
+    ),
+    Operation(
+        "GET",
+        "/v1/definitions/plan",
+        definitions.plan,
+        "What the project's files would change",
+        "Nothing is run.",
+        models.PlanAnswer,
+        errors=(409, 422, 429, 503),
+    ),
+    Operation(
+        "POST",
+        "/v1/definitions/apply",
+        definitions.apply,
+        "Put the project's files in force, while the present definitions go on answering",
+        "Answers at once; `GET /v1/definitions` tells how far it is. After a preview it switches.",
+        models.DefinitionsAnswer,
+        body=_APPLY,
+        errors=(400, 409, 422, 429, 503),
+    ),
+    Operation(
+        "POST",
+        "/v1/definitions/cancel",
+        definitions.cancel,
+        "Give up the change that is on its way",
+        "",
+        models.DefinitionsAnswer,
+        errors=(409, 429, 503),
+    ),
+    Operation(
+        "POST",
+        "/v1/definitions/rollback",
+        definitions.rollback,
+        "Back to the definitions before the last change, in one version",
+        "",
+        models.DefinitionsAnswer,
+        errors=(409, 429, 503),
     ),
     Operation(
         "GET",

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from headrace.app import App
 from headrace.errors import BadRequest, HeadraceError, UnknownName
 from headrace.runtime import Run
 from headrace.serve import ingest
@@ -67,7 +68,10 @@ class ShortWay(FastAPI):
 
 
 def create_server(
-    run: Run, settings: ServerSettings | None = None, routes: Iterable[BaseRoute] = ()
+    run: Run,
+    settings: ServerSettings | None = None,
+    routes: Iterable[BaseRoute] = (),
+    declarations: Callable[[], App] | None = None,
 ) -> FastAPI:
     """Return the ASGI app that serves a run; pages may be added to it with `include_router` or `mount`.
 
@@ -75,13 +79,14 @@ def create_server(
         run: an open run; it should step by itself (`auto=True`).
         settings: None reads the environment.
         routes: more routes, looked at before the API's own.
+        declarations: reads the project's files anew, for a change of definitions while it serves.
 
     Raises:
         AccessDenied: other machines could reach it and there is no token.
     """
     settings = settings or ServerSettings()
     settings.check_exposed()
-    service = Service.of(run, settings)
+    service = Service.of(run, settings, declarations)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

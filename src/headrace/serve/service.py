@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from headrace.app import App
 from headrace.errors import BadRequest, Busy
 from headrace.query import Reader
 from headrace.runtime import Run
@@ -37,9 +38,13 @@ class Service:
     reader: Reader
     counters: Counters
     started_at: float
+    declarations: Callable[[], App] | None = None
+    """Reads the project's files anew."""
 
     @classmethod
-    def of(cls, run: Run, settings: ServerSettings) -> Service:
+    def of(
+        cls, run: Run, settings: ServerSettings, declarations: Callable[[], App] | None = None
+    ) -> Service:
         """Put the parts together; nothing listens or runs yet."""
         stamper = Stamper(run)
         return cls(
@@ -55,6 +60,7 @@ class Service:
             Reader(),
             Counters(),
             time.time(),
+            declarations,
         )
 
     async def reach(self, params: Mapping[str, str]) -> None:
