@@ -17,6 +17,7 @@ from headrace.engine.operators.hop import HopOperator
 from headrace.engine.operators.join import JoinOperator
 from headrace.engine.operators.match_join import MatchJoinOperator
 from headrace.engine.operators.project import ProjectOperator
+from headrace.engine.operators.python_function import PythonFunctionOperator
 from headrace.engine.operators.recompute import RecomputeOperator
 from headrace.engine.operators.rename import RenameOperator
 from headrace.engine.operators.scan import ScanOperator
@@ -39,6 +40,7 @@ from headrace.sql.plan import (
     MatchJoin,
     Node,
     Project,
+    PythonCall,
     Recompute,
     Scan,
     SetOp,
@@ -228,6 +230,8 @@ def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
             return TopNAppendOperator(node) if append_only and is_for(node) else TopNOperator(node)
         case Touched():
             return TouchedOperator(node, append_only=append_only)
+        case PythonCall():
+            return PythonFunctionOperator(node, append_only=append_only)
         case Recompute():
             return RecomputeOperator(node)
         case _:

@@ -12,6 +12,7 @@ from headrace.sql.plan import (
     Node,
     OrderKey,
     Project,
+    PythonCall,
     Recompute,
     Recursive,
     Scan,
@@ -63,6 +64,8 @@ def describe_node(node: Node) -> str:
         return node.kind + (" all" if node.is_all else "")
     if isinstance(node, Unnest):
         return ", ".join(node.lists) + (" with ordinality" if node.ordinality else "")
+    if isinstance(node, PythonCall):
+        return ", ".join(f"{c.sql} AS {c.name}" for c in node.calls)
     if isinstance(node, Recursive):
         return f"{'union all' if node.is_all else 'union'} by {node.name}"
     if isinstance(node, Recompute):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from headrace.contracts.schema import Schema
+from headrace.functions import PythonFunction
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +380,39 @@ class Touched(Node):
     @property
     def inputs(self) -> tuple[Node, ...]:
         return self.parts
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """One call of a Python function over columns: the output column's name, the function, its arguments."""
+
+    name: str
+    function: PythonFunction
+    args: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every input column that the call reads."""
+        return self.args
+
+    @property
+    def sql(self) -> str:
+        """The call as SQL."""
+        return f"{self.function.name}({', '.join(self.args)})"
+
+
+@dataclass(frozen=True, slots=True)
+class PythonCall(Node):
+    """The input's columns, then the answer of each call; equal arguments have one answer while rows hold
+    them.
+    """
+
+    input: Node
+    calls: tuple[FunctionCall, ...]
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import duckdb
 
 from headrace.contracts.schema import Schema
 from headrace.errors import SqlError
+from headrace.functions import PythonFunction
 from headrace.sql.bind.env import Bound, Env
 from headrace.sql.bind.query import bind_query
 from headrace.sql.bind.recompute import recompute
@@ -22,8 +23,9 @@ from headrace.sql.parse import parse_select
 from headrace.sql.passes import optimise
 from headrace.sql.passes.finish import event_time_columns, named, plain, shown_order, unique_key
 from headrace.sql.plan import Node, ViewPlan
+from headrace.sql.python_functions import calls_in, declare_functions, refuse_windows, written_out
 from headrace.sql.ties import break_ties
-from headrace.sql.tree import Tree, walk
+from headrace.sql.tree import Tree, function_name, walk
 
 PLANS_KEPT = 256
 """Plans that are remembered: an app that opens again, or a view that is asked about, is not planned twice."""
@@ -35,6 +37,7 @@ def plan_view(
     catalog: Mapping[str, Schema],
     *,
     event_times: Mapping[str, str] | None = None,
+    functions: Mapping[str, PythonFunction] | None = None,
 ) -> ViewPlan:
     """Return the plan of a view.
 
@@ -43,6 +46,7 @@ def plan_view(
         sql: one SELECT in DuckDB's dialect, with TUMBLE, HOP and SESSION.
         catalog: lower-case relation name to schema: streams, tables, side tables, other views.
         event_times: lower-case stream name to its event-time column.
+        functions: declared Python functions by lower-case name.
 
     Raises:
         SqlError: the text does not parse or bind; the message names line and column and underlines the place.
@@ -50,10 +54,10 @@ def plan_view(
     """
     reads = _reads(sql)
     if reads is None or any(relation not in catalog for relation in reads):
-        return with_room(lambda: _plan(name, sql, catalog, event_times or {}))
+        return with_room(lambda: _plan(name, sql, catalog, event_times or {}, functions or {}))
     known = tuple((relation, catalog[relation]) for relation in reads)
     times = tuple((at, (event_times or {})[at]) for at in reads if at in (event_times or {}))
-    return _remembered(name, sql, known, times)
+    return _remembered(name, sql, known, times, tuple((functions or {}).values()))
 
 
 def _reads(sql: str) -> tuple[str, ...] | None:
@@ -65,13 +69,24 @@ def _reads(sql: str) -> tuple[str, ...] | None:
 
 @lru_cache(maxsize=PLANS_KEPT)
 def _remembered(
-    name: str, sql: str, known: tuple[tuple[str, Schema], ...], times: tuple[tuple[str, str], ...]
+    name: str,
+    sql: str,
+    known: tuple[tuple[str, Schema], ...],
+    times: tuple[tuple[str, str], ...],
+    functions: tuple[PythonFunction, ...],
 ) -> ViewPlan:
     """Plan a view whose relations are all known; a plan is immutable, and the same every time."""
-    return with_room(lambda: _plan(name, sql, dict(known), dict(times)))
+    named = {function.name: function for function in functions}
+    return with_room(lambda: _plan(name, sql, dict(known), dict(times), named))
 
 
-def _plan(name: str, sql: str, catalog: Mapping[str, Schema], event_times: Mapping[str, str]) -> ViewPlan:
+def _plan(
+    name: str,
+    sql: str,
+    catalog: Mapping[str, Schema],
+    event_times: Mapping[str, str],
+    functions: Mapping[str, PythonFunction],
+) -> ViewPlan:
     text = Text(name, sql)
     duck = Duck()
     try:
@@ -80,15 +95,20 @@ def _plan(name: str, sql: str, catalog: Mapping[str, Schema], event_times: Mappi
         refuse_outside(text, tree, catalog)
         for relation in relations:
             duck.declare(relation, catalog[relation])
+        called = list(calls_in(tree, functions))
+        if called:
+            refuse_windows(text, called)
+            declare_functions(duck, functions)
         expanded, windows = expand_windows(duck, text, tree, catalog)
         known = known_names(tree, [catalog[relation] for relation in relations], windows)
-        bind_in_duckdb(duck, text, windows, known)
-        tree = _decided(duck, text, expanded)
+        if not any(functions[function_name(call)].is_aggregate for call in called):
+            bind_in_duckdb(duck, text, windows, known)
+        tree = _decided(duck, text, written_out(duck, expanded, functions) if called else expanded)
         reference = duck.text(tree)
         described = duck.describe(reference)
         if len({label.lower() for label, _ in duck.labels(reference)}) < len(described):
             reference = f"SELECT * FROM ({reference})"
-        work = Work(duck, text, catalog, bind_query)
+        work = Work(duck, text, catalog, bind_query, functions if called else None)
         answer, root = _planned(work, tree, described)
         return ViewPlan(
             name=name,

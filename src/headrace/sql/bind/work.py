@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from headrace.contracts.schema import Schema
+from headrace.functions import PythonFunction
 from headrace.sql.duck import Duck, column, quote
 from headrace.sql.errors import Text
 from headrace.sql.plan import KEY_COLUMN, Expr, Filter, Node, Project, Recompute
@@ -122,11 +123,18 @@ class Work:
         text: the view's SQL, for errors.
         catalog: lower-case relation name to schema.
         bind: binds a query node; given here because the binder's parts call each other.
+        functions: declared Python functions by lower-case name.
     """
 
     def __init__(
-        self, duck: Duck, text: Text, catalog: Mapping[str, Schema], bind: Callable[[Work, Tree, Env], Bound]
+        self,
+        duck: Duck,
+        text: Text,
+        catalog: Mapping[str, Schema],
+        bind: Callable[[Work, Tree, Env], Bound],
+        functions: Mapping[str, PythonFunction] | None = None,
     ) -> None:
+        self.functions = dict(functions or {})
         self.duck = duck
         self.text = text
         self.catalog = catalog

@@ -12,12 +12,14 @@ from headrace.sql.passes.merge_projects import merge_projects
 from headrace.sql.passes.null_safe import null_safe
 from headrace.sql.passes.prune_columns import prune_columns
 from headrace.sql.passes.push_filters import push_filters
+from headrace.sql.passes.python_calls import python_calls
 from headrace.sql.passes.rank_windows import rank_windows
 from headrace.sql.plan import Node
 
 Pass = Callable[[Work, Node], Node]
 
 PASSES: tuple[Pass, ...] = (
+    python_calls,
     drop_noops,
     push_filters,
     flatten_joins,

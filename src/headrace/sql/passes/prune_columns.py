@@ -16,6 +16,7 @@ from headrace.sql.plan import (
     MatchJoin,
     Node,
     Project,
+    PythonCall,
     Scan,
     SetOp,
     TopN,
@@ -64,7 +65,7 @@ def _keep(node: Node, wanted: set[str]) -> Node:
             node = replace(node, schema=node.input.schema, rank=None, rank_column=None, rank_keys=0)
         own = wanted | set(node.partition) | {key.column for key in node.order}
         return with_inputs(node, [_keep(node.input, own & set(node.input.schema.names))])
-    if isinstance(node, Window):
+    if isinstance(node, Window | PythonCall):
         return _window(node, wanted)
     if isinstance(node, TreeRecompute) and node.mentioned is not None:
         mentioned = node.mentioned
@@ -145,12 +146,13 @@ def _aggregate(node: Aggregate, wanted: set[str]) -> Aggregate:
     return Aggregate(Schema.of(columns[name] for name in names), _keep(node.input, below), node.keys, calls)
 
 
-def _window(node: Window, wanted: set[str]) -> Node:
-    calls = tuple(call for call in node.calls if call.name in wanted)
+def _window(node: Window | PythonCall, wanted: set[str]) -> Node:
+    calls = [call for call in node.calls if call.name in wanted]
     own = set(node.input.schema.names) & wanted
     if not calls:
         return _keep(node.input, own)
     below = own | {column for call in calls for column in call.columns}
     kept = _keep(node.input, below)
     extra = tuple(node.schema[call.name] for call in calls)
-    return replace(node, input=kept, calls=calls, schema=Schema((*kept.schema.columns, *extra)))
+    schema = Schema((*kept.schema.columns, *extra))
+    return replace(node, input=kept, calls=tuple(calls), schema=schema)  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from headrace.sql.plan import (
     MatchJoin,
     Node,
     Project,
+    PythonCall,
     SetOp,
     TopN,
     UnionAll,
@@ -133,6 +134,8 @@ def _free_columns(node: Node) -> set[str]:
     if isinstance(node, Window):
         return set.intersection(*(set(call.partition) for call in node.calls))
     if isinstance(node, Hop):
+        return set(node.input.schema.names)
+    if isinstance(node, PythonCall):
         return set(node.input.schema.names)
     if isinstance(node, Unnest) and not node.keeps_empty:
         return set(node.input.schema.names) - set(node.lists)

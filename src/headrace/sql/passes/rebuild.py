@@ -18,6 +18,7 @@ from headrace.sql.plan import (
     MatchJoin,
     Node,
     Project,
+    PythonCall,
     Recompute,
     Recursive,
     Scan,
@@ -62,6 +63,9 @@ def with_inputs(node: Node, inputs: Sequence[Node]) -> Node:
     if isinstance(node, Unnest):
         kept = [c for c in inputs[0].schema if c.name not in node.lists]
         return replace(node, input=inputs[0], schema=Schema((*kept, *node.schema.columns[-node.made :])))
+    if isinstance(node, PythonCall):
+        answers = node.schema.columns[-len(node.calls) :]
+        return replace(node, input=inputs[0], schema=Schema((*inputs[0].schema.columns, *answers)))
     if isinstance(node, Recursive):
         return replace(node, base=inputs[0], parts=tuple(inputs[1:]))
     raise TypeError(type(node).__name__)
