@@ -25,6 +25,7 @@ from headrace.sql.plan import (
     Project,
     Recompute,
     Scan,
+    Session,
     SetOp,
     TopN,
     Touched,
@@ -125,6 +126,8 @@ def _statement(node: Node, inputs: list[str]) -> str:
         return f"SELECT {', '.join(items)} FROM {inputs[0]}"
     if isinstance(node, Hop):
         return _hop(node, inputs[0])
+    if isinstance(node, Session):
+        return _session(node, inputs[0])
     if isinstance(node, UnionAll):
         selects = [f"SELECT * FROM {table} AS t({names})" for table in inputs]
         return " UNION ALL ".join(selects)
@@ -161,12 +164,41 @@ def _hop(node: Hop, table: str) -> str:
     steps = size // slide + 1
     own = ", ".join(f"t.{quote(name)}" for name in node.schema.names[:-2])
     start, end = (quote(name) for name in node.schema.names[-2:])
+    if node.is_cumulative:
+        begin = f"CAST(floor(CAST({time} AS HUGEINT) / {size}) * {size} AS BIGINT)"
+        return (
+            f"SELECT {own}, make_timestamp({begin}){zone} AS {start}, make_timestamp(e){zone} AS {end} "
+            f"FROM (SELECT t.*, {begin} + (__k + 1) * {slide} AS e "
+            f"FROM {table} AS t, range({size // slide}) AS r(__k) WHERE isfinite({quote(node.time)})) AS t "
+            f"WHERE e > {time}"
+        )
     return (
         f"SELECT {own}, make_timestamp(s){zone} AS {start}, make_timestamp(s + {size}){zone} AS {end} FROM ("
         f"SELECT t, CAST(({below} - __k) * {slide} AS BIGINT) AS s, {time} AS us "
         f"FROM {table} AS t, range({steps}) AS r(__k) WHERE isfinite({quote(node.time)})) "
         f"WHERE s <= us AND us < s + {size}"
     )
+
+
+def _session(node: Session, table: str) -> str:
+    """A session starts at a row before which its key is silent for longer than the gap."""
+    kind = node.schema.columns[-1].sql_type
+    zone = " AT TIME ZONE 'UTC'" if kind == "TIMESTAMP WITH TIME ZONE" else ""
+    time = f"epoch_us({quote(node.time)})"
+    same = "".join(f" AND a.{quote(key)} IS NOT DISTINCT FROM b.{quote(key)}" for key in node.keys)
+    finite = f"(SELECT *, {time} AS __us FROM {table} WHERE isfinite({quote(node.time)}))"
+    early = f"b.__us BETWEEN a.__us - {node.gap_us} AND a.__us - 1"
+    late = f"b.__us BETWEEN a.__us + 1 AND a.__us + {node.gap_us}"
+    firsts, lasts = (
+        f"(SELECT * FROM {finite} AS a WHERE NOT EXISTS (SELECT 1 FROM {finite} AS b WHERE {near}{same}))"
+        for near in (early, late)
+    )
+    start = f"(SELECT max(b.__us) FROM {firsts} AS b WHERE b.__us <= a.__us{same})"
+    end = f"(SELECT min(b.__us) FROM {lasts} AS b WHERE b.__us >= a.__us{same}) + {node.gap_us}"
+    own = ", ".join(f"a.{quote(name)}" for name in node.schema.names[:-2])
+    names = [quote(name) for name in node.schema.names[-2:]]
+    bounds = [f"make_timestamp({us}){zone} AS {name}" for us, name in zip((start, end), names, strict=True)]
+    return f"SELECT {own}, {', '.join(bounds)} FROM {finite} AS a"
 
 
 def _unnest(node: Unnest, table: str) -> str:

@@ -43,7 +43,7 @@ class Case:
     @property
     def is_plain(self) -> bool:
         lower = self.sql.lower()
-        return not any(f"{name}(" in lower for name in ("tumble", "hop", "session"))
+        return not any(f"{name}(" in lower for name in ("tumble", "hop", "cumulate", "session"))
 
 
 def read_cases(path: Path) -> list[Case]:

@@ -21,6 +21,8 @@ from headrace.engine.operators.python_function import PythonFunctionOperator
 from headrace.engine.operators.recompute import RecomputeOperator
 from headrace.engine.operators.rename import RenameOperator
 from headrace.engine.operators.scan import ScanOperator
+from headrace.engine.operators.session import SessionOperator
+from headrace.engine.operators.session_aggregate import SessionAggregateOperator, window_below
 from headrace.engine.operators.set_op import SetOpOperator
 from headrace.engine.operators.topn import TopNOperator
 from headrace.engine.operators.topn_append import TopNAppendOperator, is_for
@@ -43,6 +45,7 @@ from headrace.sql.plan import (
     PythonCall,
     Recompute,
     Scan,
+    Session,
     SetOp,
     TopN,
     Touched,
@@ -83,7 +86,9 @@ class Circuit:
         if sign is not None and sign in self._signed:
             self._numbers[id(node)] = self._renamed(node, self._signed[sign])
             return self._numbers[id(node)]
-        inputs = tuple(self._add(child, is_append_only) for child in node.inputs)
+        window = window_below(node) if isinstance(node, Aggregate) else None
+        children = node.inputs if window is None else window.inputs
+        inputs = tuple(self._add(child, is_append_only) for child in children)
         kept = all(self._stages[at].operator.append_only for at in inputs)
         if isinstance(node, Scan):
             operator: Operator = ScanOperator(node, append_only=is_append_only(node.relation))
@@ -91,6 +96,8 @@ class Circuit:
         elif isinstance(node, Join | MatchJoin):
             flags = [self._stages[at].operator.append_only for at in inputs]
             self._stages.append(Stage(_join(node, flags), inputs))
+        elif window is not None and isinstance(node, Aggregate):
+            self._stages.append(Stage(SessionAggregateOperator(node, window, append_only=kept), inputs))
         else:
             operator = _operator(node, append_only=kept, time_is_read=id(node) not in self._time_unread)
             if isinstance(node, Filter | Hop):
@@ -214,6 +221,8 @@ def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
             return ProjectOperator(node, append_only=append_only)
         case Hop():
             return HopOperator(node, append_only=append_only, time_is_read=time_is_read)
+        case Session():
+            return SessionOperator(node, append_only=append_only)
         case UnionAll():
             return UnionAllOperator(node, append_only=append_only)
         case Aggregate():

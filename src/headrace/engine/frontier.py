@@ -72,6 +72,9 @@ def hop_bounds(node: Hop, bounds: Bounds) -> Bounds:
     if node.time not in bounds:
         return bounds
     start, end = node.schema.names[-2:]
+    if node.is_cumulative:
+        at = bounds[node.time]
+        return {**bounds, start: at - at % node.size_us, end: at - at % node.slide_us + node.slide_us}
     low = bounds[node.time] - node.size_us
     first = low - low % node.slide_us + node.slide_us
     return {**bounds, start: first, end: first + node.size_us}

@@ -7,6 +7,8 @@ the last word taken from any run that has more; where that is not enough, twice 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from headrace.engine.columns import I64, U64, Bools, nonzero
@@ -125,6 +127,58 @@ class Bounds:
         """Return the bounds of some of the slots."""
         return Bounds(len(at), [(run, starts[at], ends[at]) for run, starts, ends in self.parts])
 
+    def clip(self, lows: U64 | None, highs: U64 | None) -> Bounds:
+        """Return what lies from `lows` to `highs`, both included, one pair per slot asked for."""
+        parts = []
+        for run, starts, ends in self.parts:
+            if lows is not None:
+                starts = _search(run, starts, ends, lows, beyond=False)
+            if highs is not None:
+                ends = _search(run, starts, ends, highs, beyond=True)
+            parts.append((run, starts, np.maximum(starts, ends)))
+        return Bounds(self.asked, parts)
+
+    def entries(self) -> tuple[I64, I64, I64]:
+        """Return every entry of runs of rows, not added up: the position of its slot among those asked for,
+        the number of its row, its weight.
+        """
+        positions, numbers, weights = [], [], []
+        for run, starts, ends in self.parts:
+            counts = ends - starts
+            if counts.any() and run.numbers is not None:
+                at = ranges(starts, counts)
+                positions.append(np.repeat(np.arange(self.asked, dtype=np.int64), counts))
+                numbers.append(run.numbers[at])
+                weights.append(run.weights[at])
+        if not positions:
+            nothing = np.empty(0, dtype=np.int64)
+            return nothing, nothing, nothing
+        return np.concatenate(positions), np.concatenate(numbers), np.concatenate(weights)
+
+    def first(self, *, last: bool) -> tuple[U64, Bools]:
+        """Return the smallest (or the largest) word of each slot whose weights do not cancel, and whether
+        there is one.
+        """
+        words = np.zeros(self.asked, dtype=np.uint64)
+        known = np.zeros(self.asked, dtype=np.bool_)
+        here, pending = self, np.arange(self.asked, dtype=np.int64)
+        count = 1
+        while len(pending):
+            part, trusted = here.ends(count, last=last)
+            best = nonzero(trusted)
+            fresh = np.ones(len(best), dtype=np.bool_)
+            np.not_equal(part.slots[best[1:]], part.slots[best[:-1]], out=fresh[1:])
+            firsts = best[fresh]
+            at = part.slots[firsts]
+            words[pending[at]] = ~part.words[firsts] if last else part.words[firsts]
+            known[pending[at]] = True
+            unsettled = here.more(count)
+            unsettled[at] = False
+            left = nonzero(unsettled)
+            pending, here = pending[left], here.select(left)
+            count *= 4
+        return words, known
+
     def sizes(self) -> I64:
         """Return the number of entries per slot, before what cancels."""
         sizes = np.zeros(self.asked, dtype=np.int64)
@@ -173,6 +227,44 @@ class Bounds:
         return added_up(both.take(sort_order(both.slots, both.words)))
 
 
+def bounds_in(runs: Sequence[OrderedRun], slots: I64) -> Bounds:
+    """Return, for each run, where the entries of each slot begin and end."""
+    order = np.argsort(slots)
+    ascending = slots[order]
+    found = []
+    for run in runs:
+        starts = np.searchsorted(run.slots, ascending)
+        ends = starts.copy()
+        there = nonzero(run.slots[np.minimum(starts, len(run) - 1)] == ascending)
+        if len(there) == 0:
+            continue
+        ends[there] = np.searchsorted(run.slots, ascending[there], side="right")
+        back = np.empty((2, len(slots)), dtype=np.int64)
+        back[0, order], back[1, order] = starts, ends
+        found.append((run, back[0], back[1]))
+    return Bounds(len(slots), found)
+
+
+def _search(run: OrderedRun, starts: I64, ends: I64, words: U64, *, beyond: bool) -> I64:
+    """Return, slot by slot, where in its stretch the first word stands that is not below (or is beyond) one.
+
+    All stretches are halved at once.
+    """
+    if run.slots[0] == run.slots[-1]:
+        found = np.searchsorted(run.words, words, side="right" if beyond else "left")
+        return np.clip(found, starts, ends)
+    low, high = starts.copy(), ends.copy()
+    open_ = nonzero(low < high)
+    while len(open_):
+        middle = (low[open_] + high[open_]) >> 1
+        here, wanted = run.words[middle], words[open_]
+        before = here <= wanted if beyond else here < wanted
+        low[open_[before]] = middle[before] + 1
+        high[open_[~before]] = middle[~before]
+        open_ = open_[low[open_] < high[open_]]
+    return low
+
+
 class OrderedValues:
     """Values under slots, told by their word alone (see `order.is_exact`); with weights."""
 
@@ -187,45 +279,17 @@ class OrderedValues:
         if len(run):
             self._tiers.push(run)
 
+    def release(self, dead: Bools) -> None:
+        """Drop all values under the slots that are marked."""
+        self._tiers.rewrite(lambda run: run.take(nonzero(~dead[run.slots])))
+
     def bounds(self, slots: I64) -> Bounds:
         """Return, for each run, where the entries of each slot begin and end."""
-        order = np.argsort(slots)
-        ascending = slots[order]
-        found = []
-        for run in self._tiers.runs:
-            starts = np.searchsorted(run.slots, ascending)
-            ends = starts.copy()
-            there = nonzero(run.slots[np.minimum(starts, len(run) - 1)] == ascending)
-            if len(there) == 0:
-                continue
-            ends[there] = np.searchsorted(run.slots, ascending[there], side="right")
-            back = np.empty((2, len(slots)), dtype=np.int64)
-            back[0, order], back[1, order] = starts, ends
-            found.append((run, back[0], back[1]))
-        return Bounds(len(slots), found)
+        return bounds_in(self._tiers.runs, slots)
 
     def first(self, slots: I64, *, last: bool, bounds: Bounds | None = None) -> tuple[U64, Bools]:
         """Return the smallest (or the largest) word under each slot, and whether there is one."""
-        here = self.bounds(slots) if bounds is None else bounds
-        words = np.zeros(len(slots), dtype=np.uint64)
-        known = np.zeros(len(slots), dtype=np.bool_)
-        pending = np.arange(len(slots), dtype=np.int64)
-        count = 1
-        while len(pending):
-            part, trusted = here.ends(count, last=last)
-            best = nonzero(trusted)
-            fresh = np.ones(len(best), dtype=np.bool_)
-            np.not_equal(part.slots[best[1:]], part.slots[best[:-1]], out=fresh[1:])
-            firsts = best[fresh]
-            at = part.slots[firsts]
-            words[pending[at]] = ~part.words[firsts] if last else part.words[firsts]
-            known[pending[at]] = True
-            unsettled = here.more(count)
-            unsettled[at] = False
-            left = nonzero(unsettled)
-            pending, here = pending[left], here.select(left)
-            count *= 4
-        return words, known
+        return (self.bounds(slots) if bounds is None else bounds).first(last=last)
 
     def at_ranks(self, slots: I64, ranks: I64, bounds: Bounds | None = None) -> U64:
         """Return the word at a rank (from 0) under each slot; zero where there are fewer values."""
@@ -279,10 +343,6 @@ def _search_rank(bounds: Bounds, rank: int) -> int:
     low, high = 0, 2**64 - 1
     while low < high:
         middle = (low + high) // 2
-    def release(self, dead: Bools) -> None:
-        """Drop all values under the slots that are marked."""
-        self._tiers.rewrite(lambda run: run.take(nonzero(~dead[run.slots])))
-
         word = np.uint64(middle)
         count = sum(int(sums[np.searchsorted(words, word, side="right")] - sums[0]) for words, sums in parts)
         low, high = (low, middle) if count > rank else (middle + 1, high)

@@ -13,7 +13,7 @@ from headrace.change import empty_rows
 from headrace.engine.columns import I64, U64, Bools, Fixed, nonzero, views
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
-from headrace.engine.ordered import OrderedRun, concat, sort_order
+from headrace.engine.ordered import Bounds, OrderedRun, bounds_in, concat, sort_order
 from headrace.engine.runs import CHUNK_ROWS_MAX, ranges
 from headrace.engine.tiers import Tiers
 from headrace.engine.zset import group_rows
@@ -54,30 +54,30 @@ class OrderedRows:
         self._heap = Heap(schema, CHUNK_ROWS_MAX)
         self._tiers = Tiers(self._merged, concat, self._drop)
 
-    def insert(self, slots: I64, words: U64, rows: pa.RecordBatch, weights: I64) -> None:
+    def insert(self, slots: I64, words: U64, rows: pa.RecordBatch, weights: I64) -> I64:
         """Add rows under their slots; `words` must order them, where they differ, as the first order key
-        does.
+        does. Return their numbers in the heap.
         """
         if len(slots) == 0:
-            return
+            return slots
         numbers = self._heap.append(rows, np.ones(len(slots), dtype=np.int64))
         self._tiers.push(OrderedRun(slots, words, weights, numbers).take(sort_order(slots, words)))
+        return numbers
+
+    @property
+    def heap(self) -> Heap:
+        """Where the rows lie by number."""
+        return self._heap
+
+    def bounds(self, slots: I64) -> Bounds:
+        """Return, for each run, where the entries of each slot begin and end; slot −1 has none."""
+        return bounds_in(self._tiers.runs, slots)
 
     def _merged(self, older: OrderedRun, newer: OrderedRun) -> tuple[OrderedRun | None, I64]:
         both = concat([older, newer])
         merged, dropped = self._cancelled(both.take(sort_order(both.slots, both.words)))
         return (merged if len(merged) else None), dropped
 
-    def _drop(self, numbers: I64) -> None:
-        self._heap.lower(numbers, np.ones(len(numbers), dtype=np.int64))
-        self._heap.compact()
-
-    def _cancelled(self, run: OrderedRun) -> tuple[OrderedRun, I64]:
-        """Return a sorted run without what cancels, and the numbers of the rows that did.
-
-        Only stretches of equal (slot, word) with a negative weight are looked at.
-        """
-        if len(run) == 0 or run.weights.min() > 0:
     def held(self, size: int) -> Bools:
         """Return which of the slots below `size` have entries, cancelled ones included."""
         found = np.zeros(size, dtype=np.bool_)
@@ -98,6 +98,16 @@ class OrderedRows:
         if dropped:
             self._drop(np.sort(np.concatenate(dropped)))
 
+    def _drop(self, numbers: I64) -> None:
+        self._heap.lower(numbers, np.ones(len(numbers), dtype=np.int64))
+        self._heap.compact()
+
+    def _cancelled(self, run: OrderedRun) -> tuple[OrderedRun, I64]:
+        """Return a sorted run without what cancels, and the numbers of the rows that did.
+
+        Only stretches of equal (slot, word) with a negative weight are looked at.
+        """
+        if len(run) == 0 or run.weights.min() > 0:
             return run, run.slots[:0]
         starts = np.ones(len(run), dtype=np.bool_)
         np.logical_or(run.slots[1:] != run.slots[:-1], run.words[1:] != run.words[:-1], out=starts[1:])
@@ -105,10 +115,11 @@ class OrderedRows:
         mixed = np.zeros(int(stretches[-1]) + 1, dtype=np.bool_)
         mixed[stretches[run.weights < 0]] = True
         looked = nonzero(mixed[stretches])
-        firsts, sums = _sums(run.slots[looked], self._heap.gather(_numbers(run)[looked]), run.weights[looked])
+        rows = self._heap.gather(_numbers(run)[looked])
+        firsts, totals = sums(run.slots[looked], rows, run.weights[looked])
         keep = ~mixed[stretches]
-        keep[looked[firsts[sums != 0]]] = True
-        run.weights[looked[firsts]] = sums
+        keep[looked[firsts[totals != 0]]] = True
+        run.weights[looked[firsts]] = totals
         return run.take(nonzero(keep)), _numbers(run)[~keep]
 
     def fronts(self, slots: I64, count: int | None, settle: Settle) -> Front:
@@ -159,8 +170,8 @@ class OrderedRows:
         if run.weights.min() > 0:
             repeated = np.repeat(np.arange(len(run)), run.weights)
         else:
-            firsts, sums = _sums(run.slots, rows, run.weights)
-            repeated = np.repeat(firsts, np.maximum(sums, 0))
+            firsts, totals = sums(run.slots, rows, run.weights)
+            repeated = np.repeat(firsts, np.maximum(totals, 0))
         return Front(run.slots[repeated], rows.take(pa.array(repeated)), trusted[repeated], asked)
 
     @property
@@ -191,13 +202,13 @@ def _joined(found: list[Front], asked: int, schema: pa.Schema) -> Front:
     return whole.take(np.argsort(whole.slots, kind="stable"))
 
 
-def _sums(slots: I64, rows: pa.RecordBatch, weights: I64) -> tuple[I64, I64]:
+def sums(slots: I64, rows: pa.RecordBatch, weights: I64) -> tuple[I64, I64]:
     """Return the first of each kind of identical (slot, row), and the sum of their weights."""
     columns = (Fixed((slots.view(np.uint64),), None), *views(rows.columns, exact=True))
     groups, firsts = group_rows(columns, hash_views(columns, len(slots)))
-    sums = np.zeros(len(firsts), dtype=np.int64)
-    np.add.at(sums, groups, weights)
-    return firsts, sums
+    totals = np.zeros(len(firsts), dtype=np.int64)
+    np.add.at(totals, groups, weights)
+    return firsts, totals
 
 
 def _numbers(run: OrderedRun) -> I64:

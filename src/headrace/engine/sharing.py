@@ -34,7 +34,7 @@ def _own(node: Node, unread: bool) -> Signature | None:
         case Scan():
             return (node.relation.lower(), node.columns)
         case Hop():
-            return (_position(node.input, node.time), node.slide_us, node.size_us, unread)
+            return (_position(node.input, node.time), node.slide_us, node.size_us, node.is_cumulative, unread)
         case Filter():
             return _expressions(node.input, (node.predicate,))
         case Project():

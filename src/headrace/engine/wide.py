@@ -37,6 +37,11 @@ class WideSums:
         for limb in self._limbs:
             limb.clear(slots)
 
+    def merge(self, into: I64, slots: I64) -> None:
+        """Add the sums of some slots to those of others, pair by pair."""
+        for limb in self._limbs:
+            np.add.at(limb.data, into, limb.data[slots])
+
     def add(self, slots: I64, low: I64, high: I64 | None, weights: I64) -> None:
         """Add `weights * value`, where the value is `low`, or `high * 2^64 + low` (low taken as unsigned)."""
         parts = [low & _LOW, low >> _32]
@@ -85,6 +90,11 @@ class FloatSums:
         """Set the sums of those slots to zero."""
         for limb in (*self._bins.values(), *self._special.values()):
             limb.clear(slots)
+
+    def merge(self, into: I64, slots: I64) -> None:
+        """Add the sums of some slots to those of others, pair by pair."""
+        for limb in (*self._bins.values(), *self._special.values()):
+            np.add.at(limb.data, into, limb.data[slots])
 
     def add(self, slots: I64, values: F64, weights: I64) -> None:
         """Add `weights * value`; NaN and infinities are counted apart."""

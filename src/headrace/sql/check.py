@@ -24,6 +24,7 @@ TABLE_FUNCTIONS = frozenset(
         "repeat_row",
         "tumble",
         "hop",
+        "cumulate",
         "session",
     }
 )
@@ -189,7 +190,7 @@ def known_names(tree: Tree, schemas: Sequence[Schema], windows: Sequence[WindowC
 def bind_in_duckdb(duck: Duck, text: Text, windows: Sequence[WindowCallText], known: Known) -> None:
     """Let DuckDB bind the view as it was written, so that its complaints point into the user's text.
 
-    Calls of TUMBLE, HOP and SESSION are replaced by stand-ins of the same length.
+    Calls of TUMBLE, HOP, CUMULATE and SESSION are replaced by stand-ins of the same length.
 
     Args:
         duck: the scratch database, which knows the relations.

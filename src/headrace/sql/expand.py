@@ -1,4 +1,4 @@
-"""TUMBLE, HOP and SESSION replaced by the SQL that they mean."""
+"""TUMBLE, HOP, CUMULATE and SESSION replaced by the SQL that they mean."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from headrace.sql.plan import (
     Recompute,
     Recursive,
     Scan,
+    Session,
     SetOp,
     TopN,
     Touched,
@@ -50,7 +51,10 @@ def describe_node(node: Node) -> str:
         pairs = zip(node.schema.names, node.exprs, strict=True)
         return ", ".join(e.sql if e.sql == f'"{name}"' else f"{e.sql} AS {name}" for name, e in pairs)
     if isinstance(node, Hop):
-        return f"{node.time} slide {node.slide_us} us size {node.size_us} us"
+        word = "step" if node.is_cumulative else "slide"
+        return f"{node.time} {word} {node.slide_us} us size {node.size_us} us"
+    if isinstance(node, Session):
+        return f"{node.time} gap {node.gap_us} us by ({', '.join(node.keys)})"
     if isinstance(node, Join):
         return _join(node)
     if isinstance(node, MatchJoin):

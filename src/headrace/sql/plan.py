@@ -93,13 +93,35 @@ class Hop(Node):
     """Each row once per window that contains it: the input's columns, then `window_start`, `window_end`.
 
     Windows are half open, [start, start + size), aligned to the Unix epoch (1970-01-01 00:00 UTC). TUMBLE is
-    slide = size. Rows whose time is NULL are in no window.
+    slide = size. CUMULATE is `is_cumulative`: in each span of `size`, windows from its start that end after
+    one, two, … slides, up to the whole size, which is a multiple of the slide. Rows whose time is NULL or
+    infinite are in no window.
     """
 
     input: Node
     time: str
     slide_us: int
     size_us: int
+    is_cumulative: bool = False
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, slots=True)
+class Session(Node):
+    """Each row with the bounds of its session: the input's columns, then `window_start`, `window_end`.
+
+    The rows of a key (NULL equals NULL) in order of time form sessions; a distance of more than `gap_us`
+    starts a new one. `window_start` is the time of the first row, `window_end` that of the last plus the gap.
+    Rows whose time is NULL or infinite are in none. Without keys all rows are of one key.
+    """
+
+    input: Node
+    time: str
+    keys: tuple[str, ...]
+    gap_us: int
 
     @property
     def inputs(self) -> tuple[Node, ...]:

@@ -1,4 +1,4 @@
-"""TUMBLE, HOP and SESSION: table functions over a stream, written out as plain DuckDB SQL.
+"""TUMBLE, HOP, CUMULATE and SESSION: table functions over a stream, written out as plain DuckDB SQL.
 
 Windows are half open and aligned to the Unix epoch. A row whose time is NULL or infinite is in no window.
 """
@@ -17,18 +17,20 @@ from headrace.sql.render import Renderer
 from headrace.sql.tree import Tree, string_value
 
 HOP_KEY = "headrace_hop"
-"""In a FROM item: the relation, time column, slide and size of the TUMBLE or HOP that its SQL spells out."""
+"""In a FROM item: the relation, time column and sizes of the window function that its SQL spells out."""
 
-NAMES = ("tumble", "hop", "session")
+NAMES = ("tumble", "hop", "cumulate", "session")
 
 _USAGE = {
     "tumble": "TUMBLE(stream, time, size)",
     "hop": "HOP(stream, time, slide, size)",
+    "cumulate": "CUMULATE(stream, time, step, size)",
     "session": "SESSION(stream, time, gap, key, …)",
 }
 _PARAMETERS = {
     "tumble": ("stream", "time", "size"),
     "hop": ("stream", "time", "slide", "size"),
+    "cumulate": ("stream", "time", "step", "size"),
     "session": ("stream", "time", "gap"),
 }
 _UNITS_US = {
@@ -40,12 +42,12 @@ SchemaOf = Callable[[str], Schema | None]
 
 
 def is_window(tree: Tree) -> bool:
-    """Whether a FROM item is a call of TUMBLE, HOP or SESSION."""
+    """Whether a FROM item is a call of TUMBLE, HOP, CUMULATE or SESSION."""
     return tree.get("type") == "TABLE_FUNCTION" and str(tree["function"]["function_name"]).lower() in NAMES
 
 
 class WindowCallText:
-    """The arguments of one TUMBLE, HOP or SESSION, checked.
+    """The arguments of one TUMBLE, HOP, CUMULATE or SESSION, checked.
 
     Args:
         duck: the scratch database.
@@ -67,12 +69,15 @@ class WindowCallText:
             raise text.at(given["stream"], f"there is no stream, table or view named {self.relation!r}")
         self.schema = schema
         self.time, self.bound_type = self._time(given["time"])
-        sizes = [name for name in ("size", "slide", "gap") if name in given]
+        sizes = [name for name in ("size", "slide", "step", "gap") if name in given]
         widths = {name: self._width(given[name], name) for name in sizes}
         self.size_us = widths.get("size", 0)
-        self.slide_us = widths.get("slide", self.size_us)
+        self.slide_us = widths.get("slide", widths.get("step", self.size_us))
         self.gap_us = widths.get("gap", 0)
         self.keys = [self._column(key) for key in keys]
+        if self.name == "cumulate" and self.size_us % self.slide_us:
+            problem = "the size of CUMULATE must be a whole number of its steps"
+            raise text.at(given["size"], problem, expected="such as steps of 10 minutes, a size of 1 hour")
         for label in ("window_start", "window_end"):
             if label in schema:
                 raise text.at(self.place, f"{self.relation!r} already has a column {label!r}")
@@ -178,12 +183,22 @@ class WindowCallText:
         if self.slide_us == self.size_us:
             start = f"({time} - {_modulo(time, self.size_us)})"
             rows = f"SELECT *, {start} AS __start {source}"
+        elif self.name == "cumulate":
+            return self._cumulate_sql(time, source)
         else:
             low = f"({time} - {self.size_us})"
             first = f"({low} - {_modulo(low, self.slide_us)} + {self.slide_us})"
             rows = f"SELECT *, unnest(range({first}, {time} + 1, {self.slide_us})) AS __start {source}"
         start, end = self._bound("__start"), self._bound(f"__start + {self.size_us}")
         return f"SELECT * EXCLUDE (__start), {start} AS window_start, {end} AS window_end FROM ({rows})"
+
+    def _cumulate_sql(self, time: str, source: str) -> str:
+        begin = f"({time} - {_modulo(time, self.size_us)})"
+        pane = f"({time} - {_modulo(time, self.slide_us)})"
+        ends = f"range({pane} + {self.slide_us}, {begin} + {self.size_us} + 1, {self.slide_us})"
+        rows = f"SELECT *, {begin} AS __start, unnest({ends}) AS __end {source}"
+        bounds = f"{self._bound('__start')} AS window_start, {self._bound('__end')} AS window_end"
+        return f"SELECT * EXCLUDE (__start, __end), {bounds} FROM ({rows})"
 
     def _bound(self, micros: str) -> str:
         zone = " AT TIME ZONE 'UTC'" if self.bound_type == "TIMESTAMP WITH TIME ZONE" else ""
@@ -207,16 +222,11 @@ class WindowCallText:
         """Return the FROM item that replaces the call; `HOP_KEY` says what it is where a rule exists."""
         select = f"SELECT * FROM ({self.sql()}) AS {quote(alias or self.relation)}"
         item: Tree = self.duck.parse(select)["statements"][0]["node"]["from_table"]
+        spec: Tree = {"relation": self.relation, "time": self.time, "type": self.bound_type}
         if self.name == "session":
-            return item
-        spec = {
-            "relation": self.relation,
-            "time": self.time,
-            "type": self.bound_type,
-            "slide_us": self.slide_us,
-            "size_us": self.size_us,
-        }
-        return item | {HOP_KEY: spec}
+            return item | {HOP_KEY: spec | {"gap_us": self.gap_us, "keys": self.keys}}
+        sizes = {"slide_us": self.slide_us, "size_us": self.size_us}
+        return item | {HOP_KEY: spec | sizes | {"is_cumulative": self.name == "cumulate"}}
 
 
 def _modulo(micros: str, width: int) -> str:

@@ -28,6 +28,7 @@ class CountPart(Part):
     """`count(*)` and `count(x)`."""
 
     recycles = True
+    merges = True
 
     def __init__(self, call: AggCall) -> None:
         self._call = call
@@ -49,6 +50,10 @@ class CountPart(Part):
         self._counts.clear(slots)
 
     @override
+    def merge(self, into: I64, slots: I64) -> None:
+        np.add.at(self._counts.data, into, self._counts.data[slots])
+
+    @override
     @property
     def nbytes(self) -> int:
         return self._counts.nbytes
@@ -60,6 +65,7 @@ class SumPart(Part):
     """
 
     recycles = True
+    merges = True
 
     def __init__(self, call: AggCall, argument: Column, output: Column) -> None:
         self._call = call
@@ -110,6 +116,11 @@ class SumPart(Part):
     def release(self, slots: I64, dead: Bools) -> None:
         self._counts.clear(slots)
         (self._wide if self._floats is None else self._floats).clear(slots)
+
+    @override
+    def merge(self, into: I64, slots: I64) -> None:
+        np.add.at(self._counts.data, into, self._counts.data[slots])
+        (self._wide if self._floats is None else self._floats).merge(into, slots)
 
     def _averages(self, low: U64, high: I64, counts: I64) -> F64:
         total = high.astype(np.longdouble) * np.longdouble(2.0**64) + low.astype(np.longdouble)

@@ -20,6 +20,7 @@ class BestPart(Part):
     """`min(x)` or `max(x)` over rows that only come: the best value of each group."""
 
     recycles = True
+    merges = True
 
     def __init__(self, call: AggCall, argument: Column) -> None:
         self._call = call
@@ -54,6 +55,12 @@ class BestPart(Part):
     def release(self, slots: I64, dead: Bools) -> None:
         self._words.data[slots] = 0 if self._largest else np.uint64(2**64 - 1)
         self._known.clear(slots)
+
+    @override
+    def merge(self, into: I64, slots: I64) -> None:
+        better = np.maximum if self._largest else np.minimum
+        better.at(self._words.data, into, self._words.data[slots])
+        np.logical_or.at(self._known.data, into, self._known.data[slots])
 
     @property
     @override

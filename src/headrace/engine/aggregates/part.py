@@ -72,6 +72,9 @@ class Part(ABC):
     recycles: bool = False
     """Whether `release` gives groups up; where one part does not, the aggregate keeps all its groups."""
 
+    merges: bool = False
+    """Whether `merge` adds groups up, where rows only come."""
+
     @abstractmethod
     def update(self, batch: GroupBatch) -> None:
         """Take in a change."""
@@ -87,6 +90,10 @@ class Part(ABC):
             slots: the groups, ascending.
             dead: a mask of them over all slots known.
         """
+        raise NotImplementedError
+
+    def merge(self, into: I64, slots: I64) -> None:
+        """Add what is kept for some groups (`slots`, each once) to others, pair by pair; it stays as well."""
         raise NotImplementedError
 
     @property

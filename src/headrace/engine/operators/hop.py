@@ -1,4 +1,4 @@
-"""Hop: each row once per window that contains it.
+"""Hop: each row once per window that contains it; TUMBLE, HOP and CUMULATE.
 
 Δhop(R) = hop(ΔR)        (linear: a row goes to size / slide windows, whatever the others are)
 """
@@ -6,20 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import gcd
 
 import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
-from headrace.engine.columns import I64, validity, values
+from headrace.engine.columns import I64, values
 from headrace.engine.frontier import hop_bounds
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
+from headrace.engine.runs import ranges
+from headrace.engine.window_time import bound_arrays, window_micros
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import Hop
-
-_US_PER = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
 class HopOperator(Operator):
@@ -35,23 +36,17 @@ class HopOperator(Operator):
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
         change = inputs[0]
-        times = change.rows.column(self._node.time)
-        known = validity(times)
-        if known is not None:
-            change = change.filter(known)
-            times = change.rows.column(self._node.time)
-        micros = _micros(times)
+        micros, inside = window_micros(change.rows.column(self._node.time))
+        if inside is not None:
+            change, micros = change.filter(inside), micros[inside]
         if self._by_pane:
             change, micros = self._added_up(change, micros)
-        rows, starts = self._windows(micros)
+        rows, starts, ends = self._windows(micros)
         if len(rows) == len(change) and self._node.slide_us == self._node.size_us:
             taken, weights = change.rows, change.weights
         else:
             taken, weights = change.rows.take(pa.array(rows)), change.weights[rows]
-        bounds = [
-            pa.array(bound, pa.int64()).cast(pa.timestamp("us")).cast(field.type)
-            for bound, field in zip((starts, starts + self._node.size_us), list(self.arrow)[-2:], strict=True)
-        ]
+        bounds = bound_arrays(self.arrow, starts, ends)
         return Change(pa.RecordBatch.from_arrays([*taken.columns, *bounds], schema=self.arrow), weights)
 
     def _added_up(self, change: Change, micros: I64) -> tuple[Change, I64]:
@@ -61,7 +56,7 @@ class HopOperator(Operator):
         Nobody reads the time itself, and all times of a pane lie in the same windows: so rows that differ in
         nothing else go to their windows once.
         """
-        panes = micros - micros % self._node.slide_us
+        panes = micros - micros % gcd(self._node.slide_us, self._node.size_us)
         at = change.rows.schema.get_field_index(self._node.time)
         columns = list(change.rows.columns)
         columns[at] = pa.array(panes)
@@ -72,17 +67,22 @@ class HopOperator(Operator):
         columns[at] = pa.array(panes).cast(pa.timestamp("us")).cast(change.rows.schema.field(at).type)
         return Change(pa.RecordBatch.from_arrays(columns, schema=change.rows.schema), whole.weights), panes
 
-    def _windows(self, micros: I64) -> tuple[I64, I64]:
-        """Return the rows and the starts of their windows, row by row."""
+    def _windows(self, micros: I64) -> tuple[I64, I64, I64]:
+        """Return the rows with the starts and ends of their windows, row by row."""
         slide, size = self._node.slide_us, self._node.size_us
-        last = micros - micros % slide
+        panes = micros - micros % slide
         if slide == size:
-            return np.arange(len(micros), dtype=np.int64), last
+            return np.arange(len(micros), dtype=np.int64), panes, panes + size
+        if self._node.is_cumulative:
+            begins = micros - micros % size
+            counts = (begins + size - panes) // slide
+            rows = np.repeat(np.arange(len(micros), dtype=np.int64), counts)
+            return rows, begins[rows], ranges(panes // slide + 1, counts) * slide
         most = -(-size // slide)
-        starts = (last[:, None] - slide * np.arange(most, dtype=np.int64)).ravel()
+        starts = (panes[:, None] - slide * np.arange(most, dtype=np.int64)).ravel()
         rows = np.repeat(np.arange(len(micros), dtype=np.int64), most)
         inside = starts + size > micros[rows]
-        return rows[inside], starts[inside]
+        return rows[inside], starts[inside], starts[inside] + size
 
     @override
     def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
@@ -94,13 +94,5 @@ class HopOperator(Operator):
     @property
     def detail(self) -> str:
         """The time column and the window."""
-        return f"{self._node.time}: {self._node.size_us / 1e6:g} s every {self._node.slide_us / 1e6:g} s"
-
-
-def _micros(times: pa.Array) -> I64:
-    """Return times as microseconds since the epoch."""
-    if times.type == pa.date32():
-        return values(times).astype(np.int64) * 86_400_000_000
-    raw: I64 = values(times).astype(np.int64, copy=False)
-    unit = times.type.unit
-    return raw // 1000 if unit == "ns" else raw * _US_PER[unit]
+        word = "growing by" if self._node.is_cumulative else "every"
+        return f"{self._node.time}: {self._node.size_us / 1e6:g} s {word} {self._node.slide_us / 1e6:g} s"

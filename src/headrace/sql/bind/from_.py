@@ -12,7 +12,7 @@ from headrace.sql.bind.recompute import outer_join, recompute
 from headrace.sql.bind.scope import Col, Scope, same
 from headrace.sql.bind.work import NotPlanned, Work
 from headrace.sql.duck import column
-from headrace.sql.plan import Constant, Hop, Join, Node, Scan
+from headrace.sql.plan import Constant, Hop, Join, Node, Scan, Session
 from headrace.sql.tree import STAR, Tree, bound, comparison, conjunction, select_of, table
 from headrace.sql.windows import HOP_KEY
 
@@ -120,7 +120,12 @@ def _hop(work: Work, env: Env, spec: Tree) -> Bound:
     bounds = [Col(label, work.names.fresh(label), spec["type"]) for label in ("window_start", "window_end")]
     extra = [column(col.name, col.sql_type) for col in bounds]
     schema = Schema.of([*source.node.schema, *extra])
-    node = Hop(schema, source.node, time.name, spec["slide_us"], spec["size_us"])
+    if "gap_us" in spec:
+        keys = tuple(next(col.name for col in source.columns if same(col.label, key)) for key in spec["keys"])
+        node: Node = Session(schema, source.node, time.name, keys, spec["gap_us"])
+    else:
+        is_cumulative = bool(spec["is_cumulative"])
+        node = Hop(schema, source.node, time.name, spec["slide_us"], spec["size_us"], is_cumulative)
     return Bound(node, (*source.columns, *bounds))
 
 

@@ -22,6 +22,7 @@ from headrace.sql.plan import (
     Project,
     Recompute,
     Scan,
+    Session,
     TopN,
     Touched,
 )
@@ -108,7 +109,7 @@ def _monotone(node: Node, event_times: Mapping[str, str]) -> set[str]:
             for name, expr in zip(node.schema.names, node.exprs, strict=True)
             if len(expr.columns) == 1 and expr.sql == quote(expr.columns[0]) and expr.columns[0] in below[0]
         }
-    if isinstance(node, Hop) and node.time in below[0]:
+    if isinstance(node, Hop | Session) and node.time in below[0]:
         return below[0] | set(node.schema.names[-2:])
     if isinstance(node, Aggregate):
         return below[0] & set(node.keys)

@@ -18,6 +18,7 @@ from headrace.sql.plan import (
     Project,
     PythonCall,
     Scan,
+    Session,
     SetOp,
     TopN,
     UnionAll,
@@ -39,6 +40,9 @@ def _keep(node: Node, wanted: set[str]) -> Node:
         return _project(node, wanted)
     if isinstance(node, Hop):
         return with_inputs(node, [_keep(node.input, (wanted & set(node.input.schema.names)) | {node.time})])
+    if isinstance(node, Session):
+        own = (wanted & set(node.input.schema.names)) | {node.time, *node.keys}
+        return with_inputs(node, [_keep(node.input, own)])
     if isinstance(node, UnionAll):
         return _union(node, wanted)
     if isinstance(node, SetOp):

@@ -24,6 +24,7 @@ from headrace.sql.plan import (
     MatchJoin,
     Node,
     Project,
+    Session,
     PythonCall,
     SetOp,
     TopN,
@@ -135,6 +136,8 @@ def _free_columns(node: Node) -> set[str]:
         return set.intersection(*(set(call.partition) for call in node.calls))
     if isinstance(node, Hop):
         return set(node.input.schema.names)
+    if isinstance(node, Session):
+        return set(node.keys)
     if isinstance(node, PythonCall):
         return set(node.input.schema.names)
     if isinstance(node, Unnest) and not node.keeps_empty:

@@ -22,6 +22,7 @@ from headrace.sql.plan import (
     Recompute,
     Recursive,
     Scan,
+    Session,
     SetOp,
     TopN,
     Touched,
@@ -40,7 +41,7 @@ def with_inputs(node: Node, inputs: Sequence[Node]) -> Node:
         return replace(node, input=inputs[0], schema=inputs[0].schema)
     if isinstance(node, Project | Aggregate):
         return replace(node, input=inputs[0])
-    if isinstance(node, Hop):
+    if isinstance(node, Hop | Session):
         return replace(
             node, input=inputs[0], schema=Schema((*inputs[0].schema.columns, *node.schema.columns[-2:]))
         )
