@@ -93,7 +93,7 @@ class World:
         plan = plan_view(name, sql, self.catalog())
         self.engine.add_view(plan, self.history)
         self.plans[name] = plan
-        self.duckdb.execute(f'CREATE VIEW "{name}" AS {plan.reference_sql}')
+        self.duckdb.execute(f'CREATE VIEW "{name}" AS {plan.reference_at(CLOCK)}')
         self.sums[name] = bag(self.engine.snapshot(name))
         return plan
 
@@ -113,6 +113,9 @@ class World:
             rows = pa.RecordBatch.from_pylist([row for row, _ in pairs], schema=self.relations[name].arrow)
             moved[name] = Change(rows, np.array([weight for _, weight in pairs], dtype=np.int64))
         output = self.engine.step(moved, clock, watermarks or {})
+        for plan in self.plans.values():
+            if plan.reads_clock:
+                self.duckdb.execute(f'CREATE OR REPLACE VIEW "{plan.name}" AS {plan.reference_at(clock)}')
         for name, change in moved.items():
             self.given[name].append(change)
         self.check(output)
@@ -131,7 +134,7 @@ class World:
             self._check_view(name, plan, output)
 
     def _check_view(self, name: str, plan: ViewPlan, output: StepOutput) -> None:
-        wanted = _answer(self.duckdb, plan.reference_sql)
+        wanted = _answer(self.duckdb, f'SELECT * FROM "{name}"')
         if wanted is None:
             assert name in output.errors, f"{name} should be in error"
             return

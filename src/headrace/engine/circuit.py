@@ -14,9 +14,11 @@ from headrace.engine.operators.constant import ConstantOperator
 from headrace.engine.operators.distinct import DistinctOperator
 from headrace.engine.operators.filter import FilterOperator
 from headrace.engine.operators.hop import HopOperator
+from headrace.engine.operators.final import FinalOperator
 from headrace.engine.operators.join import JoinOperator
 from headrace.engine.operators.match_join import MatchJoinOperator
 from headrace.engine.operators.project import ProjectOperator
+from headrace.engine.operators.now_filter import NowFilterOperator
 from headrace.engine.operators.python_function import PythonFunctionOperator
 from headrace.engine.operators.recompute import RecomputeOperator
 from headrace.engine.operators.rename import RenameOperator
@@ -39,10 +41,12 @@ from headrace.sql.plan import (
     Filter,
     Hop,
     Join,
+    Final,
     MatchJoin,
     Node,
     Project,
     PythonCall,
+    NowFilter,
     Recompute,
     Scan,
     Session,
@@ -143,6 +147,7 @@ class Circuit:
         root = self._stages[self._root].operator
         change = self._run(changes, context)
         return change if root.consolidated or root.append_only else settle(change)
+        self._note_limits(context)
 
     def _run(self, changes: Mapping[str, Change], context: StepContext) -> Change:
         outputs: list[Change] = []
@@ -152,7 +157,7 @@ class Circuit:
                 inputs = [] if change is None else [change]
             else:
                 inputs = [outputs[at] for at in stage.inputs]
-            if any(len(change) for change in inputs):
+            if any(len(change) for change in inputs) or stage.operator.is_due(context):
                 outputs.append(stage.operator.run(inputs, context))
             else:
                 outputs.append(Change.empty(stage.operator.arrow))
@@ -162,6 +167,27 @@ class Circuit:
     # --------------------------------------------------------------------------------------------------
     def forget(self, relations: Mapping[str, Bounds]) -> Bounds:
         """Free what no later change can reach, and return the bounds of the view's columns.
+    @property
+    def due_us(self) -> int | None:
+        """When the view changes by itself as the clock passes, or None."""
+        times = [stage.operator.due_us for stage in self._stages]
+        return min((time for time in times if time is not None), default=None)
+
+    def is_due(self, context: StepContext) -> bool:
+        """Whether the view changes though no relation has: by the clock, or by the watermarks."""
+        self._note_limits(context)
+        return any(stage.operator.is_due(context) for stage in self._stages)
+
+    def _note_limits(self, context: StepContext) -> None:
+        """Tell what waits for a bound where it stands at the end of this step."""
+
+        def note(operator: Operator, below: list[Bounds]) -> None:
+            if isinstance(operator, FinalOperator):
+                operator.limit_us = operator.bounds(below).get(operator.column)
+
+        if any(isinstance(stage.operator, FinalOperator) for stage in self._stages):
+            self._bounded(context.bounds, note)
+
 
         Args:
             relations: per relation in lower case, the bounds of its columns in lower case, as they stand
@@ -221,6 +247,10 @@ def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
             return ProjectOperator(node, append_only=append_only)
         case Hop():
             return HopOperator(node, append_only=append_only, time_is_read=time_is_read)
+        case NowFilter():
+            return NowFilterOperator(node)
+        case Final():
+            return FinalOperator(node)
         case Session():
             return SessionOperator(node, append_only=append_only)
         case UnionAll():

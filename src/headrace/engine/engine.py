@@ -81,6 +81,8 @@ class Engine:
         self._relations: dict[str, Schema] = {}
         self._append_only: set[str] = set()
         self._event_times: dict[str, str] = {}
+        self._clock: datetime | None = None
+        self._bounds: dict[str, Bounds] = {}
         self._views: dict[str, View] = {}
         self._order: list[str] = []
         self._duck = Duck(duck_threads)
@@ -117,7 +119,7 @@ class Engine:
             UnsupportedSql: the plan has no circuit.
         """
         self._refuse_known(plan.name)
-        view = self._build(plan, history)
+        view = self._passed(self._build(plan, history))
         self._views[plan.name.lower()] = view
         self._history = history
         self._sort()
@@ -146,10 +148,11 @@ class Engine:
         nothing has changed.
         """
         key = self._key(plan.name)
-        replaced = {key: self._build(plan, history)}
+        replaced = {key: self._passed(self._build(plan, history))}
         for name in self._order:
             if name not in replaced and _reads(self._views[name].plan) & replaced.keys():
-                replaced[name] = self._build(self._views[name].plan, history, replaced)
+                fresh = self._build(self._views[name].plan, history, replaced)
+                replaced[name] = self._passed(fresh, replaced)
         changes = {view.plan.name: _difference(self._views[name], view) for name, view in replaced.items()}
         self._views.update(replaced)
         self._history = history
@@ -178,7 +181,7 @@ class Engine:
             if name not in self._relations and name not in views:
                 raise UnknownName.of("relation", name, [*self._relations, *views])
         circuit = Circuit(plan, lambda name: self._is_append_only(name, views))
-        context = StepContext(self._duck)
+        context = StepContext(self._duck, self._clock)
         view = View(plan, circuit)
         view.store.apply(circuit.start(context))
         for name in sorted(_reads(plan)):
@@ -188,6 +191,15 @@ class Engine:
             (views[name].error for name in _reads(plan) if name in views and views[name].error), None
         )
         _settle(view, circuit.error or upstream)
+        view.bounds = _lowered(circuit.bounds({**self._bounds, **_bounds_of(newer or {})}))
+        return view
+
+    def _passed(self, view: View, newer: Mapping[str, View] | None = None) -> View:
+        """Give out what is final by now; for views that are built between two steps."""
+        bounds = {**self._bounds, **_bounds_of(newer or {})}
+        context = StepContext(self._duck, self._clock, {}, bounds)
+        if view.circuit.is_due(context):
+            view.store.apply(view.circuit.step({}, context))
         return view
 
     def _is_append_only(self, name: str, views: Mapping[str, View]) -> bool:
@@ -212,13 +224,15 @@ class Engine:
         """Move all views by the changes of base relations; a view that fails is in error, the others go
         on.
         """
-        context = StepContext(self._duck, clock, watermarks)
+        self._clock = clock if self._clock is None else max(self._clock, clock)
+        self._bounds = self._stream_bounds(watermarks)
+        context = StepContext(self._duck, self._clock, watermarks, self._bounds)
         moved = {name.lower(): change for name, change in changes.items() if len(change)}
         output = StepOutput()
         for name in self._order:
             view = self._views[name]
             reads = _reads(view.plan)
-            if reads & moved.keys():
+            if reads & moved.keys() or (view.broken is None and view.circuit.is_due(context)):
                 moved[name] = self._step_view(view, moved, context)
             upstream = next(
                 (self._views[at].error for at in reads if at in self._views and self._views[at].error), None
@@ -231,26 +245,38 @@ class Engine:
                     output.changes[view.plan.name] = seen
             if view.error is not None:
                 output.errors[view.plan.name] = view.error
-        self._forget(watermarks)
+            self._bounds[name] = self._forget(view)
         for tap in self._taps:
             tap(moved, clock, watermarks)
         return output
 
-    def _forget(self, watermarks: Mapping[str, datetime]) -> None:
-        """Let every view free what no later change can reach; a broken one stands still, and its bounds with
-        it.
-        """
-        found: dict[str, Bounds] = {
+    def _stream_bounds(self, watermarks: Mapping[str, datetime]) -> dict[str, Bounds]:
+        return {
             name.lower(): {self._event_times[name.lower()]: _micros(at)}
             for name, at in watermarks.items()
             if name.lower() in self._event_times
         }
-        for name in self._order:
-            view = self._views[name]
-            if view.broken is None:
-                bounds = view.circuit.forget(found)
-                view.bounds = {column.lower(): at_us for column, at_us in bounds.items()}
-            found[name] = view.bounds
+
+    def _forget(self, view: View) -> Bounds:
+        """Let a view free what no later change can reach, and return the bounds of its columns; a broken one
+        stands still, and its bounds with it.
+        """
+        if view.broken is None:
+            view.bounds = _lowered(view.circuit.forget(self._bounds))
+        return view.bounds
+
+    @property
+    def due(self) -> datetime | None:
+        """When some view changes by itself as the clock passes, or None."""
+        times = [view.circuit.due_us for view in self._views.values() if view.broken is None]
+        due_us = min((time for time in times if time is not None), default=None)
+        return None if due_us is None else _EPOCH + timedelta(microseconds=due_us)
+
+    def timed_columns(self, plan: ViewPlan) -> tuple[str, ...]:
+        """Return the columns of a view whose values watermarks pass, so that its rows become final."""
+        circuit = Circuit(plan, lambda name: self._is_append_only(name, self._views))
+        bounds = circuit.bounds(self._bounded())
+        return tuple(name for name in plan.schema.names if name in bounds)
 
     def _published(self, view: View, change: Change, error: str | None) -> Change:
         """Publish a view's change; a content that it does not fit is given up: the view and its readers are
@@ -294,7 +320,8 @@ class Engine:
         assert self._history is not None
         fresh = self._build(view.plan, self._history)
         base = {name: change for name, change in moved.items() if name in self._relations}
-        last = fresh.circuit.step(base, context) if _reads(view.plan) & base.keys() else None
+        is_due = _reads(view.plan) & base.keys() or fresh.circuit.is_due(context)
+        last = fresh.circuit.step(base, context) if is_due else None
         parts = [Change.inserts(batch) for batch in fresh.store.snapshot().to_batches()]
         parts += [Change.inserts(batch).negated() for batch in view.store.snapshot().to_batches()]
         view.circuit, view.broken, view.pending = fresh.circuit, None, []
@@ -377,8 +404,7 @@ class Engine:
         """Return for every relation the columns that can have a bound."""
         found: dict[str, Bounds] = {name: {column: 0} for name, column in self._event_times.items()}
         for name in self._order:
-            bounds = self._views[name].circuit.bounds(found)
-            found[name] = {column.lower(): at_us for column, at_us in bounds.items()}
+            found[name] = _lowered(self._views[name].circuit.bounds(found))
         return found
 
     @property
@@ -389,6 +415,14 @@ class Engine:
     def close(self) -> None:
         """Free what DuckDB holds."""
         self._duck.close()
+
+
+def _lowered(bounds: Bounds) -> Bounds:
+    return {column.lower(): at_us for column, at_us in bounds.items()}
+
+
+def _bounds_of(views: Mapping[str, View]) -> dict[str, Bounds]:
+    return {name: view.bounds for name, view in views.items()}
 
 
 def _micros(at: datetime) -> int:

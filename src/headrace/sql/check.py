@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from headrace.contracts.schema import Schema
+from headrace.sql.clock import CLOCK_CALLS, allowed_places
 from headrace.sql.duck import Duck, quote
 from headrace.sql.errors import Known, Text, raise_from_duckdb
 from headrace.sql.functions import CLOCK_WORDS, unstable_functions
@@ -114,7 +115,10 @@ def _refuse_unstable(text: Text, tree: Tree, catalog: Mapping[str, Schema]) -> N
     """Refuse functions by name; what hides from this is found again in DuckDB's bound plan."""
     columns = {column.name.lower() for schema in catalog.values() for column in schema}
     columns |= {str(part.get("alias") or "").lower() for part in walk(tree)}
+    allowed = allowed_places(tree)
     for part in walk(tree):
+        if id(part) in allowed:
+            continue
         if part.get("class") == "FUNCTION" and not part.get("is_operator"):
             name = str(part["function_name"])
         elif part.get("class") == "COLUMN_REF" and len(part["column_names"]) == 1:
@@ -123,7 +127,8 @@ def _refuse_unstable(text: Text, tree: Tree, catalog: Mapping[str, Schema]) -> N
                 continue
         else:
             continue
-        if name.lower() in unstable_functions():
+        is_age_now = name.lower() == "age" and len(part.get("arguments", ())) == 1
+        if name.lower() in unstable_functions() or is_age_now:
             raise _unstable(text, part, name)
 
 
@@ -219,13 +224,18 @@ def bind_in_duckdb(duck: Duck, text: Text, windows: Sequence[WindowCallText], kn
         return
     for part in walk(answer):
         path = (part.get("qname") or {}).get("path") if isinstance(part.get("qname"), dict) else None
-        if path and str(path[-1]).lower() in unstable_functions():
+        if path and str(path[-1]).lower() in unstable_functions() - CLOCK_CALLS:
             raise _unstable(text, part, str(path[-1]))
 
 
 def _unstable(text: Text, part: Tree, name: str) -> Exception:
     hint = "an event-time column: only the data may decide what a view holds"
     called = name.lower() if name.lower() in CLOCK_WORDS else f"{name.lower()}()"
+    if name.lower() in CLOCK_CALLS:
+        problem = f"{called} stands where rows could not leave by themselves as time passes"
+        return text.unsupported(
+            part, problem, "t > now() - INTERVAL 5 MINUTE, ANDed in WHERE, HAVING or QUALIFY"
+        )
     if name.lower() in ("getvariable", "current_setting", "current_schema", "current_database"):
         hint = "the value itself, or a table that holds it"
     if name.lower() in ("random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "setseed"):

@@ -11,6 +11,7 @@ from headrace.sql.plan import (
     MatchJoin,
     Node,
     OrderKey,
+    NowFilter,
     Project,
     PythonCall,
     Recompute,
@@ -49,6 +50,8 @@ def describe_node(node: Node) -> str:
         return node.predicate.sql
     if isinstance(node, Project):
         pairs = zip(node.schema.names, node.exprs, strict=True)
+    if isinstance(node, NowFilter):
+        return _clock(node)
         return ", ".join(e.sql if e.sql == f'"{name}"' else f"{e.sql} AS {name}" for name, e in pairs)
     if isinstance(node, Hop):
         word = "step" if node.is_cumulative else "slide"
@@ -81,6 +84,12 @@ def describe_node(node: Node) -> str:
 
 def _join(node: Join) -> str:
     keys = [f"{e.left}.{e.left_column} = {e.right}.{e.right_column}" for e in node.equalities]
+def _clock(node: NowFilter) -> str:
+    edges = [f"now >= {name} {offset:+d} us" for name, offset in node.begins]
+    edges += [f"now < {name} {offset:+d} us" for name, offset in node.ends]
+    return " and ".join(edges)
+
+
     rest = [f"where {node.residual.sql}"] if node.residual else []
     return " and ".join(keys) + (" " if keys and rest else "") + "".join(rest)
 

@@ -86,7 +86,7 @@ def _facts() -> tuple[frozenset[str], frozenset[str]]:
     unstable = {
         name for name, _, stability, _ in rows if stability in ("VOLATILE", "CONSISTENT_WITHIN_QUERY")
     }
-    unstable = (unstable | CLOCK_WORDS) - {"error"}
+    unstable = (unstable | CLOCK_WORDS | {"current_localtime", "current_localtimestamp"}) - {"error"}
     outside = re.compile(r"\b(" + "|".join(map(re.escape, sorted(unstable))) + r"|duckdb_\w+|pragma_\w+)\b")
     macros = {name for name, _, _, text in rows if text and outside.search(text)}
     return aggregates, frozenset(unstable | macros)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from headrace.contracts.schema import Schema
+from headrace.sql.clock import at_moment
 from headrace.functions import PythonFunction
 
 
@@ -70,6 +72,36 @@ class Filter(Node):
 
     input: Node
     predicate: Expr
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, slots=True)
+class NowFilter(Node):
+    """Rows whose time has come and not gone, by the engine's clock N (UTC).
+
+    A row is there while, for each (column, offset in microseconds) of `begins`, N ≥ column + offset, and for
+    each of `ends`, N < column + offset. A NULL in one of these columns: never. Times without a zone are UTC,
+    a DATE is its midnight.
+    """
+
+    input: Node
+    begins: tuple[tuple[str, int], ...]
+    ends: tuple[tuple[str, int], ...]
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, slots=True)
+class Final(Node):
+    """Only rows that no later change can concern: those whose `column` has passed the watermark."""
+
+    input: Node
+    column: str
 
     @property
     def inputs(self) -> tuple[Node, ...]:
@@ -465,3 +497,12 @@ class ViewPlan:
     def schema(self) -> Schema:
         """The view's columns."""
         return self.root.schema
+
+    @property
+    def reads_clock(self) -> bool:
+        """Whether rows come or go as time passes."""
+        return any(isinstance(node, NowFilter) for node in self.root.walk())
+
+    def reference_at(self, clock: datetime) -> str:
+        """Return the reference SQL with now() read as a moment."""
+        return at_moment(self.reference_sql, clock) if self.reads_clock else self.reference_sql

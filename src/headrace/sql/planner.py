@@ -15,6 +15,7 @@ from headrace.sql.bind.query import bind_query
 from headrace.sql.bind.recompute import recompute
 from headrace.sql.bind.work import NotPlanned, Work
 from headrace.sql.check import bind_in_duckdb, check_relations, known_names, refuse_outside, relations_in
+from headrace.sql.clock import spelled_out
 from headrace.sql.deep import with_room
 from headrace.sql.duck import Duck
 from headrace.sql.errors import Text, raise_from_exception
@@ -93,6 +94,9 @@ def _plan(
         tree = parse_select(duck, text)
         relations = check_relations(text, tree, catalog)
         refuse_outside(text, tree, catalog)
+        labels = {column.name.lower() for relation in relations for column in catalog[relation]}
+        labels |= {str(part.get("alias") or "").lower() for part in walk(tree)}
+        tree = spelled_out(duck, tree, frozenset(labels))
         for relation in relations:
             duck.declare(relation, catalog[relation])
         called = list(calls_in(tree, functions))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from time import perf_counter_ns
 from typing import ClassVar
 
@@ -13,6 +13,11 @@ from headrace.change import Change
 from headrace.contracts.schema import Schema
 from headrace.engine.duck import Duck
 from headrace.engine.monotone import Bounds
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_BEFORE_ALL = -(2**63) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +28,18 @@ class StepContext:
         duck: for what kernels cannot.
         clock: the engine's clock, UTC, or None while history is loaded.
         watermarks: per stream, UTC.
+        bounds: per relation in lower case, the bounds of its columns as of the end of this step.
     """
 
     duck: Duck
     clock: datetime | None = None
     watermarks: Mapping[str, datetime] = field(default_factory=dict)
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
+
+    @property
+    def clock_us(self) -> int:
+        """The clock in microseconds since 1970; before all times where there is none."""
+        return _BEFORE_ALL if self.clock is None else (self.clock - _EPOCH) // _MICROSECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,16 @@ class Operator(ABC):
 
     # --- time
     # --------------------------------------------------------------------------------------------------
+    @property
+    def due_us(self) -> int | None:
+        """When the output changes by itself as the clock passes, or None."""
+        return None
+
+    def is_due(self, context: StepContext) -> bool:
+        """Whether there is something to do though no input has changed."""
+        due_us = self.due_us
+        return due_us is not None and due_us <= context.clock_us
+
     def bounds(self, inputs: Sequence[Bounds]) -> Bounds:  # noqa: ARG002
         """Return the bounds of the output columns, given those of each input.
 

@@ -9,6 +9,7 @@ from headrace.sql.passes.drop_noops import drop_noops
 from headrace.sql.passes.flatten_joins import flatten_joins
 from headrace.sql.passes.join_keys import join_keys
 from headrace.sql.passes.merge_projects import merge_projects
+from headrace.sql.passes.now_filters import now_filters
 from headrace.sql.passes.null_safe import null_safe
 from headrace.sql.passes.prune_columns import prune_columns
 from headrace.sql.passes.push_filters import push_filters
@@ -31,6 +32,7 @@ PASSES: tuple[Pass, ...] = (
     prune_columns,
     merge_projects,
     drop_noops,
+    now_filters,
 )
 
 

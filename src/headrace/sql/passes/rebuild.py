@@ -18,6 +18,7 @@ from headrace.sql.plan import (
     MatchJoin,
     Node,
     Project,
+    NowFilter,
     PythonCall,
     Recompute,
     Recursive,
@@ -37,7 +38,7 @@ def with_inputs(node: Node, inputs: Sequence[Node]) -> Node:
     """Return the node over other inputs, which have at least the columns that it reads."""
     if isinstance(node, Scan | Constant):
         return node
-    if isinstance(node, Filter | Distinct):
+    if isinstance(node, Filter | Distinct | NowFilter):
         return replace(node, input=inputs[0], schema=inputs[0].schema)
     if isinstance(node, Project | Aggregate):
         return replace(node, input=inputs[0])
