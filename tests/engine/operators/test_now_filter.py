@@ -14,6 +14,7 @@ from headrace.sql.planner import plan_view
 
 EVENTS = schema(id="BIGINT", t="TIMESTAMP", z="TIMESTAMPTZ", day="DATE")
 NAMES = schema(id="BIGINT", since="TIMESTAMP")
+LAST = datetime.max.replace(tzinfo=UTC)
 VIEWS = {
     "recent": "SELECT id, t FROM e WHERE t > now() - INTERVAL 1 MINUTE",
     "recent_too": "SELECT id, t FROM e WHERE t >= now() - INTERVAL 1 MINUTE",
@@ -29,7 +30,7 @@ VIEWS = {
     "month": "SELECT id FROM e WHERE z > date_trunc('month', now())",
     "counted": "SELECT count(*) AS n, max(t) AS t FROM e WHERE t > now() - INTERVAL 1 MINUTE",
     "late_groups": "SELECT day, max(t) AS m FROM e GROUP BY day HAVING max(t) > now() - INTERVAL 1 MINUTE",
-    "joined": "SELECT e.id, t FROM e JOIN n USING (id) WHERE t > now() - INTERVAL 1 MINUTE AND since <= now()",
+    "joined": "SELECT id, t FROM e JOIN n USING (id) WHERE t > now() - INTERVAL 1 MINUTE AND since <= now()",
     "both_sides": "SELECT e.id FROM e JOIN n USING (id) WHERE t + (t - since) > now()",
     "inside": "SELECT id FROM n WHERE id IN (SELECT id FROM e WHERE t > now() - INTERVAL 1 MINUTE)",
     "of_view": "SELECT t, count(*) AS n FROM recent GROUP BY t",
@@ -37,9 +38,9 @@ VIEWS = {
 
 
 def event(rng: random.Random, now: datetime) -> Row:
-    """Return a row with times near the clock, on its minutes and hours, and infinite ones."""
+    """Return a row with times near the clock, on its minutes and hours, and the last of all."""
     at = now + timedelta(seconds=rng.choice([-200, -120, -90, -61, -60, -59, 0, 30, 3600]))
-    at = rng.choice([at, at.replace(second=0), at.replace(minute=0, second=0), at, datetime.max])
+    at = rng.choice([at, at.replace(second=0), at.replace(minute=0, second=0), at, LAST])
     plain = at.replace(tzinfo=None)
     return {
         "id": rng.randrange(6),
@@ -50,10 +51,8 @@ def event(rng: random.Random, now: datetime) -> Row:
 
 
 def name(rng: random.Random, now: datetime) -> Row:
-    return {
-        "id": rng.randrange(6),
-        "since": (now + timedelta(seconds=rng.randrange(-90, 90))).replace(tzinfo=None),
-    }
+    since = now + timedelta(seconds=rng.randrange(-90, 90))
+    return {"id": rng.randrange(6), "since": since.replace(tzinfo=None)}
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -52,9 +52,7 @@ class NowFilterOperator(Operator):
         now_us = self._now_us = max(self._now_us, context.clock_us)
         outputs = [self._leaving.take_until(now_us).negated()]
         begun = self._waiting.take_until(now_us)
-        for change in (begun, *inputs):
-            if len(change):
-                outputs.append(self._shown(change, now_us))
+        outputs += [self._shown(change, now_us) for change in (begun, *inputs) if len(change)]
         return consolidate(Change.concat(outputs))
 
     def _shown(self, change: Change, now_us: int) -> Change:
