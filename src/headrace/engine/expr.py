@@ -86,8 +86,23 @@ class Expressions:
         source, narrowed = self._narrow(rows)
         tests = [f"(TRY(({self._exprs[at].sql}) IS NULL) IS NULL)" for at in self._rest] or ["false"]
         output = Schema((Column("bad", "BOOLEAN", pa.bool_()),))
-        bad = duck.careful.select(narrowed, source, [" OR ".join(tests)], output).column(0)
+        try:
+            bad = duck.careful.select(narrowed, source, [" OR ".join(tests)], output).column(0)
+        except ViewInError:  # DuckDB allows no error() inside TRY
+            return self._failing_by_halves(rows, duck)
         return np.asarray(bad.to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+    def _failing_by_halves(self, rows: pa.RecordBatch, duck: Duck) -> Bools:
+        """Return for which rows some expression fails, by asking for ever smaller parts."""
+        try:
+            self._by_duck(rows, duck, self._rest)
+        except ViewInError:
+            count = rows.num_rows
+            if count == 1:
+                return np.ones(1, dtype=np.bool_)
+            parts = (rows.slice(0, count // 2), rows.slice(count // 2))
+            return np.concatenate([self._failing_by_halves(part, duck) for part in parts])
+        return np.zeros(rows.num_rows, dtype=np.bool_)
 
     def first_error(self, rows: pa.RecordBatch, duck: Duck) -> str:
         """Return DuckDB's message for rows of which some fail."""

@@ -127,7 +127,7 @@ class Inside:
         if self.tree["aggregate_handling"] == "FORCE_AGGREGATES":
             return False
         if self.tree["group_sets"]:
-            return self.tree["group_sets"] == [[]]
+            return bool(self.tree["group_sets"] == [[]])
         parts = [*self.tree["select_list"], *self.tree["modifiers"]]
         return bool(self.tree["having"]) or any(
             is_aggregate(one) for part in parts for one in expressions(part)

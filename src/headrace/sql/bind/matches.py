@@ -48,7 +48,8 @@ _GREATEST = {"COMPARE_LESSTHAN", "COMPARE_LESSTHANOREQUALTO"}
 
 def filtered_by(work: Work, node: Node, predicate: Tree) -> Node:
     """Return the rows for which a predicate is TRUE, subqueries in it included."""
-    plain, others = [], []
+    plain: list[Tree] = []
+    others: list[Tree] = []
     for part in conjuncts(predicate):
         (others if has_pending(part) else plain).append(part)
     if plain:
