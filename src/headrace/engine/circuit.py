@@ -13,12 +13,12 @@ from headrace.engine.operators.base import Operator, OperatorInfo, StepContext
 from headrace.engine.operators.constant import ConstantOperator
 from headrace.engine.operators.distinct import DistinctOperator
 from headrace.engine.operators.filter import FilterOperator
-from headrace.engine.operators.hop import HopOperator
 from headrace.engine.operators.final import FinalOperator
+from headrace.engine.operators.hop import HopOperator
 from headrace.engine.operators.join import JoinOperator
 from headrace.engine.operators.match_join import MatchJoinOperator
-from headrace.engine.operators.project import ProjectOperator
 from headrace.engine.operators.now_filter import NowFilterOperator
+from headrace.engine.operators.project import ProjectOperator
 from headrace.engine.operators.python_function import PythonFunctionOperator
 from headrace.engine.operators.recompute import RecomputeOperator
 from headrace.engine.operators.rename import RenameOperator
@@ -39,14 +39,14 @@ from headrace.sql.plan import (
     Constant,
     Distinct,
     Filter,
+    Final,
     Hop,
     Join,
-    Final,
     MatchJoin,
     Node,
+    NowFilter,
     Project,
     PythonCall,
-    NowFilter,
     Recompute,
     Scan,
     Session,
@@ -145,9 +145,9 @@ class Circuit:
         side.
         """
         root = self._stages[self._root].operator
+        self._note_limits(context)
         change = self._run(changes, context)
         return change if root.consolidated or root.append_only else settle(change)
-        self._note_limits(context)
 
     def _run(self, changes: Mapping[str, Change], context: StepContext) -> Change:
         outputs: list[Change] = []
@@ -165,8 +165,6 @@ class Circuit:
 
     # --- time
     # --------------------------------------------------------------------------------------------------
-    def forget(self, relations: Mapping[str, Bounds]) -> Bounds:
-        """Free what no later change can reach, and return the bounds of the view's columns.
     @property
     def due_us(self) -> int | None:
         """When the view changes by itself as the clock passes, or None."""
@@ -188,6 +186,8 @@ class Circuit:
         if any(isinstance(stage.operator, FinalOperator) for stage in self._stages):
             self._bounded(context.bounds, note)
 
+    def forget(self, relations: Mapping[str, Bounds]) -> Bounds:
+        """Free what no later change can reach, and return the bounds of the view's columns.
 
         Args:
             relations: per relation in lower case, the bounds of its columns in lower case, as they stand
@@ -243,14 +243,14 @@ def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
     match node:
         case Filter():
             return FilterOperator(node.predicate, node.schema, append_only=append_only)
-        case Project():
-            return ProjectOperator(node, append_only=append_only)
-        case Hop():
-            return HopOperator(node, append_only=append_only, time_is_read=time_is_read)
         case NowFilter():
             return NowFilterOperator(node)
         case Final():
             return FinalOperator(node)
+        case Project():
+            return ProjectOperator(node, append_only=append_only)
+        case Hop():
+            return HopOperator(node, append_only=append_only, time_is_read=time_is_read)
         case Session():
             return SessionOperator(node, append_only=append_only)
         case UnionAll():
