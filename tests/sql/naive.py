@@ -14,6 +14,7 @@ from headrace.contracts.schema import Schema
 from headrace.sql.plan import (
     KEY_COLUMN,
     Aggregate,
+    AsofJoin,
     Constant,
     Distinct,
     Filter,
@@ -147,7 +148,7 @@ def _statement(node: Node, inputs: list[str]) -> str:
         return f"SELECT DISTINCT {names} FROM {inputs[0]}"
     if isinstance(node, TopN):
         return _top(node, inputs[0], names)
-    if isinstance(node, MatchJoin):
+    if isinstance(node, MatchJoin | AsofJoin):
         return _match(node, inputs)
     if isinstance(node, Touched):
         return f"SELECT {names} FROM ({node.sql}) AS _({KEY_COLUMN}, {names})"
@@ -230,9 +231,20 @@ def _join(node: Join, inputs: list[str]) -> str:
     return f"SELECT * FROM ({inner}) WHERE {node.residual.sql}" if node.residual else inner
 
 
-def _match(node: MatchJoin, inputs: list[str]) -> str:
+def _match(node: MatchJoin | AsofJoin, inputs: list[str]) -> str:
     tests = [f"p0.{quote(left)} = p1.{quote(right)}" for left, right in node.equalities]
+    if isinstance(node, AsofJoin):
+        tests.append(f"p0.{quote(node.left_column)} {node.op} p1.{quote(node.right_column)}")
+        return (
+            f"SELECT {', '.join(map(quote, node.schema.names))} FROM {inputs[0]} AS p0 "
+            f"ASOF {node.kind.upper()} JOIN {inputs[1]} AS p1 ON {' AND '.join(tests)}"
+        )
     tests += [f"({node.residual.sql})"] if node.residual else []
+    if node.range is not None:
+        low, high = "<" if node.range.low_is_open else "<=", "<" if node.range.high_is_open else "<="
+        point = quote(node.range.point)
+        tests += [f"{quote(node.range.low)} {low} {point}"] if node.range.low else []
+        tests += [f"{point} {high} {quote(node.range.high)}"] if node.range.high else []
     return (
         f"SELECT {', '.join(map(quote, node.schema.names))} FROM {inputs[0]} AS p0 "
         f"{node.kind.upper()} JOIN {inputs[1]} AS p1 ON {' AND '.join(tests) or 'true'}"

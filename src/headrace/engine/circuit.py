@@ -9,6 +9,7 @@ from headrace.change import Change
 from headrace.engine.duck import quote
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.aggregate import AggregateOperator
+from headrace.engine.operators.asof_join import AsofJoinOperator
 from headrace.engine.operators.base import Operator, OperatorInfo, StepContext
 from headrace.engine.operators.constant import ConstantOperator
 from headrace.engine.operators.distinct import DistinctOperator
@@ -36,6 +37,7 @@ from headrace.engine.zset import settle
 from headrace.errors import UnsupportedSql
 from headrace.sql.plan import (
     Aggregate,
+    AsofJoin,
     Constant,
     Distinct,
     Filter,
@@ -97,7 +99,7 @@ class Circuit:
         if isinstance(node, Scan):
             operator: Operator = ScanOperator(node, append_only=is_append_only(node.relation))
             self._stages.append(Stage(operator, (), node.relation.lower()))
-        elif isinstance(node, Join | MatchJoin):
+        elif isinstance(node, Join | MatchJoin | AsofJoin):
             flags = [self._stages[at].operator.append_only for at in inputs]
             self._stages.append(Stage(_join(node, flags), inputs))
         elif window is not None and isinstance(node, Aggregate):
@@ -233,7 +235,9 @@ class Circuit:
         )  # fmt: skip
 
 
-def _join(node: Join | MatchJoin, append_only_inputs: list[bool]) -> Operator:
+def _join(node: Join | MatchJoin | AsofJoin, append_only_inputs: list[bool]) -> Operator:
+    if isinstance(node, AsofJoin):
+        return AsofJoinOperator(node, append_only_inputs=append_only_inputs)
     if isinstance(node, MatchJoin):
         return MatchJoinOperator(node, append_only_inputs=append_only_inputs)
     return JoinOperator(node, append_only_inputs=append_only_inputs)

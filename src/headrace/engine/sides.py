@@ -6,12 +6,11 @@ A row whose key holds a NULL matches nothing; it gets slot −1 and is not kept.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-
 from typing_extensions import override
 
 from headrace.change import Change
@@ -20,8 +19,16 @@ from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.key_table import KeyTable
+from headrace.engine.order import order_word
+from headrace.engine.ordered import Bounds
+from headrace.engine.ordered_rows import OrderedRows
 from headrace.engine.runs import Arrangement
+from headrace.sql.plan import Range
 
+PAIRS_MAX = 2_000_000
+"""About so many pairs are looked at at once."""
+_LEVELS = 64
+_ALL = np.uint64(2**64 - 1)
 Found = tuple[I64, I64, I64]
 """Positions of the rows that asked, numbers of the rows found, their weights."""
 
@@ -95,8 +102,8 @@ class Side(ABC):
         """Add a change; return the numbers of its rows, −1 for those that can match nothing."""
 
     @abstractmethod
-    def candidates(self, batch: Keyed) -> Found:
-        """Return the kept rows that may match the rows of the other side's change."""
+    def candidates(self, batch: Keyed) -> Iterator[Found]:
+        """Yield the kept rows that may match those of the other side's change, about `PAIRS_MAX` at once."""
 
     @property
     @abstractmethod
@@ -112,8 +119,9 @@ class Side(ABC):
 class PlainSide(Side):
     """Rows under their slot."""
 
-    def __init__(self, schema: pa.Schema, *, append_only: bool) -> None:
+    def __init__(self, schema: pa.Schema, *, append_only: bool, one_key: bool) -> None:
         self.rows = Arrangement(schema, append_only=append_only)
+        self._one_key = one_key
 
     @property
     @override
@@ -127,8 +135,11 @@ class PlainSide(Side):
         return numbers if kept is None else scattered(numbers, kept[0], kept[1])
 
     @override
-    def candidates(self, batch: Keyed) -> Found:
-        return self.rows.probe(batch.slots)
+    def candidates(self, batch: Keyed) -> Iterator[Found]:
+        block = max(PAIRS_MAX // max(self.row_count if self._one_key else 32, 1), 1)
+        for first in range(0, len(batch), block):
+            positions, numbers, weights = self.rows.probe(batch.slots[first : first + block])
+            yield positions + first, numbers, weights
 
     @property
     @override
@@ -139,6 +150,131 @@ class PlainSide(Side):
     @override
     def nbytes(self) -> int:
         return self.rows.nbytes
+
+
+class PointSide(Side):
+    """Rows in the order of the column that lies between two of the other side's."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.rows = OrderedRows(schema)
+
+    @property
+    @override
+    def heap(self) -> Heap:
+        return self.rows.heap
+
+    @override
+    def insert(self, batch: Keyed) -> I64:
+        kept, batch = matchable(batch)
+        numbers = self.rows.insert(batch.slots, batch.words[0], batch.change.rows, batch.change.weights)
+        return numbers if kept is None else scattered(numbers, kept[0], kept[1])
+
+    @override
+    def candidates(self, batch: Keyed) -> Iterator[Found]:
+        lows, highs = batch.words
+        return in_blocks(self.rows.bounds(batch.slots).clip(lows, highs))
+
+    @property
+    @override
+    def row_count(self) -> int:
+        return self.rows.row_count
+
+    @property
+    @override
+    def nbytes(self) -> int:
+        return self.rows.nbytes
+
+
+class IntervalSide(Side):
+    """Rows with two columns between which one of the other side's lies.
+
+    They are kept in the order of their lower end, the short ones apart from the long ones: level n holds
+    those whose ends are less than 4ⁿ words apart. So a point is looked for, level by level, among the rows
+    that begin at most that far before it; at most three in four of those end too early.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.rows = OrderedRows(schema)
+        self._levels: list[int] = []
+        self._highs: Growable[np.uint64] = Growable(np.uint64)
+        self._first = 0
+
+    @property
+    @override
+    def heap(self) -> Heap:
+        return self.rows.heap
+
+    @override
+    def insert(self, batch: Keyed) -> I64:
+        kept, batch = matchable(batch)
+        if len(batch):
+            lows, highs = batch.words
+            levels = _levels(highs - lows)
+            self._levels = sorted({*self._levels, *np.unique(levels).tolist()})
+            slots = batch.slots * _LEVELS + levels
+            numbers = self.rows.insert(slots, lows, batch.change.rows, batch.change.weights)
+            self._note(numbers, highs)
+        else:
+            numbers = batch.slots
+        return numbers if kept is None else scattered(numbers, kept[0], kept[1])
+
+    def _note(self, numbers: I64, highs: U64) -> None:
+        """Keep the upper ends by number; those before the first row of the heap are given up by and by."""
+        first = int(numbers[0])
+        if self.heap.chunks:
+            first = min(first, int(self.heap.chunks[0].numbers[0]))
+        if first - self._first > len(self._highs.view()) // 2:
+            rest = self._highs.view()[first - self._first :].copy()
+            self._highs, self._first = Growable(np.uint64), first
+            self._highs.extend(rest)
+        self._highs.resize(int(numbers[-1]) + 1 - self._first)
+        self._highs.data[numbers - self._first] = highs
+
+    @override
+    def candidates(self, batch: Keyed) -> Iterator[Found]:
+        points = batch.words[0]
+        for level in self._levels:
+            width = np.uint64(min(4**level, 2**64) - 1)
+            lows = np.where(points > width, points - width, np.uint64(0))
+            slots = np.where(batch.slots < 0, -1, batch.slots * _LEVELS + level)
+            for positions, numbers, weights in in_blocks(self.rows.bounds(slots).clip(lows, points)):
+                within = nonzero(self._highs.data[numbers - self._first] >= points[positions])
+                yield positions[within], numbers[within], weights[within]
+
+    @property
+    @override
+    def row_count(self) -> int:
+        return self.rows.row_count
+
+    @property
+    @override
+    def nbytes(self) -> int:
+        return self.rows.nbytes + self._highs.nbytes
+
+
+def _levels(widths: U64) -> I64:
+    """Return for each width the smallest level n for which it is less than 4ⁿ."""
+    levels = np.zeros(len(widths), dtype=np.int64)
+    rest = widths.copy()
+    while rest.any():
+        levels += rest > 0
+        rest >>= np.uint64(2)
+    return levels
+
+
+def in_blocks(bounds: Bounds) -> Iterator[Found]:
+    """Yield the entries of bounds, about `PAIRS_MAX` at once."""
+    ends = np.cumsum(bounds.sizes())
+    if len(ends) == 0 or ends[-1] <= PAIRS_MAX:
+        yield bounds.entries()
+        return
+    first = 0
+    while first < len(ends):
+        base = int(ends[first - 1]) if first else 0
+        last = max(int(np.searchsorted(ends, base + PAIRS_MAX, side="right")), first + 1)
+        positions, numbers, weights = bounds.select(np.arange(first, last)).entries()
+        yield positions + first, numbers, weights
+        first = last
 
 
 def matchable(batch: Keyed) -> tuple[tuple[I64, int] | None, Keyed]:
@@ -166,6 +302,40 @@ def key_slots(rows: pa.RecordBatch, columns: Sequence[str], keys: KeyTable) -> I
     seen = views(group_keys(arrays), exact=False)
     slots = keys.find_or_add(seen, hash_views(seen, rows.num_rows))[0]
     return slots if nulls is None else np.where(nulls, -1, slots)
+
+
+def range_words(
+    rows: pa.RecordBatch, slots: I64, found: Range, *, has_point: bool
+) -> tuple[I64, tuple[U64, ...]]:
+    """Return the order words of a side's rows in a range, and their slots, −1 where no value can lie between.
+
+    The point has one word, the ends have two: both included. Where there is no lower end, all words are turned
+    round, so that the upper end becomes a lower one.
+    """
+    if has_point:
+        words = order_word(rows.column(found.point))
+        return _without(slots, any_null([rows.column(found.point)])), (words if found.low else ~words,)
+    nulls = any_null([rows.column(name) for name in (found.low, found.high) if name is not None])
+    highs = np.full(len(slots), _ALL, dtype=np.uint64)
+    if found.low is None:
+        assert found.high is not None
+        lows, is_open = ~order_word(rows.column(found.high)), found.high_is_open
+    else:
+        lows, is_open = order_word(rows.column(found.low)), found.low_is_open
+    slots = _without(slots, nulls)
+    if is_open:
+        slots = _without(slots, lows == _ALL)
+        lows = lows + np.uint64(1)
+    if found.low is not None and found.high is not None:
+        highs = order_word(rows.column(found.high))
+        if found.high_is_open:
+            slots = _without(slots, highs == 0)
+            highs = highs - np.uint64(1)
+    return _without(slots, lows > highs), (lows, highs)
+
+
+def _without(slots: I64, left_out: Bools | None) -> I64:
+    return slots if left_out is None else np.where(left_out, -1, slots)
 
 
 def any_null(arrays: Sequence[pa.Array]) -> Bools | None:

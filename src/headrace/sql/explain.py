@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from headrace.sql.plan import (
     Aggregate,
+    AsofJoin,
     Constant,
     Filter,
     Hop,
     Join,
     MatchJoin,
     Node,
-    OrderKey,
     NowFilter,
+    OrderKey,
     Project,
     PythonCall,
+    Range,
     Recompute,
     Recursive,
     Scan,
@@ -48,10 +50,10 @@ def describe_node(node: Node) -> str:
         return node.sql
     if isinstance(node, Filter):
         return node.predicate.sql
-    if isinstance(node, Project):
-        pairs = zip(node.schema.names, node.exprs, strict=True)
     if isinstance(node, NowFilter):
         return _clock(node)
+    if isinstance(node, Project):
+        pairs = zip(node.schema.names, node.exprs, strict=True)
         return ", ".join(e.sql if e.sql == f'"{name}"' else f"{e.sql} AS {name}" for name, e in pairs)
     if isinstance(node, Hop):
         word = "step" if node.is_cumulative else "slide"
@@ -60,7 +62,7 @@ def describe_node(node: Node) -> str:
         return f"{node.time} gap {node.gap_us} us by ({', '.join(node.keys)})"
     if isinstance(node, Join):
         return _join(node)
-    if isinstance(node, MatchJoin):
+    if isinstance(node, MatchJoin | AsofJoin):
         return _match(node)
     if isinstance(node, Aggregate):
         calls = ", ".join(f"{call.sql} AS {call.name}" for call in node.calls)
@@ -82,22 +84,31 @@ def describe_node(node: Node) -> str:
     return ""
 
 
-def _join(node: Join) -> str:
-    keys = [f"{e.left}.{e.left_column} = {e.right}.{e.right_column}" for e in node.equalities]
 def _clock(node: NowFilter) -> str:
     edges = [f"now >= {name} {offset:+d} us" for name, offset in node.begins]
     edges += [f"now < {name} {offset:+d} us" for name, offset in node.ends]
     return " and ".join(edges)
 
 
+def _join(node: Join) -> str:
+    keys = [f"{e.left}.{e.left_column} = {e.right}.{e.right_column}" for e in node.equalities]
     rest = [f"where {node.residual.sql}"] if node.residual else []
     return " and ".join(keys) + (" " if keys and rest else "") + "".join(rest)
 
 
-def _match(node: MatchJoin) -> str:
-    keys = " and ".join(f"{left} = {right}" for left, right in node.equalities)
+def _match(node: MatchJoin | AsofJoin) -> str:
+    keys = [f"{left} = {right}" for left, right in node.equalities]
+    if isinstance(node, AsofJoin):
+        return f"{node.kind} {' and '.join([*keys, f'{node.left_column} {node.op} {node.right_column}'])}"
+    keys += [_range(node.range)] if node.range else []
     rest = f"where {node.residual.sql}" if node.residual else ""
-    return " ".join(word for word in (node.kind, keys, rest) if word)
+    return " ".join(word for word in (node.kind, " and ".join(keys) or "every pair", rest) if word)
+
+
+def _range(found: Range) -> str:
+    low = f"{found.low} {'<' if found.low_is_open else '<='} " if found.low else ""
+    high = f" {'<' if found.high_is_open else '<='} {found.high}" if found.high else ""
+    return f"{low}{found.point}{high}"
 
 
 def _top(node: TopN) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from headrace.contracts.schema import Schema
-from headrace.sql.clock import at_moment
 from headrace.functions import PythonFunction
+from headrace.sql.clock import at_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,8 @@ class UnionAll(Node):
 
 @dataclass(frozen=True, slots=True)
 class SetOp(Node):
-    """INTERSECT or EXCEPT of two inputs, whose columns count by position and have equal types; NULL equals NULL.
+    """INTERSECT or EXCEPT of two inputs, whose columns count by position and have equal types; NULL equals
+    NULL.
 
     Attributes:
         parts: left and right.
@@ -221,9 +222,9 @@ class Unnest(Node):
 class Recursive(Node):
     """What `WITH RECURSIVE` means: the base, and again and again the step over what came last.
 
-    `step` is a plan of its own, whose scans read `name` (the rows that came last) and `aliases` (one per part).
-    It is monotone and linear in `name`: filters, projections, joins, unions. So the answer without ALL is the
-    smallest set that holds the base and its own step; with ALL the sum of all rounds, which must end.
+    `step` is a plan of its own, whose scans read `name` (the rows that came last) and `aliases` (one per
+    part). It is monotone and linear in `name`: filters, projections, joins, unions. So the answer without ALL
+    is the smallest set that holds the base and its own step; with ALL the sum of all rounds, which must end.
 
     Attributes:
         base: the rows of the first round.
@@ -273,17 +274,51 @@ class Join(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class MatchJoin(Node):
-    """A join of two inputs in which it counts whether a row has a match: LEFT, FULL, SEMI, ANTI.
+class Range:
+    """`low <= point <= high`: a column of one side of a join lies between two of the other, or beyond one.
 
-    A left and a right row match when all equalities hold (NULL equals nothing) and the residual is TRUE. No
-    equality at all: every pair is asked. Output of `left` and `full`: the columns of both, in order, NULLs
-    where a row has no match; of `semi` and `anti`: the left columns. RIGHT is LEFT with its sides exchanged.
+    All have one SQL type, whose values are told apart by an eight-byte order word: integers, floats, dates,
+    times, timestamps, decimals of at most 18 digits.
 
     Attributes:
-        kind: `left`, `full`, `semi` or `anti`.
+        point: the column that lies between.
+        point_is_right: whether it is a column of the right side.
+        low: the lower end, None where there is none.
+        high: the upper end, None where there is none.
+        low_is_open: the lower end itself is out.
+        high_is_open: the upper end itself is out.
+        sql: the condition as it was found, for people and for what it says about time.
+    """
+
+    point: str
+    point_is_right: bool
+    low: str | None
+    high: str | None
+    low_is_open: bool
+    high_is_open: bool
+    sql: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns compared."""
+        return tuple(name for name in (self.point, self.low, self.high) if name is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class MatchJoin(Node):
+    """A join of two inputs in which it counts whether a row has a match (LEFT, FULL, SEMI, ANTI), or which
+    finds its pairs by a range (these and inner).
+
+    A left and a right row match when all equalities hold (NULL equals nothing), the range holds and the
+    residual is TRUE. No equality at all: all rows have the same key. Output of `left`, `full` and `inner`:
+    the columns of both, in order, NULLs where a row has no match; of `semi` and `anti`: the left columns.
+    RIGHT is LEFT with its sides exchanged.
+
+    Attributes:
+        kind: `left`, `full`, `semi`, `anti` or `inner`.
         equalities: pairs of a left and a right column, both of one SQL type.
         residual: a predicate over the columns of both sides.
+        range: how the rows of one key are found without looking at all of them.
     """
 
     left: Node
@@ -291,6 +326,7 @@ class MatchJoin(Node):
     kind: str
     equalities: tuple[tuple[str, str], ...]
     residual: Expr | None = None
+    range: Range | None = None
 
     @property
     def inputs(self) -> tuple[Node, ...]:
@@ -402,6 +438,33 @@ class Recompute(Node):
     @property
     def inputs(self) -> tuple[Node, ...]:
         return self.parts
+
+
+@dataclass(frozen=True, slots=True)
+class AsofJoin(Node):
+    """Each left row with the nearest right row of its key: the last one before it, or the first one after it.
+
+    Nearest among the right rows for which `left_column` `op` `right_column` holds: the greatest
+    `right_column` for `>=` and `>`, the smallest for `<=` and `<`. NULL matches nothing. Of right rows that
+    are equally near, the first by all columns ascending, NULLs last. Output: the columns of both, in order.
+
+    Attributes:
+        kind: `inner`, or `left`: left rows without a match stay, with NULLs.
+        equalities: pairs of a left and a right column, both of one SQL type.
+        op: `>=`, `>`, `<=` or `<`.
+    """
+
+    left: Node
+    right: Node
+    kind: str
+    equalities: tuple[tuple[str, str], ...]
+    left_column: str
+    op: str
+    right_column: str
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.left, self.right)
 
 
 KEY_COLUMN = "_key"

@@ -188,17 +188,13 @@ class _Ties:
     def _asof(self, join: Tree, ctes: list[Tree]) -> Tree:
         """Leave one right row of those that an ASOF JOIN cannot tell apart: the first by all columns."""
         leaves = self._leaves(join["right"], ctes)
-        if join["right"]["type"] == "JOIN" or not leaves:
+        if join["right"]["type"] == "JOIN" or not leaves or join["join_type"] not in ("INNER", "LEFT"):
             return join
         alias, labels = leaves[0]
         keys = [column_ref(alias, str(label)) for label in join["using_columns"]]
         for part in conjuncts(join["condition"]) if join["condition"] else []:
-            found = [
-                side
-                for side in (part.get("left"), part.get("right"))
-                if side and self._is_of(side, join, ctes)
-            ]
-            if part.get("class") != "COMPARISON" or len(found) != 1:
+            found = self._asof_keys(part, join, ctes)
+            if found is None:
                 return join
             keys += found
         rest = _new([column_ref(alias, label) for label in labels], keys)
@@ -208,6 +204,17 @@ class _Ties:
             {"type": "ORDER_MODIFIER", "orders": [order_item(key) for key in [*keys, *rest]]},
         ]
         return join | {"right": subquery(query, alias)}
+
+    def _asof_keys(self, part: Tree, join: Tree, ctes: list[Tree]) -> list[Tree] | None:
+        """Return what a condition of an ASOF JOIN reads of a right row; None: it mixes both sides."""
+        if self._is_of(part, join, ctes):
+            return [part]
+        if self._describe(select_of([part], join["left"]), ctes) is not None:
+            return []
+        if part.get("class") != "COMPARISON":
+            return None
+        found = [side for side in (part["left"], part["right"]) if self._is_of(side, join, ctes)]
+        return found if len(found) == 1 else None
 
     def _is_of(self, side: Tree, join: Tree, ctes: list[Tree]) -> bool:
         """Whether an expression of a join's condition reads its right input alone."""

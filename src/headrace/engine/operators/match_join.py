@@ -1,4 +1,4 @@
-"""Match join: the joins in which it counts whether a row has a match (LEFT, FULL, SEMI, ANTI).
+"""Match join: the joins in which it counts whether a row has a match (LEFT, FULL, SEMI, ANTI), and joins by a range.
 
     L ⟕ R = L ⋈ R + (L ▷ R) × NULLs      L ▷ R (anti) = the rows of L without a match      L ⋉ R = L − L ▷ R
 
@@ -12,8 +12,9 @@ matches before   change   matches after   L ▷ R            L ⋉ R
 1                +1 −1    1               nothing          nothing
 
 Where equalities are all of the condition, the count of a row is that of its key, and is kept by key. With a
-residual it is kept by row. The changed rows of one side ask the other side's rows of the same key; nothing
-else is looked at.
+range or a residual it is kept by row. The changed rows of one side ask the other side's rows of the same key,
+and of those only what a range leaves; nothing else is looked at. Without equality and range every pair is
+asked, and EXPLAIN says so.
 """
 
 from __future__ import annotations
@@ -32,12 +33,20 @@ from headrace.engine.duck import Duck
 from headrace.engine.key_table import KeyTable
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.residual import Residual
-from headrace.engine.sides import Found, Keyed, PlainSide, Side, SlotTotals, key_slots
+from headrace.engine.sides import (
+    Found,
+    IntervalSide,
+    Keyed,
+    PlainSide,
+    PointSide,
+    Side,
+    SlotTotals,
+    key_slots,
+    range_words,
+)
 from headrace.engine.zset import consolidate
+from headrace.sql.explain import describe_node
 from headrace.sql.plan import MatchJoin
-
-PAIRS_MAX = 2_000_000
-"""About so many pairs are asked about at once."""
 
 
 class OneSide:
@@ -53,10 +62,17 @@ class OneSide:
     """
 
     def __init__(
-        self, schema: Schema, keys: Sequence[str], shows: str | None, side: Side | None, *, append_only: bool
+        self, node: MatchJoin, number: int, shows: str | None, *, keeps_rows: bool, append_only: bool
     ) -> None:
-        self.schema = schema
-        self.keys = tuple(keys)
+        self.schema = schema = node.inputs[number].schema
+        self.keys = tuple(pair[number] for pair in node.equalities)
+        self.range = node.range
+        self.has_point = node.range is not None and node.range.point_is_right == bool(number)
+        side: Side | None = None
+        if node.range is not None:
+            side = PointSide(schema.arrow) if self.has_point else IntervalSide(schema.arrow)
+        elif keeps_rows:
+            side = PlainSide(schema.arrow, append_only=append_only, one_key=not node.equalities)
         self.shows = shows
         self.side = side
         self.append_only = append_only
@@ -67,7 +83,10 @@ class OneSide:
         """Return a change added up, with the slots of its keys."""
         if not self.append_only:
             change = consolidate(change)
-        return Keyed(change, key_slots(change.rows, self.keys, table))
+        slots = key_slots(change.rows, self.keys, table)
+        if self.range is None:
+            return Keyed(change, slots)
+        return Keyed(change, *range_words(change.rows, slots, self.range, has_point=self.has_point))
 
     def rows_at(self, numbers: I64) -> pa.RecordBatch:
         """Return kept rows by number."""
@@ -93,27 +112,20 @@ class MatchJoinOperator(Operator):
     rule = "match counts"
 
     def __init__(self, node: MatchJoin, *, append_only_inputs: Sequence[bool]) -> None:
-        super().__init__(node.schema, append_only=node.kind == "semi" and all(append_only_inputs))
+        kept = node.kind in ("semi", "inner") and all(append_only_inputs)
+        super().__init__(node.schema, append_only=kept)
         self._node = node
-        self._shows_pairs = node.kind in ("left", "full")
+        self._shows_pairs = node.kind in ("left", "full", "inner")
         both = Schema((*node.left.schema.columns, *node.right.schema.columns))
         self._residual = None if node.residual is None else Residual(node.residual, both)
+        self._is_by_key = node.residual is None and node.range is None
         self._keys = KeyTable([node.left.schema[left].arrow for left, _ in node.equalities])
-        needs_right = self._shows_pairs or node.residual is not None
-        self._left = OneSide(
-            node.left.schema,
-            [left for left, _ in node.equalities],
-            "matched" if node.kind == "semi" else "unmatched",
-            PlainSide(node.left.schema.arrow, append_only=append_only_inputs[0]),
-            append_only=append_only_inputs[0],
-        )
+        alone = {"semi": "matched", "inner": None}.get(node.kind, "unmatched")
+        self._left = OneSide(node, 0, alone, keeps_rows=True, append_only=append_only_inputs[0])
         self._right = OneSide(
-            node.right.schema,
-            [right for _, right in node.equalities],
-            "unmatched" if node.kind == "full" else None,
-            PlainSide(node.right.schema.arrow, append_only=append_only_inputs[1]) if needs_right else None,
-            append_only=append_only_inputs[1],
-        )
+            node, 1, "unmatched" if node.kind == "full" else None,
+            keeps_rows=self._shows_pairs or not self._is_by_key, append_only=append_only_inputs[1],
+        )  # fmt: skip
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
@@ -127,22 +139,20 @@ class MatchJoinOperator(Operator):
 
     def _moved(self, me: OneSide, other: OneSide, batch: Keyed, duck: Duck) -> list[Change]:
         """Return what a change of one side does to the output, and keep it."""
-        if self._residual is None:
-            return self._by_key(me, other, batch)
-        return self._by_row(me, other, batch, self._residual, duck)
+        return self._by_key(me, other, batch) if self._is_by_key else self._by_row(me, other, batch, duck)
 
     # --- counts by key
     # ----------------------------------------------------------------------------------------
     def _by_key(self, me: OneSide, other: OneSide, batch: Keyed) -> list[Change]:
         outputs = []
         if self._shows_pairs and other.side is not None:
-            outputs.append(self._pairs(me, batch, other.side.candidates(batch)))
+            outputs += [self._pairs(me, batch, found) for found in other.side.candidates(batch)]
         touched, before, after = me.totals.add(batch)
         if other.shows and other.side is not None:
             flips = nonzero((before > 0) != (after > 0))
             asked = Keyed(batch.change, touched[flips])
-            positions, numbers, weights = other.side.candidates(asked)
-            outputs.append(self._flipped(other, numbers, weights, after[flips][positions] > 0))
+            for positions, numbers, weights in other.side.candidates(asked):
+                outputs.append(self._flipped(other, numbers, weights, after[flips][positions] > 0))
         outputs.append(self._own(me, batch, other.totals.of(batch.slots) > 0))
         if me.side is not None:
             me.side.insert(batch)
@@ -150,11 +160,9 @@ class MatchJoinOperator(Operator):
 
     # --- counts by row
     # ----------------------------------------------------------------------------------------
-    def _by_row(
-        self, me: OneSide, other: OneSide, batch: Keyed, residual: Residual, duck: Duck
-    ) -> list[Change]:
+    def _by_row(self, me: OneSide, other: OneSide, batch: Keyed, duck: Duck) -> list[Change]:
         assert me.side is not None
-        found = self._matches(me, other, batch, residual, duck)
+        found = self._matches(me, other, batch, duck)
         positions, numbers, weights = found
         outputs = [self._pairs(me, batch, found)] if self._shows_pairs else []
         if other.shows:
@@ -169,19 +177,17 @@ class MatchJoinOperator(Operator):
             me.counts.trim(me.side.heap)
         return outputs
 
-    def _matches(self, me: OneSide, other: OneSide, batch: Keyed, residual: Residual, duck: Duck) -> Found:
-        """Return the pairs for which the residual holds, a bounded number asked at once."""
+    def _matches(self, me: OneSide, other: OneSide, batch: Keyed, duck: Duck) -> Found:
+        """Return the pairs that match."""
         assert other.side is not None
-        held = other.side.row_count if not self._node.equalities else 32
-        block = max(PAIRS_MAX // max(held, 1), 1)
         parts: list[Found] = []
-        for first in range(0, len(batch), block):
-            part = batch.slice(first, min(first + block, len(batch)))
-            positions, numbers, weights = other.side.candidates(part)
+        for found in other.side.candidates(batch):
+            positions, numbers, weights = found
+            if len(positions) and self._residual is not None:
+                keep = self._asked(me, other, batch, found, self._residual, duck)
+                positions, numbers, weights = positions[keep], numbers[keep], weights[keep]
             if len(positions):
-                positions = positions + first
-                keep = self._asked(me, other, batch, (positions, numbers, weights), residual, duck)
-                parts.append((positions[keep], numbers[keep], weights[keep]))
+                parts.append((positions, numbers, weights))
         if not parts:
             nothing = np.empty(0, dtype=np.int64)
             return nothing, nothing, nothing
@@ -262,9 +268,7 @@ class MatchJoinOperator(Operator):
     @property
     @override
     def detail(self) -> str:
-        keys = " and ".join(f"{left} = {right}" for left, right in self._node.equalities)
-        rest = "" if self._node.residual is None else f"where {self._node.residual.sql}"
-        return " ".join(word for word in (self._node.kind, keys or "every pair", rest) if word)
+        return describe_node(self._node)
 
     @property
     @override

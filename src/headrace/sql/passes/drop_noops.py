@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace.sql.bind.work import OtherJoin, Work
 from headrace.sql.passes.rebuild import is_selection, with_inputs
-from headrace.sql.plan import Aggregate, Filter, Hop, Join, MatchJoin, Node, Project, TopN, Unnest
+from headrace.sql.plan import Aggregate, AsofJoin, Filter, Hop, Join, MatchJoin, Node, Project, TopN, Unnest
 
 
 def drop_noops(work: Work, root: Node) -> Node:  # noqa: ARG001  (every pass has the same shape)
@@ -23,7 +23,8 @@ def _clean(node: Node, *, by_name: bool) -> Node:
     if isinstance(node, Project | Aggregate):
         inside = True
     else:
-        inside = by_name and isinstance(node, Filter | Join | MatchJoin | OtherJoin | Hop | TopN | Unnest)
+        kinds = AsofJoin | Filter | Join | MatchJoin | OtherJoin | Hop | TopN | Unnest
+        inside = by_name and isinstance(node, kinds)
     inputs = [_clean(child, by_name=inside) for child in node.inputs]
     if any(new is not old for new, old in zip(inputs, node.inputs, strict=True)):
         return with_inputs(node, inputs)

@@ -12,6 +12,7 @@ from headrace.sql.duck import column, quote
 from headrace.sql.passes.rebuild import bottom_up
 from headrace.sql.plan import (
     Aggregate,
+    AsofJoin,
     Expr,
     Filter,
     Hop,
@@ -113,7 +114,7 @@ def _monotone(node: Node, event_times: Mapping[str, str]) -> set[str]:
         return below[0] | set(node.schema.names[-2:])
     if isinstance(node, Aggregate):
         return below[0] & set(node.keys)
-    if isinstance(node, MatchJoin):
+    if isinstance(node, AsofJoin) or (isinstance(node, MatchJoin) and node.kind != "full"):
         return below[0]
     if isinstance(node, Recompute | Touched):
         return set()

@@ -10,6 +10,7 @@ from headrace.sql.bind.work import OtherJoin, TreeRecompute, Window, Work
 from headrace.sql.passes.rebuild import other_join, with_inputs
 from headrace.sql.plan import (
     Aggregate,
+    AsofJoin,
     Filter,
     Hop,
     Join,
@@ -59,7 +60,7 @@ def _keep(node: Node, wanted: set[str]) -> Node:
         left = _keep(node.left, wanted & set(node.left.schema.names))
         right = _keep(node.right, wanted & set(node.right.schema.names))
         return other_join(left, right, node.words, node.condition)
-    if isinstance(node, MatchJoin):
+    if isinstance(node, MatchJoin | AsofJoin):
         return _match(node, wanted)
     if isinstance(node, Aggregate):
         return _aggregate(node, wanted)
@@ -80,9 +81,13 @@ def _keep(node: Node, wanted: set[str]) -> Node:
     return with_inputs(node, [_keep(child, set(child.schema.names)) for child in node.inputs])
 
 
-def _match(node: MatchJoin, wanted: set[str]) -> Node:
-    keys = {column for pair in node.equalities for column in pair}
-    wanted = wanted | keys | set(node.residual.columns if node.residual else ())
+def _match(node: MatchJoin | AsofJoin, wanted: set[str]) -> Node:
+    wanted = wanted | {column for pair in node.equalities for column in pair}
+    if isinstance(node, AsofJoin):
+        wanted |= {node.left_column, node.right_column}
+    else:
+        wanted |= set(node.residual.columns if node.residual else ())
+        wanted |= set(node.range.columns if node.range else ())
     return with_inputs(node, [_keep(part, wanted & set(part.schema.names)) for part in node.inputs])
 
 

@@ -9,6 +9,7 @@ from headrace.contracts.schema import Schema
 from headrace.sql.bind.work import OtherJoin, TreeExpr, Window, Work
 from headrace.sql.plan import (
     Aggregate,
+    AsofJoin,
     Constant,
     Distinct,
     Expr,
@@ -17,8 +18,8 @@ from headrace.sql.plan import (
     Join,
     MatchJoin,
     Node,
-    Project,
     NowFilter,
+    Project,
     PythonCall,
     Recompute,
     Recursive,
@@ -57,7 +58,7 @@ def with_inputs(node: Node, inputs: Sequence[Node]) -> Node:
         return replace(node, parts=tuple(inputs), schema=Schema(columns))
     if isinstance(node, OtherJoin):
         return other_join(inputs[0], inputs[1], node.words, node.condition)
-    if isinstance(node, MatchJoin):
+    if isinstance(node, MatchJoin | AsofJoin):
         columns = inputs[0].schema.columns + (inputs[1].schema.columns if shows_right(node) else ())
         return replace(node, left=inputs[0], right=inputs[1], schema=Schema(columns))
     if isinstance(node, UnionAll | SetOp | Recompute | Touched):
@@ -80,9 +81,9 @@ def other_join(left: Node, right: Node, words: str, condition: TreeExpr) -> Othe
     return OtherJoin(Schema(columns), left, right, words, condition)
 
 
-def shows_right(node: MatchJoin) -> bool:
+def shows_right(node: MatchJoin | AsofJoin) -> bool:
     """Whether the output has the right columns too."""
-    return node.kind not in ("semi", "anti")
+    return not (isinstance(node, MatchJoin) and node.kind in ("semi", "anti"))
 
 
 def bottom_up(node: Node, change: Callable[[Node], Node]) -> Node:
