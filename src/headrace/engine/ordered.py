@@ -15,8 +15,6 @@ from headrace.engine.columns import I64, U64, Bools, nonzero
 from headrace.engine.runs import ranges
 from headrace.engine.tiers import Tiers
 
-_LARGE_RANGE = 20_000
-"""Ranges with more entries are searched for a rank, smaller ones are read."""
 _32 = np.uint64(32)
 _ALL = np.uint64(2**64 - 1)
 
@@ -291,17 +289,6 @@ class OrderedValues:
         """Return the smallest (or the largest) word under each slot, and whether there is one."""
         return (self.bounds(slots) if bounds is None else bounds).first(last=last)
 
-    def at_ranks(self, slots: I64, ranks: I64, bounds: Bounds | None = None) -> U64:
-        """Return the word at a rank (from 0) under each slot; zero where there are fewer values."""
-        here = self.bounds(slots) if bounds is None else bounds
-        words = np.zeros(len(slots), dtype=np.uint64)
-        large = here.sizes() > _LARGE_RANGE
-        for at in nonzero(large).tolist():
-            words[at] = _search_rank(here.select(np.array([at])), int(ranks[at]))
-        small = nonzero(~large)
-        words[small] = _at_ranks(here.select(small).all(), ranks[small])
-        return words
-
     def all(self, slots: I64) -> OrderedRun:
         """Return every entry under those slots, added up, in order; the slots are positions in `slots`."""
         return self.bounds(slots).all()
@@ -315,35 +302,3 @@ class OrderedValues:
     def nbytes(self) -> int:
         """Bytes held."""
         return sum(run.nbytes for run in self._tiers.runs)
-
-
-def _at_ranks(whole: OrderedRun, ranks: I64) -> U64:
-    """Return the word at a rank of each slot, given every entry under the slots."""
-    if len(whole) == 0:
-        return np.zeros(len(ranks), dtype=np.uint64)
-    sums = whole.sums()
-    slots = np.arange(len(ranks))
-    begins = sums[np.searchsorted(whole.slots, slots)]
-    ends = sums[np.searchsorted(whole.slots, slots, side="right")]
-    found = np.searchsorted(sums, begins + ranks, side="right") - 1
-    there = begins + ranks < ends
-    return np.where(there, whole.words[np.where(there, found, 0)], np.uint64(0))
-
-
-def _search_rank(bounds: Bounds, rank: int) -> int:
-    """Return the word at a rank of one slot by halving the range of words.
-
-    That is 64 looks into each run, however many values there are.
-    """
-    parts = []
-    for run, starts, ends in bounds.parts:
-        first, last = int(starts[0]), int(ends[0])
-        if first < last:
-            parts.append((run.words[first:last], run.sums()[first : last + 1]))
-    low, high = 0, 2**64 - 1
-    while low < high:
-        middle = (low + high) // 2
-        word = np.uint64(middle)
-        count = sum(int(sums[np.searchsorted(words, word, side="right")] - sums[0]) for words, sums in parts)
-        low, high = (low, middle) if count > rank else (middle + 1, high)
-    return low

@@ -22,6 +22,7 @@ from headrace.engine.fma import F64, fused_multiply_add
 from headrace.engine.growable import Growable
 from headrace.engine.order import is_exact, order_word, value_of
 from headrace.engine.ordered import Bounds, OrderedValues
+from headrace.engine.ranks import words_at
 from headrace.sql.plan import AggCall, OrderKey
 
 _SIGN = np.uint64(1 << 63)
@@ -94,14 +95,14 @@ class OrderedPart(Part):
         assert fraction is not None
         if call.func in _DISCRETE:
             ranks = -(-counts * fraction.numerator // fraction.denominator) - 1
-            return self._values.at_ranks(slots, np.maximum(ranks, 0), bounds)
-        return self._interpolated(slots, counts, float(fraction), bounds)
+            return words_at(bounds, [np.maximum(ranks, 0)])[0]
+        return self._interpolated(counts, float(fraction), bounds)
 
-    def _interpolated(self, slots: I64, counts: I64, fraction: float, bounds: Bounds) -> U64:
+    def _interpolated(self, counts: I64, fraction: float, bounds: Bounds) -> U64:
         ranks = np.maximum(counts - 1, 0) * fraction
         below = np.floor(ranks)
-        low = self._numbers(self._values.at_ranks(slots, below.astype(np.int64), bounds))
-        high = self._numbers(self._values.at_ranks(slots, np.ceil(ranks).astype(np.int64), bounds))
+        ends = [below.astype(np.int64), np.ceil(ranks).astype(np.int64)]
+        low, high = (self._numbers(words) for words in words_at(bounds, ends))
         share = ranks - below
         with np.errstate(invalid="ignore", over="ignore"):
             between = fused_multiply_add(low, 1.0 - share, high * share)
