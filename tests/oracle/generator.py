@@ -73,8 +73,8 @@ def _base(rnd: Random, kind: str, number: int) -> Base:
         if rnd.random() < 0.35:
             options["event_id"] = "k"
         if rnd.random() < 0.6:
-            columns.append(("at", "TIMESTAMP"))
-            options["event_time"] = "at"
+            columns.append(("ts", "TIMESTAMP"))
+            options["event_time"] = "ts"
             if rnd.random() < 0.7:
                 options["lateness"] = rnd.choice(("1s", "1m", "2d"))
     names = {"stream": "s", "table": "t", "bag": "b"}
@@ -135,7 +135,7 @@ def _row(rnd: Random, base: Base) -> Row:
         return row
     row = []
     for name, kind in base.columns:
-        must = name == base.key or name == "at"
+        must = name == base.key or name == "ts"
         row.append(value(rnd, kind, nulls=0.02 if must else 0.12))
         if kind in BAD and rnd.random() < 0.005:
             row[-1] = rnd.choice(BAD[kind])

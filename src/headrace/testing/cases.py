@@ -2,8 +2,8 @@
 
     case the first match takes the padding away
       Prose, for the reader.
-    stream orders event_time=at lateness=10s
-      id BIGINT, customer TEXT, at TIMESTAMP
+    stream orders event_time=ts lateness=10s
+      id BIGINT, customer TEXT, ts TIMESTAMP
     table customers key=name
       name TEXT, country TEXT
     view countries

@@ -25,6 +25,8 @@ from headrace.contracts.types import SqlType
 
 INTEGER_BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
 EXACT_FLOAT_MAX = 2**53
+HUGE_DIGITS = 38
+"""Arrow carries HUGEINT as a decimal of so many digits."""
 _DIGITS = re.compile(r"-?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -71,7 +73,7 @@ def _integer(kind: SqlType, value: Any) -> int:
     unsigned = kind.sql.startswith("U")
     bits = INTEGER_BITS[kind.sql.removeprefix("U")]
     low, high = (0, 2**bits) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1))
-    if not low <= number < high:
+    if not low <= number < high or (kind.kind == "huge" and abs(number) >= 10**HUGE_DIGITS):
         raise RefusedError
     return number
 
