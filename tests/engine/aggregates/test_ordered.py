@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from tests.engine.world import Row, World, random_steps, schema
 
-import headrace.engine.ordered as ordered
+import headrace.engine.ranks as ranks
 from headrace.engine.operators.base import OperatorInfo
 
 NUMBERS = schema(k="INTEGER", x="DOUBLE", i="BIGINT", d="DECIMAL(12,3)", s="VARCHAR", h="HUGEINT")
@@ -36,13 +36,13 @@ def rules(told: OperatorInfo) -> set[str]:
     return {told.rule}.union(*(rules(part) for part in told.inputs))
 
 
-@pytest.mark.parametrize("large_range", [20_000, 2])
-def test_equals_duckdb(large_range: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ordered, "_LARGE_RANGE", large_range)
+@pytest.mark.parametrize("read_max", [4_096, 2])
+def test_equals_duckdb(read_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "READ_MAX", read_max)
     made = World({"n": NUMBERS})
     made.add("v", VIEW)
     assert "touched groups" not in rules(made.engine.explain("v"))
-    random_steps(made, {"n": number}, steps=12, seed=large_range, most=50)
+    random_steps(made, {"n": number}, steps=12, seed=read_max, most=50)
     found = made.engine.snapshot("v").sort_by("k").to_pylist()
     wanted = made.duckdb.sql("SELECT * FROM v ORDER BY k").to_arrow_table().to_pylist()
     assert [list(map(repr, row.values())) for row in found] == [
