@@ -12,7 +12,7 @@ from headrace.sql.passes.join_ranges import order_of, take_range
 from headrace.sql.passes.rebuild import all_of, bottom_up, tree_of
 from headrace.sql.plan import Equality, Expr, Join, MatchJoin, Node, Range
 from headrace.sql.render import columns_of
-from headrace.sql.tree import Tree, bound, conjuncts, raw_cast
+from headrace.sql.tree import TRUE, Tree, bound, conjuncts, raw_cast
 
 _KINDS = {
     "LEFT JOIN": "left", "RIGHT JOIN": "left", "FULL JOIN": "full", "SEMI JOIN": "semi", "ANTI JOIN": "anti",
@@ -119,6 +119,8 @@ class Keys:
         rest: list[Expr] = []
         for tree in conjuncts(tree_of(condition)):
             equality = self._equality(tree)
+            if tree == TRUE:
+                continue
             if equality is None:
                 rest.append(TreeExpr(self.work.render(tree), columns_of(tree), "BOOLEAN", tree))
             else:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from headrace.contracts.schema import Schema
 from headrace.sql.bind.work import OtherJoin, TreeExpr, Window, Work
+from headrace.sql.passes.null_rejecting import rejects_nulls
 from headrace.sql.passes.rebuild import (
     all_of,
     filtered,
@@ -24,15 +27,15 @@ from headrace.sql.plan import (
     MatchJoin,
     Node,
     Project,
-    Session,
     PythonCall,
+    Session,
     SetOp,
     TopN,
     UnionAll,
     Unnest,
 )
 from headrace.sql.render import columns_of
-from headrace.sql.tree import Tree, bound, conjunction, conjuncts
+from headrace.sql.tree import TRUE, Tree, bound, conjunction, conjuncts
 
 
 def push_filters(work: Work, root: Node) -> Node:
@@ -89,17 +92,33 @@ class _Push:
         return replace(with_inputs(node, parts), residual=residual)  # type: ignore[call-arg]
 
     def _other_join(self, node: OtherJoin, predicates: list[Expr]) -> Node:
-        """A predicate on the side whose rows all stay may be asked before the join."""
-        kept = node.words.split()[-2]
-        left_names = set(node.left.schema.names) if kept in ("LEFT", "SEMI", "ANTI") else set()
-        right_names = set(node.right.schema.names) if kept == "RIGHT" else set()
-        left = [p for p in predicates if p.columns and set(p.columns) <= left_names]
-        right = [p for p in predicates if p.columns and set(p.columns) <= right_names]
-        above = [p for p in predicates if p not in left and p not in right]
+        """Filters on the side whose rows all stay are asked before the join; conditions on the other side
+        too. Where a filter needs a match, the join need not keep rows without one.
+        """
+        words = _narrowed(node, predicates)
+        if words == "INNER JOIN":
+            schema = Schema((*node.left.schema.columns, *node.right.schema.columns))
+            return self._join(Join(schema, (node.left, node.right), (), node.condition), predicates)
+        kind = words.split()[-2]
+        left_names, right_names = set(node.left.schema.names), set(node.right.schema.names)
+        stays_left = kind in ("LEFT", "SEMI", "ANTI", "INNER")
+        below_left, above = _parted(predicates, left_names if stays_left else set())
+        below_right, above = _parted(above, right_names if kind == "RIGHT" else set())
+        conditions = self._split(node.condition)
+        asks_right = kind in ("LEFT", "SEMI", "ANTI", "INNER")
+        asks_left = kind in ("SEMI", "INNER") or words == "RIGHT JOIN"
+        into_right, conditions = _parted(conditions, right_names if asks_right else set())
+        into_left, conditions = _parted(conditions, left_names if asks_left else set())
         joined = other_join(
-            self.down(node.left, left), self.down(node.right, right), node.words, node.condition
+            self.down(node.left, [*below_left, *into_left]),
+            self.down(node.right, [*below_right, *into_right]),
+            words,
+            all_of(self.work, conditions) if conditions else self._true(),
         )
         return filtered(self.work, joined, above)
+
+    def _true(self) -> TreeExpr:
+        return TreeExpr(self.work.render(TRUE), (), "BOOLEAN", TRUE)
 
     def _match_join(self, node: MatchJoin, predicates: list[Expr]) -> Node:
         names = set(node.left.schema.names) if node.kind != "full" else set()
@@ -125,6 +144,28 @@ class _Push:
         if any(not rest for rest in rests):
             return shared
         return [*shared, tree | {"children": [conjunction(rest) for rest in rests]}]
+
+
+def _parted(predicates: Sequence[Expr], names: set[str]) -> tuple[list[Expr], list[Expr]]:
+    """Return the predicates that read only those columns, and the rest."""
+    inside = [p for p in predicates if p.columns and set(p.columns) <= names]
+    return inside, [p for p in predicates if p not in inside]
+
+
+def _narrowed(node: OtherJoin, predicates: Sequence[Expr]) -> str:
+    """Return the words of a join that keeps no rows which the predicates drop anyway."""
+    trees = [tree_of(predicate) for predicate in predicates]
+    needs_left = rejects_nulls(trees, set(node.left.schema.names))
+    needs_right = rejects_nulls(trees, set(node.right.schema.names))
+    kept = {
+        "LEFT JOIN": "INNER JOIN" if needs_right else "LEFT JOIN",
+        "RIGHT JOIN": "INNER JOIN" if needs_left else "RIGHT JOIN",
+        "ASOF LEFT JOIN": "ASOF INNER JOIN" if needs_right else "ASOF LEFT JOIN",
+    }
+    if node.words == "FULL JOIN":
+        words = {(True, True): "INNER JOIN", (True, False): "LEFT JOIN", (False, True): "RIGHT JOIN"}
+        return words.get((needs_left, needs_right), node.words)
+    return kept.get(node.words, node.words)
 
 
 def _free_columns(node: Node) -> set[str]:
