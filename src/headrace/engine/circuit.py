@@ -33,7 +33,7 @@ from headrace.engine.operators.touched import TouchedOperator
 from headrace.engine.operators.union_all import UnionAllOperator
 from headrace.engine.operators.unnest import UnnestOperator
 from headrace.engine.sharing import Signature, signature
-from headrace.engine.zset import settle
+from headrace.engine.zset import consolidate, settle
 from headrace.errors import UnsupportedSql
 from headrace.sql.plan import (
     Aggregate,
@@ -136,7 +136,7 @@ class Circuit:
             output = stage.operator.start(context)
             changes = [outputs[at] for at in stage.inputs]
             if any(len(change) for change in changes):
-                output = Change.concat([output, stage.operator.run(changes, context)])
+                output = consolidate(Change.concat([output, stage.operator.run(changes, context)]))
             outputs.append(output)
         return outputs[self._root]
 
