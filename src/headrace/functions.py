@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from headrace.contracts.schema import Column, Schema
 from headrace.contracts.types import scratch_query, sql_type
 from headrace.errors import DeclarationError
@@ -19,6 +21,10 @@ of one group.
 """
 ROWS_SUFFIX = "__rows"
 """Behind the name of an aggregate function: the scalar function of the list of a group's rows."""
+
+
+class WrongAnswer(Exception):  # noqa: N818 - told as the error of a view or a query
+    """A function answered something that its declaration does not say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +57,11 @@ class PythonFunction:
 
     def __repr__(self) -> str:
         return f"<{self.name}({', '.join(self.args)}) → {self.returns}, {self.fingerprint[:12]}>"
+
+    @property
+    def called(self) -> str:
+        """Its name as people write it."""
+        return self.name.removesuffix(ROWS_SUFFIX)
 
     @property
     def is_aggregate(self) -> bool:
@@ -153,3 +164,49 @@ def _text(fn: Callable[..., Any]) -> str:
 def _is_builtin(name: str) -> bool:
     found = scratch_query(f"SELECT 1 FROM duckdb_functions() WHERE lower(function_name) = '{name}' LIMIT 1")
     return bool(found.num_rows)
+
+
+def call(function: PythonFunction, arguments: Sequence[pa.Array], kind: pa.DataType) -> pa.Array:
+    """Return the answers of a function for some rows, one each.
+
+    Args:
+        function: what to call.
+        arguments: a column each, at least one.
+        kind: the Arrow type of the answers.
+
+    Raises:
+        WrongAnswer: it answers something else.
+        Exception: whatever the function raises.
+    """
+    if function.form == "columnar":
+        return _checked(function, function.fn(*arguments), len(arguments[0]), kind)
+    columns = [column.to_pylist() for column in arguments]
+    if function.form == "aggregate":
+        answers = [function.fn(_rows(items)) for items in columns[0]]
+    else:
+        answers = [function.fn(*values) for values in zip(*columns, strict=True)]
+    return _checked(function, answers, len(arguments[0]), kind)
+
+
+def _rows(items: list[object] | None) -> list[object]:
+    """Return the rows of a group: values of a single argument, tuples of several."""
+    return [
+        tuple(item.values()) if isinstance(item, dict) and _is_row(item) else item for item in items or ()
+    ]
+
+
+def _is_row(item: dict[str, object]) -> bool:
+    return list(item) == [f"a{at}" for at in range(len(item))] and len(item) > 1
+
+
+def _checked(function: PythonFunction, answers: object, count: int, kind: pa.DataType) -> pa.Array:
+    try:
+        if isinstance(answers, pa.ChunkedArray):
+            answers = answers.combine_chunks()
+        array = answers if isinstance(answers, pa.Array) else pa.array(answers, kind)
+        array = array if array.type == kind else array.cast(kind)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise WrongAnswer(f"the answer is no {function.returns}: {error}") from None
+    if len(array) != count:
+        raise WrongAnswer(f"{len(array)} answers for {count} rows")
+    return array

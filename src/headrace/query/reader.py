@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,9 @@ import pyarrow as pa
 
 from headrace.contracts.schema import Column, Schema
 from headrace.errors import Closed, HeadraceError, QueryStopped, SqlError
+from headrace.functions import PythonFunction
 from headrace.query.guard import Parsed, parse
+from headrace.query.python_functions import Registered
 
 MEMORY_BYTES_MAX = 1 << 30
 THREADS = 2
@@ -80,14 +82,21 @@ class Reader:
     Args:
         memory_limit_bytes: what all running queries may hold together.
         threads: DuckDB's worker threads.
+        functions: answers the Python functions that a query may call.
     """
 
-    def __init__(self, memory_limit_bytes: int = MEMORY_BYTES_MAX, threads: int = THREADS) -> None:
+    def __init__(
+        self,
+        memory_limit_bytes: int = MEMORY_BYTES_MAX,
+        threads: int = THREADS,
+        functions: Callable[[], Mapping[str, PythonFunction]] = dict,
+    ) -> None:
         self._memory_limit_bytes = memory_limit_bytes
         self._threads = threads
         self._con: duckdb.DuckDBPyConnection | None = None
         self._known: dict[tuple[str, frozenset[str]], Parsed] = {}
         self._opening = threading.Lock()
+        self._functions = Registered(functions)
         self._closed = False
 
     def run(
@@ -163,6 +172,7 @@ class Reader:
                 raise Closed("the reader is closed")
             if self._con is None:
                 self._con = _hardened(self._memory_limit_bytes, self._threads)
+            self._functions.refresh(self._con)
             return self._con.cursor()
 
 

@@ -31,12 +31,8 @@ from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.sweep import Sweep
-from headrace.functions import PythonFunction
+from headrace.functions import PythonFunction, WrongAnswer, call
 from headrace.sql.plan import FunctionCall, PythonCall
-
-
-class Failed(Exception):  # noqa: N818 - told as the view's error
-    """What a function did wrong."""
 
 
 class PythonFunctionOperator(Operator):
@@ -143,7 +139,7 @@ class _Kept:
                 row = ", ".join(
                     f"{name} = {value!r}" for name, value in rows.slice(at, 1).to_pylist()[0].items()
                 )
-                self._messages[int(entries[at])] = f"{self._function.name}: {message} (row: {row[:500]})"
+                self._messages[int(entries[at])] = f"{self._function.called}(): {message} (row: {row[:500]})"
         answers = pa.record_batch([pa.concat_arrays(parts)], names=["answer"])
         self._answers.put(entries, answers, self._arguments.size)
 
@@ -180,54 +176,13 @@ def _answered(
     A batch that fails is halved until the rows at fault stand alone.
     """
     try:
-        parts.append(call(function, rows, kind))
+        parts.append(call(function, rows.columns, kind))
     except Exception as error:  # noqa: BLE001 - the function is the user's: anything may happen in it
         if rows.num_rows > 1:
             half = rows.num_rows // 2
             found = _answered(function, rows.slice(0, half), kind, parts, start)
             return found + _answered(function, rows.slice(half), kind, parts, start + half)
         parts.append(pa.nulls(1, kind))
-        told = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+        told = str(error) if isinstance(error, WrongAnswer) else f"{type(error).__name__}: {error}"
         return [(start, 1, told)]
     return []
-
-
-def call(function: PythonFunction, rows: pa.RecordBatch, kind: pa.DataType) -> pa.Array:
-    """Return the answers of a function for some rows, one each, of the type that it declares.
-
-    Raises:
-        Failed: it answers something else.
-        Exception: whatever the function raises.
-    """
-    if function.form == "columnar":
-        return _checked(function, function.fn(*rows.columns), rows.num_rows, kind)
-    columns = [column.to_pylist() for column in rows.columns]
-    if function.form == "aggregate":
-        answers = [function.fn(_rows(items)) for items in columns[0]]
-    else:
-        answers = [function.fn(*values) for values in zip(*columns, strict=True)]
-    return _checked(function, answers, rows.num_rows, kind)
-
-
-def _rows(items: list[object] | None) -> list[object]:
-    """Return the rows of a group: values of a single argument, tuples of several."""
-    return [
-        tuple(item.values()) if isinstance(item, dict) and _is_row(item) else item for item in items or ()
-    ]
-
-
-def _is_row(item: dict[str, object]) -> bool:
-    return list(item) == [f"a{at}" for at in range(len(item))] and len(item) > 1
-
-
-def _checked(function: PythonFunction, answers: object, count: int, kind: pa.DataType) -> pa.Array:
-    try:
-        if isinstance(answers, pa.ChunkedArray):
-            answers = answers.combine_chunks()
-        array = answers if isinstance(answers, pa.Array) else pa.array(answers, kind)
-        array = array if array.type == kind else array.cast(kind)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise Failed(f"the answer is no {function.returns}: {error}") from None
-    if len(array) != count:
-        raise Failed(f"{len(array)} answers for {count} rows")
-    return array
