@@ -285,7 +285,7 @@ class App:
         Args:
             name: as SQL calls it, without regard to case; none of SQL's own.
             fn: takes the list of the group's values, or of tuples where there are several arguments, in the
-                order of the ORDER BY inside the call, else ascending. It is empty where FILTER leaves nothing.
+                order of the ORDER BY inside the call, else ascending; empty where FILTER leaves nothing.
             args: SQL types of the arguments.
             returns: SQL type of the answer.
             version: as for `function`.

@@ -111,7 +111,7 @@ class Run:
         self._created: dict[str, str] = {}
         self._definitions = Redefinition(self)
         self._fed: Callable[[], int] = lambda: 0
-        self._reader = Reader()
+        self._reader = Reader(functions=lambda: self.app.functions)
         self._feed = Feed()
         self._log = Log.open(path)
         try:
