@@ -23,6 +23,7 @@ from headrace.sql.plan import (
     MatchJoin,
     Node,
     OrderKey,
+    Over,
     Project,
     Recompute,
     Scan,
@@ -144,6 +145,9 @@ def _statement(node: Node, inputs: list[str]) -> str:
         calls = [f"{call.sql} AS {quote(call.name)}" for call in node.calls]
         grouped = f" GROUP BY {keys}" if node.keys else ""
         return f"SELECT {', '.join([*map(quote, node.keys), *calls])} FROM {inputs[0]}{grouped}"
+    if isinstance(node, Over):
+        items = [f"{call.sql} AS {quote(call.name)}" for call in node.calls]
+        return f"SELECT *, {', '.join(items)} FROM {inputs[0]}"
     if isinstance(node, Distinct):
         return f"SELECT DISTINCT {names} FROM {inputs[0]}"
     if isinstance(node, TopN):

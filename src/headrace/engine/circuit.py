@@ -19,6 +19,7 @@ from headrace.engine.operators.hop import HopOperator
 from headrace.engine.operators.join import JoinOperator
 from headrace.engine.operators.match_join import MatchJoinOperator
 from headrace.engine.operators.now_filter import NowFilterOperator
+from headrace.engine.operators.over import over_operator
 from headrace.engine.operators.project import ProjectOperator
 from headrace.engine.operators.python_function import PythonFunctionOperator
 from headrace.engine.operators.recompute import RecomputeOperator
@@ -46,6 +47,7 @@ from headrace.sql.plan import (
     Join,
     MatchJoin,
     Node,
+    Over,
     NowFilter,
     Project,
     PythonCall,
@@ -275,6 +277,8 @@ def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
             return TouchedOperator(node, append_only=append_only)
         case PythonCall():
             return PythonFunctionOperator(node, append_only=append_only)
+        case Over():
+            return over_operator(node, append_only=append_only)
         case Recompute():
             return RecomputeOperator(node)
         case _:

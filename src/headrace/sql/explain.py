@@ -13,6 +13,7 @@ from headrace.sql.plan import (
     Node,
     NowFilter,
     OrderKey,
+    Over,
     Project,
     PythonCall,
     Range,
@@ -69,6 +70,8 @@ def describe_node(node: Node) -> str:
         return f"by ({', '.join(node.keys)}) {calls}".rstrip()
     if isinstance(node, TopN):
         return _top(node)
+    if isinstance(node, Over):
+        return ", ".join(f"{call.sql} AS {call.name}" for call in node.calls)
     if isinstance(node, SetOp):
         return node.kind + (" all" if node.is_all else "")
     if isinstance(node, Unnest):

@@ -424,6 +424,68 @@ class TopN(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """From where to where the rows of a window function lie, seen from its own row.
+
+    Attributes:
+        unit: `rows` or `range`.
+        start: None for UNBOUNDED PRECEDING, 0 for CURRENT ROW, −n for n PRECEDING, n for n FOLLOWING: rows, or
+            (with `range`) units of the order column, microseconds where it is a time.
+        end: the same; None for UNBOUNDED FOLLOWING.
+    """
+
+    unit: str
+    start: int | None
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OverCall:
+    """One window function of an `Over`.
+
+    Attributes:
+        name: output column.
+        func: lower case, such as `sum`, `lag`, `row_number`.
+        args: input columns; `params` are the constants after them, as SQL.
+        frame: None where it is none that `Frame` can say, or the call says more than this (DISTINCT, EXCLUDE,
+            IGNORE NULLS, an order of its own): `sql` alone has the meaning.
+        filter: a BOOLEAN input column, or None.
+        peers: rows that agree in so many of the node's first order columns are peers.
+        sql: the whole call with its OVER as DuckDB SQL over the input's columns.
+        sql_type: DuckDB's type of the result.
+        columns: every input column that the call reads.
+    """
+
+    name: str
+    func: str
+    args: tuple[str, ...]
+    params: tuple[str, ...]
+    frame: Frame | None
+    filter: str | None
+    peers: int
+    sql: str
+    sql_type: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Over(Node):
+    """Window functions over one partitioning: the input's columns, then one for each call.
+
+    The order of each call is a prefix of `order`; rows that agree in all of it stand in any order.
+    """
+
+    input: Node
+    partition: tuple[str, ...]
+    order: tuple[OrderKey, ...]
+    calls: tuple[OverCall, ...]
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, slots=True)
 class Recompute(Node):
     """DuckDB's answer over the whole of the inputs: correct, and it costs their size at every step.
 

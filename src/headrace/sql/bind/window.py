@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import duckdb
+
 from headrace.contracts.schema import Schema
 from headrace.sql.bind.work import Window, WindowCall, Work
 from headrace.sql.duck import column
-from headrace.sql.plan import Node
+from headrace.sql.plan import Frame, Node
 from headrace.sql.render import columns_of
 from headrace.sql.ties import TIE_KEYS
 from headrace.sql.tree import Tree, arguments, bound, function_name, is_descending, is_nulls_first
 
 RANKS = ("row_number", "rank", "dense_rank")
+_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 
 
 class Windows:
@@ -55,7 +60,7 @@ class Windows:
         needed = {n: types[n] for _, tree in prepared for n in columns_of(tree)}
         sql_types = self.work.duck.types(needed, texts)
         calls = tuple(
-            _call(name, tree, text, sql_type)
+            _call(self.work, types, name, tree, text, sql_type)
             for (name, tree), text, sql_type in zip(prepared, texts, sql_types, strict=True)
         )
         extra = [column(call.name, call.sql_type) for call in calls]
@@ -86,16 +91,94 @@ class Windows:
         return bound(self._below[text][0])
 
 
-def _call(name: str, tree: Tree, text: str, sql_type: str) -> WindowCall:
+def _call(work: Work, types: dict[str, str], name: str, tree: Tree, text: str, sql_type: str) -> WindowCall:
     partition = tuple(str(part["name"]) for part in tree["partitions"] if part["class"] == "BOUND")
-    orders = [item for item in tree["orders"] if item["expression"]["class"] == "BOUND"]
-    keyed = {str(i["expression"]["name"]): (is_descending(i), is_nulls_first(i)) for i in reversed(orders)}
-    names = dict.fromkeys(str(i["expression"]["name"]) for i in orders)
-    order = tuple((column_name, *keyed[column_name]) for column_name in names)
+    order = _keys(tree["orders"])
     func = function_name(tree)
     plain = func in RANKS and not tree["filter_expr"] and not tree["arg_orders"] and not arguments(tree)
     is_plain = plain and tree["exclude_clause"] == "NO_OTHER"
     declared = len(tree["orders"]) - int(tree.get(TIE_KEYS, 0))
     own = (i["expression"] for i in tree["orders"][:declared])
     keys = len({str(expression["name"]) for expression in own if expression["class"] == "BOUND"})
-    return WindowCall(name, func, text, sql_type, partition, order, columns_of(tree), is_plain, keys)
+    call = WindowCall(name, func, text, sql_type, partition, order, columns_of(tree), is_plain, keys)
+    return _told(work, types, call, tree)
+
+
+def _keys(items: list[Tree]) -> tuple[tuple[str, bool, bool], ...]:
+    """Return the columns of an ORDER BY, each where it stands first."""
+    orders = [item for item in items if item["expression"]["class"] == "BOUND"]
+    keyed = {str(i["expression"]["name"]): (is_descending(i), is_nulls_first(i)) for i in reversed(orders)}
+    names = dict.fromkeys(str(i["expression"]["name"]) for i in orders)
+    return tuple((column_name, *keyed[column_name]) for column_name in names)
+
+
+def _told(work: Work, types: dict[str, str], call: WindowCall, tree: Tree) -> WindowCall:
+    """Return the call with its arguments and frame, where those say all that it means."""
+    given = arguments(tree)
+    args = [part for part in given if part["class"] == "BOUND"]
+    params = given[len(args) :]
+    kept = tree["filter_expr"]
+    full = _keys(tree["arg_orders"])
+    is_plain = (
+        not tree["distinct"]
+        and not tree["ignore_nulls"]
+        and tree["exclude_clause"] == "NO_OTHER"
+        and given[: len(args)] == args
+        and not any(columns_of(part) for part in params)
+        and (kept is None or kept["class"] == "BOUND")
+        and full[: len(call.order)] == (call.order if full else ())
+    )
+    frame = _frame(work, types, call, tree) if is_plain else None
+    if frame is None:
+        return call
+    return replace(
+        call,
+        args=tuple(str(part["name"]) for part in args),
+        params=tuple(work.render(part) for part in params),
+        filter=None if kept is None else str(kept["name"]),
+        frame=frame,
+        full_order=full or None,
+    )
+
+
+def _frame(work: Work, types: dict[str, str], call: WindowCall, tree: Tree) -> Frame | None:
+    """Return a frame in ROWS or RANGE with constant distances; None for any other."""
+    start, end = str(tree["start"]), str(tree["end"])
+    units = {word.rsplit("_", 1)[1] for word in (start, end) if not word.startswith("UNBOUNDED")} or {"RANGE"}
+    if len(units) > 1 or units & {"GROUPS"}:
+        return None
+    unit = units.pop().lower()
+    is_turned = unit == "range" and bool(call.order) and call.order[0][1]
+    edges: list[int | None] = []
+    for word, expression in ((start, tree["start_expr"]), (end, tree["end_expr"])):
+        if word in ("UNBOUNDED_PRECEDING", "UNBOUNDED_FOLLOWING"):
+            edges.append(None)
+        elif word.startswith("CURRENT_ROW"):
+            edges.append(0)
+        else:
+            distance = _distance(work, types, call, expression, unit)
+            if distance is None or is_turned:
+                return None
+            edges.append(-distance if "PRECEDING" in word else distance)
+    if start == "UNBOUNDED_FOLLOWING" or end == "UNBOUNDED_PRECEDING":
+        return None
+    return Frame(unit, edges[0], edges[1])
+
+
+def _distance(work: Work, types: dict[str, str], call: WindowCall, tree: Tree, unit: str) -> int | None:
+    """Return a constant distance in rows, in units of an integer column, or in microseconds of a time."""
+    if columns_of(tree):
+        return None
+    kind = types[call.order[0][0]] if call.order else ""
+    is_time = unit == "range" and (kind.startswith("TIMESTAMP") or kind == "DATE")
+    if unit == "range" and not is_time and kind not in _INTEGERS:
+        return None
+    wanted = f"CAST({work.render(tree)} AS {'INTERVAL' if is_time else 'BIGINT'})"
+    if is_time:
+        months = "date_part('year', i) * 12 + date_part('month', i)"
+        wanted = f"CASE WHEN {months} = 0 THEN epoch_us(i) END FROM (SELECT {wanted} AS i)"
+    try:
+        row = work.duck.con.execute(f"SELECT {wanted}").fetchone()
+    except duckdb.Error:
+        return None
+    return int(row[0]) if row and row[0] is not None and int(row[0]) >= 0 else None

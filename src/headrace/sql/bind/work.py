@@ -13,7 +13,7 @@ from headrace.contracts.schema import Schema
 from headrace.functions import PythonFunction
 from headrace.sql.duck import Duck, column, quote
 from headrace.sql.errors import Text
-from headrace.sql.plan import KEY_COLUMN, Expr, Filter, Node, Project, Recompute
+from headrace.sql.plan import KEY_COLUMN, Expr, Filter, Frame, Node, Project, Recompute
 from headrace.sql.render import Renderer, columns_of
 from headrace.sql.tree import STAR, Tree, bound, is_null, null, raw_cast, select_of, subquery
 
@@ -53,6 +53,12 @@ class WindowCall:
     columns: tuple[str, ...]
     is_plain_rank: bool
     rank_keys: int
+    args: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    filter: str | None = None
+    frame: Frame | None = None
+    full_order: tuple[tuple[str, bool, bool], ...] | None = None
+    """`order` with the keys after it by which the call itself orders its frame."""
 
 
 @dataclass(frozen=True, slots=True)

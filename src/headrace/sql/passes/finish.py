@@ -9,6 +9,7 @@ from headrace.contracts.schema import Schema
 from headrace.sql.bind.env import Bound
 from headrace.sql.bind.work import OtherJoin, TreeRecompute, Window, Work, reference
 from headrace.sql.duck import column, quote
+from headrace.sql.passes.overs import over_of
 from headrace.sql.passes.rebuild import bottom_up
 from headrace.sql.plan import (
     Aggregate,
@@ -20,6 +21,7 @@ from headrace.sql.plan import (
     MatchJoin,
     Node,
     OrderKey,
+    Over,
     Project,
     Recompute,
     Scan,
@@ -43,7 +45,12 @@ def plain(work: Work, root: Node) -> Node:  # noqa: ARG001  (every pass has the 
 
 def _plain(node: Node) -> Node:
     if isinstance(node, Project):
-        return replace(node, exprs=tuple(_bare(expr) for expr in node.exprs))
+        below = node.input
+        if isinstance(below, Project) and all(
+            expr.sql == quote(name) for name, expr in zip(below.schema.names, below.exprs, strict=True)
+        ):
+            below = below.input
+        return replace(node, input=below, exprs=tuple(_bare(expr) for expr in node.exprs))
     if isinstance(node, Filter):
         return replace(node, predicate=_bare(node.predicate))
     if isinstance(node, Join | MatchJoin) and node.residual is not None:
@@ -53,12 +60,7 @@ def _plain(node: Node) -> Node:
         sql = f'SELECT {wanted} FROM "__in0" {node.words} "__in1" ON {node.condition.sql}'
         return Recompute(node.schema, (node.left, node.right), ("__in0", "__in1"), sql, node.words)
     if isinstance(node, Window):
-        items = [quote(name) for name in node.input.schema.names]
-        items += [f"{call.sql} AS {quote(call.name)}" for call in node.calls]
-        reason = ", ".join(dict.fromkeys(f"{call.func}() OVER" for call in node.calls))
-        return Recompute(
-            node.schema, (node.input,), ("__in0",), f'SELECT {", ".join(items)} FROM "__in0"', reason
-        )
+        return over_of(node)
     if isinstance(node, TreeRecompute):
         return Recompute(node.schema, node.parts, node.aliases, node.sql, node.reason)
     return node
@@ -116,6 +118,8 @@ def _monotone(node: Node, event_times: Mapping[str, str]) -> set[str]:
         return below[0] & set(node.keys)
     if isinstance(node, AsofJoin) or (isinstance(node, MatchJoin) and node.kind != "full"):
         return below[0]
+    if isinstance(node, Over):
+        return below[0] & set(node.input.schema.names)
     if isinstance(node, Recompute | Touched):
         return set()
     if len(below) == 1 or isinstance(node, Join):

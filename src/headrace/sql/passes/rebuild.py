@@ -18,6 +18,7 @@ from headrace.sql.plan import (
     Join,
     MatchJoin,
     Node,
+    Over,
     NowFilter,
     Project,
     PythonCall,
@@ -50,7 +51,7 @@ def with_inputs(node: Node, inputs: Sequence[Node]) -> Node:
     if isinstance(node, TopN):
         added = node.schema.columns[-1:] if node.rank else ()
         return replace(node, input=inputs[0], schema=Schema((*inputs[0].schema.columns, *added)))
-    if isinstance(node, Window):
+    if isinstance(node, Window | Over):
         added = node.schema.columns[-len(node.calls) :]
         return replace(node, input=inputs[0], schema=Schema((*inputs[0].schema.columns, *added)))
     if isinstance(node, Join):
