@@ -70,14 +70,16 @@ class SetOpOperator(Operator):
 
     def _out(self, entries: I64) -> I64:
         """Return the weights of rows in the output."""
+        left: I64
+        right: I64
         left, right = (weights.data[entries] for weights in self._weights)
         match self._node.kind, self._node.is_all:
             case "intersect", True:
-                return np.minimum(left, right)
+                return np.asarray(np.minimum(left, right))
             case "intersect", False:
                 return ((left > 0) & (right > 0)).astype(np.int64)
             case "except", True:
-                return np.maximum(left - right, 0)
+                return np.asarray(np.maximum(left - right, 0))
             case _:
                 return ((left > 0) & (right == 0)).astype(np.int64)
 
