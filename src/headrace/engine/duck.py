@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from headrace.change import as_batch
+from headrace.contracts.readable import readable
 from headrace.contracts.schema import Schema
 from headrace.errors import ViewInError
 
@@ -32,7 +33,7 @@ def quote(name: str) -> str:
 
 @lru_cache(maxsize=8)
 def _database(threads: int, settings: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
-    """Return the database of all connections with these settings: to make one costs 20 ms, a cursor nothing."""
+    """Return the database of all connections with these settings: one costs 20 ms, a cursor nothing."""
     database = duckdb.connect(":memory:", config={"threads": threads})
     for setting in settings:
         database.execute(setting)
@@ -71,7 +72,7 @@ class Duck:
             ViewInError: DuckDB answers with an error.
         """
         for name, table in tables.items():
-            self._connection.register(name, table)
+            self._connection.register(name, readable(table))
         try:
             answer = self._connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:

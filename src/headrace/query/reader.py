@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from headrace.contracts.readable import readable
 from headrace.contracts.schema import Column, Schema
 from headrace.errors import Closed, HeadraceError, QueryStopped, SqlError
 from headrace.functions import PythonFunction
@@ -225,7 +226,7 @@ def _register(
         con.register(name, table)
         return
     hidden = f"__rows_{number}"
-    con.register(hidden, table)
+    con.register(hidden, readable(table))
     columns = ", ".join(
         f"CAST({quoted(column.name)} AS {column.sql_type}) AS {quoted(column.name)}"
         if column.is_lossy
