@@ -26,6 +26,8 @@ from headrace.declarations import (
     StreamDecl,
     TableDecl,
     ViewDecl,
+    options_of,
+    with_options,
 )
 from headrace.errors import DeclarationError, ProjectError
 from headrace.facts import stream_of, table_of
@@ -189,13 +191,24 @@ class App:
         self._tables[name] = declared
         return declared
 
-    def view(self, name: str, sql: str) -> ViewDecl:
+    def view(self, name: str, sql: str, *, emit: str | None = None) -> ViewDecl:
         """Declare a view: its SQL reads streams, tables and other views, declared before or later.
 
+        Args:
+            name: unique among streams, tables and views, without regard to case.
+            sql: one SELECT.
+            emit: `"final"`: only rows that nothing can change any more, because `window_end`, or another
+                column that follows event time, has passed the watermark. A line `-- emit: final` in the SQL
+                says the same. None: every row as it is now.
+
         Raises:
-            DeclarationError: the name makes no sense, or there is no SQL.
+            DeclarationError: the name or an option makes no sense, or there is no SQL.
         """
-        return self._add_view(ViewDecl(check_name("view", name, self._taken()), sql))
+        where = f"view {check_name('view', name, self._taken())!r}"
+        if isinstance(sql, str) and sql.strip().strip(";"):
+            sql = with_options(sql, emit=emit)
+            options_of(sql, where=where)
+        return self._add_view(ViewDecl(name, sql))
 
     def views(self, folder: str | Path) -> list[ViewDecl]:
         """Declare one view for each `.sql` file in a folder; the file's name is the view's name.

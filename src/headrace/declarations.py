@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.contracts.schema import Schema
+from headrace.errors import DeclarationError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -89,3 +91,42 @@ class ViewDecl:
     name: str
     sql: str
     path: Path | None = None
+
+
+_OPTION = re.compile(r"^[ \t]*--[ \t]*(emit)[ \t]*:[ \t]*(.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOptions:
+    """What a view's text says of itself beside its SQL, in comments such as `-- emit: final`.
+
+    They stand on lines of their own, and so travel with the text: in a `.sql` file, in a declaration, in the
+    log.
+
+    Attributes:
+        emit: `final`: only rows that no later change can concern; None: every row as it is now.
+    """
+
+    emit: str | None = None
+
+
+def options_of(sql: str, *, where: str | None = None) -> ViewOptions:
+    """Return the options that stand in a view's text.
+
+    Raises:
+        DeclarationError: one of them has a value that makes no sense, or stands there twice.
+    """
+    found: dict[str, str] = {}
+    for name, value in _OPTION.findall(sql):
+        if name.lower() in found:
+            raise DeclarationError(f"the option {name.lower()} stands there twice", where=where)
+        found[name.lower()] = value.lower()
+    emit = found.get("emit")
+    if emit not in (None, "final"):
+        raise DeclarationError(f"emit is {emit!r}", where=where, expected="final, or no such option")
+    return ViewOptions(emit)
+
+
+def with_options(sql: str, *, emit: str | None) -> str:
+    """Return a view's text with an option added behind it, where one is given."""
+    return sql if emit is None else f"{sql}\n-- emit: {emit}"

@@ -29,9 +29,9 @@ STEP_ROWS_MAX = 50_000
 """Rows that one step takes at most; a commit is never cut."""
 RETRY_S = 1.0
 """Pause before a step's record is offered to a troubled log again."""
-BREATH = 0.5
-"""Pause after a step, as a share of what the step took."""
-BREATH_S_MAX = 0.05
+BREATH = 0.25
+"""Pause after a step, as a share of the CPU time that the step took."""
+BREATH_S_MAX = 0.03
 IDLE_TICK_S = 1.0
 """How often a silent run looks at the clock."""
 
@@ -103,6 +103,9 @@ class Stepper:
         self._waiting_commits = 0
         self._closing = False
         self._failure: HeadraceError | None = None
+        self._told: deque[tuple[int, dict[str, datetime]]] = deque()
+        self._silent: dict[str, datetime] = {}
+        self._due: datetime | None = None
         self._thread = (
             threading.Thread(target=self._loop, name="headrace-step", daemon=True) if auto else None
         )
@@ -144,10 +147,11 @@ class Stepper:
         """Return once everything that was durable at the call is in a published version."""
         with self._moved:
             target = self._pending[-1][0].number if self._pending else self.version.commit
-            if not self._waiting_commits:
-                return self.version
-            if not self._pending:
+            if self._waiting_commits and not self._pending:
                 target = self.version.commit + 1
+        if target == self.version.commit:
+            self.step()
+            return self.version
         if self._thread is not None:
             return self.wait_for(target, None)
         while self.version.commit < target and self.step() is not None:
@@ -167,18 +171,42 @@ class Stepper:
             return self.version
 
     def step(self) -> Version | None:
-        """Run one step over what waits, up to `STEP_ROWS_MAX` rows; None when nothing waits."""
+        """Run one step over what waits, up to `STEP_ROWS_MAX` rows, and over the time that has passed.
+
+        None when nothing waits and no view changes by itself; that makes no version.
+        """
         with self.gate:
-            moved = self._intake.tick()
+            told = self._intake.tick()
+            if told:
+                self._told.append((self._log.last_commit, told))
             commits = self._take()
-            if not commits:
+            reached = commits[-1].number if commits else self.version.commit
+            has_moved = self._hear_silence(reached)
+            clock = self._read_clock()
+            if not commits and not has_moved and not (self._due is not None and self._due <= clock):
+                self._due = self._engine.due
                 return None
-            return self._run(commits, moved)
+            return self._run(commits, clock)
+
+    def _read_clock(self) -> datetime:
+        """Return the engine's clock, which never goes back."""
+        now, last = self._clock(), self.version.clock
+        return now if last is None else max(now, last)
+
+    def _hear_silence(self, reached: int) -> bool:
+        """Take over watermarks that silence has moved, once all commits before that are in a step: rows that
+        were decided by the watermark before may still wait.
+        """
+        has_moved = False
+        while self._told and self._told[0][0] <= reached:
+            self._silent.update(self._told.popleft()[1])
+            has_moved = True
+        return has_moved
 
     def publish(self, changes: Mapping[str, Change]) -> Version:
         """Publish a version that no commit caused, as after a changed definition. Call under `gate`."""
         now = self.version
-        version = Version(now.number + 1, now.commit, self._clock(), dict(now.watermarks))
+        version = Version(now.number + 1, now.commit, self._read_clock(), dict(now.watermarks))
         self._record(version)
         self._show(version, changes)
         return version
@@ -204,15 +232,21 @@ class Stepper:
             self._pending_rows -= rows
         return taken
 
-    def _run(self, commits: list[Commit], moved: Mapping[str, datetime]) -> Version:
-        """Run the engine over commits; `moved` are watermarks that silence has moved before them."""
+    def _run(self, commits: list[Commit], clock: datetime) -> Version | None:
+        """Run the engine over commits, or over the time that has passed, which need not make a version."""
         began = time.perf_counter()
-        watermarks = {**self.version.watermarks, **moved}
+        watermarks = {**self.version.watermarks, **self._silent}
         for commit in commits:
-            watermarks.update(commit.watermarks)
+            for stream, moment in commit.watermarks.items():
+                watermarks[stream] = max(moment, watermarks.get(stream, moment))
         changes = merged(commits)
-        version = Version(self.version.number + 1, commits[-1].number, self._clock(), watermarks)
-        output = self._engine.step(changes, self._clock(), watermarks)
+        output = self._engine.step(changes, clock, watermarks)
+        self._due = self._engine.due
+        if not commits and not output.changes:
+            return None
+        reached = commits[-1].number if commits else self.version.commit
+        version = Version(self.version.number + 1, reached, clock, watermarks)
+        self._silent = {}
         self._record(version)
         self._show(version, output.changes)
         self.stats.add(sum(len(change) for change in changes.values()), time.perf_counter() - began)
@@ -244,24 +278,29 @@ class Stepper:
             except Exception:
                 logger.exception("an outlet failed at version %d; the views go on", version.number)
 
-    def _breathe(self) -> None:
+    def _breathe(self, cpu_s: float) -> None:
         """Leave the interpreter to the doors for a moment after a long step; the next one is larger for it.
 
         Without it, steps that follow each other at once take the time that appends need, and each pays its
         fixed cost for few rows.
         """
         with self._moved:
-            self._moved.wait_for(lambda: self._closing, min(self.stats.last_step_s * BREATH, BREATH_S_MAX))
+            self._moved.wait_for(lambda: self._closing, min(cpu_s * BREATH, BREATH_S_MAX))
+
+    def _pause_s(self) -> float:
+        """Return how long to wait for commits: until the next row comes or goes by itself, at most a tick."""
+        if self._due is None:
+            return IDLE_TICK_S
+        return min(max((self._due - self._clock()).total_seconds(), 0.0), IDLE_TICK_S)
 
     def _loop(self) -> None:
         try:
             while True:
                 with self._moved:
-                    self._moved.wait_for(lambda: self._pending or self._closing, IDLE_TICK_S)
+                    self._moved.wait_for(lambda: self._pending or self._closing, self._pause_s())
                     if self._closing:
                         return
-                if self._pending:
-                    self.step()
+                if self.step() is not None:
                     self._breathe()
         except BaseException as error:
             logger.exception("the step loop stopped; appends stay durable, views stand still")

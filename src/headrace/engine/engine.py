@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from graphlib import TopologicalSorter
 
@@ -18,8 +18,8 @@ from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import OperatorInfo, StepContext
 from headrace.engine.store import ViewStore
 from headrace.engine.zset import consolidate
-from headrace.errors import DeclarationError, HeadraceError, UnknownName
-from headrace.sql.plan import ViewPlan
+from headrace.errors import DeclarationError, HeadraceError, UnknownName, UnsupportedSql
+from headrace.sql.plan import Final, ViewPlan
 
 logger = logging.getLogger("headrace")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -180,7 +180,7 @@ class Engine:
         for name in _reads(plan):
             if name not in self._relations and name not in views:
                 raise UnknownName.of("relation", name, [*self._relations, *views])
-        circuit = Circuit(plan, lambda name: self._is_append_only(name, views))
+        circuit = self._circuit(plan, views)
         context = StepContext(self._duck, self._clock)
         view = View(plan, circuit)
         view.store.apply(circuit.start(context))
@@ -272,11 +272,26 @@ class Engine:
         due_us = min((time for time in times if time is not None), default=None)
         return None if due_us is None else _EPOCH + timedelta(microseconds=due_us)
 
-    def timed_columns(self, plan: ViewPlan) -> tuple[str, ...]:
-        """Return the columns of a view whose values watermarks pass, so that its rows become final."""
-        circuit = Circuit(plan, lambda name: self._is_append_only(name, self._views))
-        bounds = circuit.bounds(self._bounded())
-        return tuple(name for name in plan.schema.names if name in bounds)
+    def _circuit(self, plan: ViewPlan, views: Mapping[str, View]) -> Circuit:
+        """Return the circuit of a plan; with `emit="final"`, behind it what holds back rows until their time
+        has passed: `window_end` where there is one, else the first column that follows event time.
+        """
+        circuit = Circuit(plan, lambda name: self._is_append_only(name, views))
+        if plan.emit is None:
+            return circuit
+        bounds = circuit.bounds(self._bounded(views))
+        columns = [name for name in plan.schema.names if name in bounds]
+        columns.sort(key=lambda name: name.lower() != "window_end")
+        if not columns:
+            raise UnsupportedSql(
+                "emit='final' has no column by which rows become final",
+                where=f"view {plan.name!r}",
+                expected="window_end, or another column that follows a stream's event time with a lateness",
+                hint="group by a window, join streams on time, or leave emit out",
+                view=plan.name,
+            )
+        root = Final(plan.root.schema, plan.root, columns[0])
+        return Circuit(replace(plan, root=root), lambda name: self._is_append_only(name, views))
 
     def _published(self, view: View, change: Change, error: str | None) -> Change:
         """Publish a view's change; a content that it does not fit is given up: the view and its readers are
@@ -400,11 +415,11 @@ class Engine:
         wanted = self._views[self._key(view)]
         return wanted.circuit.explain(self._bounded())
 
-    def _bounded(self) -> dict[str, Bounds]:
+    def _bounded(self, views: Mapping[str, View] | None = None) -> dict[str, Bounds]:
         """Return for every relation the columns that can have a bound."""
         found: dict[str, Bounds] = {name: {column: 0} for name, column in self._event_times.items()}
         for name in self._order:
-            found[name] = _lowered(self._views[name].circuit.bounds(found))
+            found[name] = _lowered((views or self._views)[name].circuit.bounds(found))
         return found
 
     @property

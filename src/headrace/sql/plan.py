@@ -607,6 +607,7 @@ class ViewPlan:
         order: ORDER BY of the outermost query, kept for presentation only (a view is a bag).
         unique_key: output columns that identify a row when the plan guarantees it (group keys), else None.
         event_time_columns: output columns that are monotone in a stream's event time (window bounds).
+        emit: `final`: only rows that no later change can concern; None: every row as it is now.
     """
 
     name: str
@@ -617,6 +618,7 @@ class ViewPlan:
     order: tuple[OrderKey, ...] = ()
     unique_key: tuple[str, ...] | None = None
     event_time_columns: tuple[str, ...] = field(default_factory=tuple)
+    emit: str | None = None
 
     @property
     def schema(self) -> Schema:

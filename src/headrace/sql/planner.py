@@ -8,6 +8,7 @@ from functools import lru_cache
 import duckdb
 
 from headrace.contracts.schema import Schema
+from headrace.declarations import options_of
 from headrace.errors import SqlError
 from headrace.functions import PythonFunction
 from headrace.sql.bind.env import Bound, Env
@@ -123,6 +124,7 @@ def _plan(
             order=shown_order(answer, described),
             unique_key=unique_key(root),
             event_time_columns=event_time_columns(root, event_times),
+            emit=options_of(sql, where=f"view {name!r}").emit,
         )
     finally:
         duck.close()

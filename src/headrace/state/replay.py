@@ -44,6 +44,7 @@ class Replay:
     fed: int = 0
     _covered: list[Commit] = field(default_factory=list)
     _rows: int = 0
+    _stepped: int = 0
 
     def run(self) -> None:
         """Replay everything; commits after the last recorded version are left in `waiting`."""
@@ -68,9 +69,12 @@ class Replay:
             self._flush()
 
     def _flush(self) -> None:
-        if self._covered:
-            clock = self.version.clock or self._covered[-1].clock
+        """Feed the engine what has gathered, at the last version's clock, which alone may move rows."""
+        clock = self.version.clock or (self._covered[-1].clock if self._covered else None)
+        if clock is not None and (self._covered or self.version.number > self._stepped):
             self.engine.step(merged(self._covered), clock, self.version.watermarks)
+            self._stepped = self.version.number
+        if self._covered:
             self.fed = self._covered[-1].number
         self._covered = []
         self._rows = 0
