@@ -34,7 +34,15 @@ _AS_TEXT = ("huge", "uuid", "json", "enum")
 
 
 class ExpectedError(Exception):
-    """DuckDB answers an error for a view over the accepted rows, such as a cast that fails."""
+    """DuckDB answers an error for a view over the accepted rows, such as a cast that fails.
+
+    Attributes:
+        is_limit: DuckDB cannot compute it, such as a join that it has not implemented: it has no opinion.
+    """
+
+    def __init__(self, message: str, *, is_limit: bool = False) -> None:
+        super().__init__(message)
+        self.is_limit = is_limit
 
 
 @dataclass(slots=True)
@@ -336,7 +344,8 @@ def _answer(con: duckdb.DuckDBPyConnection, sql: str, keep: str | None) -> pa.Ta
     except duckdb.Error as error:
         if isinstance(error, (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)):
             raise
-        return ExpectedError(str(error))
+        is_limit = isinstance(error, (duckdb.NotImplementedException, duckdb.InternalException))
+        return ExpectedError(str(error), is_limit=is_limit)
 
 
 @lru_cache(maxsize=1)
