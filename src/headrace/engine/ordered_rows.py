@@ -14,7 +14,7 @@ from headrace.engine.columns import I64, U64, Bools, Fixed, nonzero, views
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.ordered import Bounds, OrderedRun, bounds_in, concat, sort_order
-from headrace.engine.runs import CHUNK_ROWS_MAX, ranges
+from headrace.engine.runs import CHUNK_ROWS_MAX, holds, numbers_below, ranges
 from headrace.engine.tiers import Tiers
 from headrace.engine.zset import group_rows
 
@@ -87,10 +87,20 @@ class OrderedRows:
 
     def release(self, dead: Bools) -> None:
         """Drop all rows under the slots that are marked."""
+        self.drop_where(lambda run: dead[run.slots])
+
+    def drop_below(self, column: str, bound_us: int) -> None:
+        """Drop all rows whose time in that column is below a bound in microseconds; NULL is not."""
+        numbers = numbers_below(self._heap, column, bound_us)
+        if len(numbers):
+            self.drop_where(lambda run: holds(numbers, _numbers(run)))
+
+    def drop_where(self, is_gone: Callable[[OrderedRun], Bools]) -> None:
+        """Drop the entries that are chosen, run by run, and their rows."""
         dropped: list[I64] = []
 
         def left(run: OrderedRun) -> OrderedRun:
-            gone = dead[run.slots]
+            gone = is_gone(run)
             dropped.append(_numbers(run)[gone])
             return run.take(nonzero(~gone))
 

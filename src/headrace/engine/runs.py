@@ -136,16 +136,9 @@ class Arrangement:
 
     def drop_below(self, column: str, bound_us: int) -> None:
         """Drop all rows whose time in that column is below a bound in microseconds; NULL is not."""
-        at = self.heap.schema.get_field_index(column)
-        found = []
-        for chunk in self.heap.chunks:
-            times = chunk.rows.column(at)
-            old = micros(values(times).astype(np.int64), times.type) < bound_us
-            known = validity(times)
-            found.append(chunk.numbers[nonzero(old if known is None else old & known)])
-        numbers = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        numbers = numbers_below(self.heap, column, bound_us)
         if len(numbers):
-            self._drop_where(lambda run: ~_holds(numbers, run.numbers))
+            self._drop_where(lambda run: ~holds(numbers, run.numbers))
 
     def _drop_where(self, keeps: Callable[[Run], Bools]) -> None:
         dropped: list[I64] = []
@@ -233,7 +226,19 @@ class Arrangement:
         return self.heap.nbytes + sum(run.nbytes for run in self._tiers.runs)
 
 
-def _holds(numbers: I64, asked: I64) -> Bools:
+def numbers_below(heap: Heap, column: str, bound_us: int) -> I64:
+    """Return the numbers of rows whose time in a column is below a bound in microseconds; NULL is not."""
+    at = heap.schema.get_field_index(column)
+    found = []
+    for chunk in heap.chunks:
+        times = chunk.rows.column(at)
+        old = micros(values(times).astype(np.int64), times.type) < bound_us
+        known = validity(times)
+        found.append(chunk.numbers[nonzero(old if known is None else old & known)])
+    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+
+
+def holds(numbers: I64, asked: I64) -> Bools:
     """Return which of the numbers asked for are among some ascending ones."""
     at = np.minimum(np.searchsorted(numbers, asked), len(numbers) - 1)
     found: Bools = numbers[at] == asked

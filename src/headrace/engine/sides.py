@@ -77,6 +77,17 @@ class SlotTotals:
         np.add.at(self._totals.data, batch.slots[there], batch.change.weights[there])
         return touched, before, self._totals.data[touched]
 
+    def held(self, size: int) -> Bools:
+        """Return which of the slots below `size` have a sum other than 0."""
+        found = np.zeros(size, dtype=np.bool_)
+        sums = self._totals.view()[:size]
+        found[: len(sums)] = sums != 0
+        return found
+
+    def clear(self, slots: I64) -> None:
+        """Set the sums of slots to 0."""
+        self._totals.clear(slots)
+
     def of(self, slots: I64) -> I64:
         """Return the sums of those slots, 0 for slot −1."""
         known = (slots >= 0) & (slots < self._totals.size)
@@ -104,6 +115,14 @@ class Side(ABC):
     @abstractmethod
     def candidates(self, batch: Keyed) -> Iterator[Found]:
         """Yield the kept rows that may match those of the other side's change, about `PAIRS_MAX` at once."""
+
+    @abstractmethod
+    def drop_below(self, column: str, bound_us: int) -> None:
+        """Drop all rows whose time in that column is below a bound in microseconds; NULL is not."""
+
+    @abstractmethod
+    def held(self, size: int) -> Bools:
+        """Return which of the slots below `size` have entries, cancelled ones included."""
 
     @property
     @abstractmethod
@@ -141,6 +160,14 @@ class PlainSide(Side):
             positions, numbers, weights = self.rows.probe(batch.slots[first : first + block])
             yield positions + first, numbers, weights
 
+    @override
+    def drop_below(self, column: str, bound_us: int) -> None:
+        self.rows.drop_below(column, bound_us)
+
+    @override
+    def held(self, size: int) -> Bools:
+        return self.rows.held(size)
+
     @property
     @override
     def row_count(self) -> int:
@@ -173,6 +200,14 @@ class PointSide(Side):
     def candidates(self, batch: Keyed) -> Iterator[Found]:
         lows, highs = batch.words
         return in_blocks(self.rows.bounds(batch.slots).clip(lows, highs))
+
+    @override
+    def drop_below(self, column: str, bound_us: int) -> None:
+        self.rows.drop_below(column, bound_us)
+
+    @override
+    def held(self, size: int) -> Bools:
+        return self.rows.held(size)
 
     @property
     @override
@@ -241,6 +276,14 @@ class IntervalSide(Side):
                 within = nonzero(self._highs.data[numbers - self._first] >= points[positions])
                 yield positions[within], numbers[within], weights[within]
 
+    @override
+    def drop_below(self, column: str, bound_us: int) -> None:
+        self.rows.drop_below(column, bound_us)
+
+    @override
+    def held(self, size: int) -> Bools:
+        return self.rows.held(size * _LEVELS).reshape(size, _LEVELS).any(axis=1)
+
     @property
     @override
     def row_count(self) -> int:
@@ -307,10 +350,10 @@ def key_slots(rows: pa.RecordBatch, columns: Sequence[str], keys: KeyTable) -> I
 def range_words(
     rows: pa.RecordBatch, slots: I64, found: Range, *, has_point: bool
 ) -> tuple[I64, tuple[U64, ...]]:
-    """Return the order words of a side's rows in a range, and their slots, −1 where no value can lie between.
+    """Return the order words of a side's rows in a range, and their slots, −1 where no value lies between.
 
-    The point has one word, the ends have two: both included. Where there is no lower end, all words are turned
-    round, so that the upper end becomes a lower one.
+    The point has one word, the ends have two: both included. Where there is no lower end, all words are
+    turned round, so that the upper end becomes a lower one.
     """
     if has_point:
         words = order_word(rows.column(found.point))

@@ -21,10 +21,12 @@ from typing_extensions import override
 from headrace.change import Change
 from headrace.engine.columns import I64, U64, nonzero
 from headrace.engine.key_table import KeyTable
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.order import lexsort, order_word
 from headrace.engine.ordered_rows import OrderedRows, sums
 from headrace.engine.sides import any_null, key_slots
+from headrace.engine.sweep import Sweep, described
 from headrace.engine.zset import consolidate
 from headrace.sql.explain import describe_node
 from headrace.sql.plan import AsofJoin, OrderKey
@@ -46,6 +48,7 @@ class AsofJoinOperator(Operator):
         self._keys = KeyTable([node.left.schema[left].arrow for left, _ in node.equalities])
         self._left = OrderedRows(node.left.schema.arrow)
         self._right = OrderedRows(node.right.schema.arrow)
+        self._sweep = Sweep()
         self._order = [OrderKey(name) for name in node.right.schema.names]
 
     @override
@@ -176,6 +179,56 @@ class AsofJoinOperator(Operator):
             found = found.take(pa.array(np.cumsum(there) - 1, mask=~there))
         columns = [*change.rows.columns, *found.columns]
         return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), change.weights)
+
+    # --- time
+    # -------------------------------------------------------------------------------------------------
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        """A right change at p touches left rows from p on, so that both bounds hold for the left time."""
+        low = self._low(inputs)
+        return {} if low is None else {self._node.left_column: low}
+
+    def _low(self, inputs: Sequence[Bounds]) -> int | None:
+        left, right = inputs[0].get(self._node.left_column), inputs[1].get(self._node.right_column)
+        return None if left is None or right is None or not self._looks_back else min(left, right)
+
+    @property
+    def _looks_back(self) -> bool:
+        return self._node.op.startswith(">")
+
+    @override
+    def forget(self, inputs: Sequence[Bounds]) -> None:
+        """Give up left rows before every right row to come, and right rows that are no longer the nearest."""
+        if not self._sweep.is_due(self.state_rows):
+            return
+        right_bound = inputs[1].get(self._node.right_column)
+        if right_bound is not None and self._looks_back:
+            self._left.drop_below(self._node.left_column, right_bound)
+        low = self._low(inputs)
+        if low is not None:
+            self._keep_latest(low)
+        if self._node.equalities:
+            size = self._keys.size
+            self._keys.release(nonzero(~(self._left.held(size) | self._right.held(size) | self._keys.free())))
+        self._sweep.done(self.state_rows)
+
+    def _keep_latest(self, low_us: int) -> None:
+        """Drop the right rows of each key before the last one that is not beyond a time."""
+        kind = self._node.right.schema[self._node.right_column].arrow
+        time = pa.array([low_us], pa.timestamp("us", getattr(kind, "tz", None))).cast(kind, safe=False)
+        slots = nonzero(self._right.held(max(self._keys.size, 1)))
+        limits = np.full(len(slots), order_word(time)[0], dtype=np.uint64)
+        latest, known = self._right.bounds(slots).clip(None, limits).first(last=True)
+        first = np.zeros(max(self._keys.size, 1), dtype=np.uint64)
+        first[slots[known]] = latest[known]
+        self._right.drop_where(lambda run: run.words < first[run.slots])
+
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        if not self._looks_back:
+            return "keeps all: a later row may always be nearer to what has no match yet"
+        missing = "one of the two times does not follow event time"
+        return described(self.bounds(inputs), [self._node.left_column], missing)
 
     @property
     @override

@@ -1,4 +1,4 @@
-"""Match join: the joins in which it counts whether a row has a match (LEFT, FULL, SEMI, ANTI), and joins by a range.
+"""Match join: joins in which it counts whether a row has a match (LEFT, FULL, SEMI, ANTI), and by a range.
 
     L ⟕ R = L ⋈ R + (L ▷ R) × NULLs      L ▷ R (anti) = the rows of L without a match      L ⋉ R = L − L ▷ R
 
@@ -30,7 +30,9 @@ from headrace.contracts.schema import Schema
 from headrace.engine.columns import I64, Bools, nonzero
 from headrace.engine.counts import Counts
 from headrace.engine.duck import Duck
+from headrace.engine.frontier import JoinFrontier, differences, kept
 from headrace.engine.key_table import KeyTable
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.residual import Residual
 from headrace.engine.sides import (
@@ -44,9 +46,10 @@ from headrace.engine.sides import (
     key_slots,
     range_words,
 )
+from headrace.engine.sweep import Sweep, described
 from headrace.engine.zset import consolidate
 from headrace.sql.explain import describe_node
-from headrace.sql.plan import MatchJoin
+from headrace.sql.plan import Equality, Expr, MatchJoin
 
 
 class OneSide:
@@ -112,14 +115,16 @@ class MatchJoinOperator(Operator):
     rule = "match counts"
 
     def __init__(self, node: MatchJoin, *, append_only_inputs: Sequence[bool]) -> None:
-        kept = node.kind in ("semi", "inner") and all(append_only_inputs)
-        super().__init__(node.schema, append_only=kept)
+        only_adds = node.kind in ("semi", "inner") and all(append_only_inputs)
+        super().__init__(node.schema, append_only=only_adds)
         self._node = node
         self._shows_pairs = node.kind in ("left", "full", "inner")
         both = Schema((*node.left.schema.columns, *node.right.schema.columns))
         self._residual = None if node.residual is None else Residual(node.residual, both)
         self._is_by_key = node.residual is None and node.range is None
         self._keys = KeyTable([node.left.schema[left].arrow for left, _ in node.equalities])
+        self._frontier = _frontier(node)
+        self._sweep = Sweep()
         alone = {"semi": "matched", "inner": None}.get(node.kind, "unmatched")
         self._left = OneSide(node, 0, alone, keeps_rows=True, append_only=append_only_inputs[0])
         self._right = OneSide(
@@ -170,10 +175,10 @@ class MatchJoinOperator(Operator):
         counts = np.zeros(len(batch), dtype=np.int64)
         np.add.at(counts, positions, weights)
         outputs.append(self._own(me, batch, counts > 0))
-        kept = me.side.insert(batch)
+        stored = me.side.insert(batch)
         if me.shows:
-            there = nonzero((counts != 0) & (kept >= 0))
-            me.counts.add(kept[there], counts[there])
+            there = nonzero((counts != 0) & (stored >= 0))
+            me.counts.add(stored[there], counts[there])
             me.counts.trim(me.side.heap)
         return outputs
 
@@ -260,6 +265,49 @@ class MatchJoinOperator(Operator):
         rows = pa.RecordBatch.from_arrays(columns, schema=self.arrow)
         return Change(rows, weights * batch.change.weights[positions])
 
+    # --- time
+    # -------------------------------------------------------------------------------------------------
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        return kept(self._frontier.output(inputs), self.schema.names)
+
+    @override
+    def forget(self, inputs: Sequence[Bounds]) -> None:
+        """Give up the rows of each side that no change of the other can reach, and keys without rows."""
+        if not self._sweep.is_due(self.state_rows):
+            return
+        for me, other in ((self._left, inputs[1]), (self._right, inputs[0])):
+            if me.side is not None:
+                for column, bound_us in kept(self._frontier.reach(other), me.schema.names).items():
+                    me.side.drop_below(column, bound_us)
+                me.counts.trim(me.side.heap)
+        self._forget_keys(inputs)
+        self._sweep.done(self.state_rows)
+
+    def _forget_keys(self, inputs: Sequence[Bounds]) -> None:
+        size = self._keys.size
+        if not self._node.equalities or size == 0:
+            return
+        final = self._keys.final(self._left.keys, inputs[0]) & self._keys.final(self._right.keys, inputs[1])
+        held = np.zeros(size, dtype=np.bool_)
+        for one in (self._left, self._right):
+            held |= one.totals.held(size) & ~final
+            if one.side is not None:
+                held |= one.side.held(size)
+        slots = nonzero(~held & ~self._keys.free())
+        for one in (self._left, self._right):
+            one.totals.clear(slots)
+        self._keys.release(slots)
+
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        reached = {
+            **kept(self._frontier.reach(inputs[1]), self._left.schema.names),
+            **kept(self._frontier.reach(inputs[0]), self._right.schema.names),
+        }
+        missing = "the inputs are not held together in event time"
+        return described(reached, (*self._left.schema.names, *self._right.schema.names), missing)
+
     @property
     @override
     def error(self) -> str | None:
@@ -279,3 +327,14 @@ class MatchJoinOperator(Operator):
     @override
     def state_bytes(self) -> int:
         return self._left.nbytes + self._right.nbytes + self._keys.nbytes
+
+
+def _frontier(node: MatchJoin) -> JoinFrontier:
+    equalities = [Equality(0, left, 1, right) for left, right in node.equalities]
+    lengths = differences(node.residual)
+    if node.range is not None:
+        found = node.range
+        lengths += differences(Expr(found.sql, (), "BOOLEAN"))
+        lengths += [(found.point, found.low, 0)] if found.low else []
+        lengths += [(found.high, found.point, 0)] if found.high else []
+    return JoinFrontier([part.schema.names for part in node.inputs], equalities, lengths)
