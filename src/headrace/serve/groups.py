@@ -1,9 +1,8 @@
 """Requests that append to one stream at the same time share one commit.
 
 A request of a hundred rows costs mostly what it would cost with one row: kernels begin, a commit is
-written, threads change places. So rows that arrive while a group is being made durable wait and form the next
-one: a quiet server answers each request by itself, a busy one takes several at a time, and neither ever waits
-on purpose.
+written, threads change places. So requests that come while others are on their way form groups, one every few
+milliseconds; a request that finds nobody before it never waits.
 
 To its sender a group looks as if the request had come alone: it is told about its own rows, by their own
 indexes. Only a request that may refuse the whole commit, or that names a key under which its answer is kept,
@@ -14,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +26,8 @@ from headrace.serve.pool import waits_too_long
 T = TypeVar("T")
 GROUP_BYTES_MAX = 4 << 20
 """Bodies of one group; one that is larger by itself is a group alone."""
+GROUP_EVERY_S = 0.015
+"""Pause between the beginnings of two groups, while there is something on its way."""
 THREADS = 2
 """Groups on their way at a time: one is decided while the other waits for the disk."""
 
@@ -65,6 +67,8 @@ class Groups:
         self._waiting_max = waiting_max
         self._queue: deque[Waiting] = deque()
         self._wake = threading.Condition()
+        self._under_way = 0
+        self._next_at = 0.0
         self._closing = False
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -118,16 +122,30 @@ class Groups:
     def _work(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._queue or self._closing)
-                if not self._queue:
+                if not self._wait_for_turn():
                     return
                 group = self._take()
+                self._under_way += len(group)
+                self._next_at = time.monotonic() + GROUP_EVERY_S
             outcomes = self._run(group)
+            with self._wake:
+                self._under_way -= len(group)
             assert self._loop is not None
             try:
                 self._loop.call_soon_threadsafe(_resolve, outcomes)
             except RuntimeError:  # the loop has ended: nobody is left to tell
                 return
+
+    def _wait_for_turn(self) -> bool:
+        """Wait until a group may begin; False where all is done and nothing more will come."""
+        while True:
+            self._wake.wait_for(lambda: self._queue or self._closing)
+            if not self._queue:
+                return False
+            left_s = self._next_at - time.monotonic()
+            if self._closing or left_s <= 0 or self._under_way + len(self._queue) < 2:
+                return True
+            self._wake.wait(left_s)
 
     def _take(self) -> list[Waiting]:
         """Take the first request and all that wait for the same stream, up to a bound, in order."""

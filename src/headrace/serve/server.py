@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import socket
 import sys
@@ -92,11 +93,13 @@ def create_server(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         before = sys.getswitchinterval()
         sys.setswitchinterval(min(before, SWITCH_INTERVAL_S))
+        gc.freeze()  # what has been imported and declared stays: no collection need look at it again
         service.broadcast.start()
         try:
             yield
         finally:
             sys.setswitchinterval(before)
+            gc.unfreeze()
             service.close()
 
     app = ShortWay(title=run.app.name, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
