@@ -165,6 +165,14 @@ def is_null(tree: Tree) -> bool:
     return tree.get("class") == "CONSTANT" and (tree.get("literal") or {}).get("kind") == "NULL_LITERAL"
 
 
+def is_true(tree: Tree) -> bool:
+    """Whether the expression is a literal TRUE (DuckDB's parser writes some of them as casts of 't')."""
+    while tree.get("class") == "CAST":
+        tree = tree["child"]
+    literal = tree.get("literal") or {}
+    return tree.get("class") == "CONSTANT" and str(literal.get("text")).lower() in ("true", "t")
+
+
 def order_item(expression: Tree, *, descending: bool = False, nulls_first: bool = False) -> Tree:
     """Return one item of an ORDER BY, with its place of NULLs written out."""
     return {

@@ -77,11 +77,11 @@ class SetOpOperator(Operator):
             case "intersect", True:
                 return np.asarray(np.minimum(left, right))
             case "intersect", False:
-                return ((left > 0) & (right > 0)).astype(np.int64)
+                return np.asarray(((left > 0) & (right > 0)).astype(np.int64))
             case "except", True:
                 return np.asarray(np.maximum(left - right, 0))
             case _:
-                return ((left > 0) & (right == 0)).astype(np.int64)
+                return np.asarray(((left > 0) & (right == 0)).astype(np.int64))
 
     @property
     @override

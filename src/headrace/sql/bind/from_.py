@@ -10,10 +10,22 @@ from headrace.sql.bind.expressions import resolve
 from headrace.sql.bind.outer import domain_of, free_columns, outer_of
 from headrace.sql.bind.recompute import outer_join, recompute
 from headrace.sql.bind.scope import Col, Scope, same
+from headrace.sql.bind.unnest import is_series, series
 from headrace.sql.bind.work import NotPlanned, Work
 from headrace.sql.duck import column
 from headrace.sql.plan import Constant, Hop, Join, Node, Scan, Session
-from headrace.sql.tree import STAR, Tree, bound, comparison, conjunction, select_of, table
+from headrace.sql.tree import (
+    STAR,
+    Tree,
+    bound,
+    comparison,
+    conjunction,
+    is_true,
+    rewrite,
+    select_of,
+    table,
+    walk,
+)
 from headrace.sql.windows import HOP_KEY
 
 
@@ -24,10 +36,30 @@ def bind_from(work: Work, env: Env, tree: Tree) -> tuple[Node, Scope]:
         return one_row(work), Scope()
     if kind == "JOIN":
         return _join(work, env, tree)
-    answer = leaf(work, env, tree)
+    answer = _series_inside(work, env, tree) or leaf(work, env, tree)
     return answer.node, Scope.single(
         _alias(tree), _renamed(answer.columns, tree.get("column_name_alias") or []), answer.keys
     )
+
+
+def _series_inside(work: Work, env: Env, tree: Tree) -> Bound | None:
+    """Return a table function over columns of the query around, over their distinct values."""
+    if env.outer is None or not is_series(tree):
+        return None
+    outer = env.outer
+    keys = {name: bound(work.names.fresh(name)) for name in outer.names}
+    own = [bound(name) for name in outer.node.schema.names]
+    items = [(str(key["name"]), tree) for key, tree in zip(keys.values(), own, strict=True)]
+
+    def lookup(names: list[str]) -> Tree | None:
+        found = outer.find(names)
+        return None if found is None else rewrite(found, lambda part: keys.get(str(part.get("name"))))
+
+    try:
+        node, columns = series(work, work.project(outer.node, items), tree, lookup)
+    except NotPlanned:
+        return None
+    return Bound(node, columns, keys=tuple(str(key["name"]) for key in keys.values()))
 
 
 def one_row(work: Work) -> Node:
@@ -132,6 +164,9 @@ def _hop(work: Work, env: Env, spec: Tree) -> Bound:
 def _join(work: Work, env: Env, tree: Tree) -> tuple[Node, Scope]:
     ref_type, join_type = tree["ref_type"], tree["join_type"]
     left, left_scope = bind_from(work, env, tree["left"])
+    beside = _series_beside(work, tree, left, left_scope)
+    if beside is not None:
+        return beside
     try:
         right, right_scope = bind_from(work, env, tree["right"])
         tied: list[Tree] = []
@@ -164,9 +199,30 @@ def _join(work: Work, env: Env, tree: Tree) -> tuple[Node, Scope]:
     return outer_join(work, tree, (left, left_scope), (right, right_scope), shared, conditions)
 
 
-def _lateral(
-    work: Work, env: Env, tree: Tree, left: Node, scope: Scope
-) -> tuple[Node, Scope, list[Tree]]:
+def _series_beside(work: Work, tree: Tree, left: Node, scope: Scope) -> tuple[Node, Scope] | None:
+    """Return the left rows beside a table function over them; None where it is something else."""
+    right = tree["right"]
+    if not is_series(right) or tree["ref_type"] not in ("REGULAR", "CROSS") or tree["using_columns"]:
+        return None
+    refs = (part for part in walk(right["function"]) if part.get("class") == "COLUMN_REF")
+    if not any(True for _ in refs) or tree["join_type"] not in ("INNER", "LEFT"):
+        return None
+    condition = tree.get("condition")
+    keeps_empty = tree["join_type"] == "LEFT"
+    if keeps_empty and (condition is None or not is_true(condition)):
+        return None
+    try:
+        node, columns = series(work, left, right, scope.resolve, keeps_empty=keeps_empty)
+    except NotPlanned:
+        return None
+    own = Scope.single(_alias(right), _renamed(columns, right.get("column_name_alias") or []))
+    both = Scope(scope.sources + own.sources, scope.star + own.star, scope.keys)
+    if condition and not keeps_empty:
+        node = work.filter(node, resolve(work, condition, both.resolve))
+    return node, both
+
+
+def _lateral(work: Work, env: Env, tree: Tree, left: Node, scope: Scope) -> tuple[Node, Scope, list[Tree]]:
     """Return a subquery that reads its left neighbours, and the conditions that tie it to them."""
     if env.outer is not None:
         raise NotPlanned("LATERAL in a correlated subquery")

@@ -12,6 +12,7 @@ from headrace.sql.bind.env import Bound, Env
 from headrace.sql.bind.expressions import is_aggregate
 from headrace.sql.bind.outer import Outer, crossed
 from headrace.sql.bind.scope import Scope
+from headrace.sql.bind.unnest import has_unnest
 from headrace.sql.bind.work import NotPlanned, Work
 from headrace.sql.duck import quote
 from headrace.sql.passes.rebuild import other_join
@@ -212,8 +213,12 @@ class Inside:
 
     def told(self, answer: Bound, outputs: list[Tree]) -> Bound:
         """Return the answer with what is known of its rows and keys."""
-        is_single = answer.is_single or self._is_global() or self._is_plain_row()
-        answer = replace(answer, is_strict=self.is_strict, is_single=is_single, is_always=self._is_always())
+        spreads = any(has_unnest(item) for item in self.tree["select_list"])
+        is_single = answer.is_single or (not spreads and (self._is_global() or self._is_plain_row()))
+        is_always = self._is_always() and not spreads
+        answer = replace(answer, is_strict=self.is_strict, is_single=is_single, is_always=is_always)
+        if spreads and self.is_strict and self._is_global():
+            raise NotPlanned("UNNEST of an aggregate in a correlated subquery")
         if not (self.is_strict and self._is_global()):
             return answer
         return replace(answer, missing=tuple(self._missing(tree) for tree in outputs))

@@ -14,6 +14,7 @@ from headrace.sql.bind.modifiers import Output, apply_modifiers
 from headrace.sql.bind.outer import outer_of
 from headrace.sql.bind.scope import Col, Scope
 from headrace.sql.bind.subqueries import Spec, Subqueries, attach, attach_below, has_pending
+from headrace.sql.bind.unnest import fields_of, has_unnest, is_unnest, unnested
 from headrace.sql.bind.window import Windows
 from headrace.sql.bind.work import NotPlanned, Work
 from headrace.sql.plan import Node
@@ -66,7 +67,7 @@ class Select:
         if self.tree.get("sample"):
             raise NotPlanned("SAMPLE")
         node = self.from_()
-        self.items = self._expand()
+        self.items = self._expand(node)
         node = self._where(node)
         for i, item in enumerate(self.items):
             item.tree = self._named(item.raw, i)
@@ -81,6 +82,7 @@ class Select:
         node = windows.apply(node)
         if qualify:
             node = self.work.filter(node, trees.pop())
+        node, trees = unnested(self.work, node, trees)
         return self._output(node, trees)
 
     def from_(self) -> Node:
@@ -107,9 +109,9 @@ class Select:
         answer = apply_modifiers(self.work, node, outputs, self.tree["modifiers"], trees[count:], list(keys))
         return self.inside.told(answer, trees[:count])
 
-    def values(self) -> list[Tree]:
+    def values(self, rows: Node) -> list[Tree]:
         """Return the outputs, outer columns standing under their own names."""
-        self.items = self._expand()
+        self.items = self._expand(rows)
         return [self._named(item.raw, i) for i, item in enumerate(self.items)]
 
     def _optional(self, key: str) -> Tree | None:
@@ -168,13 +170,14 @@ class Select:
 
     # the select list
 
-    def _expand(self) -> list[Item]:
+    def _expand(self, node: Node) -> list[Item]:
         raws: list[tuple[Tree, str]] = []
         for tree in self.tree["select_list"]:
             if tree["class"] == "STAR":
                 raws += [(part, "") for part in self._star(tree)]
-            else:
-                raws.append((tree, str(tree.get("alias") or "")))
+                continue
+            fields = fields_of(self.work, node, tree, self.scope.resolve) if is_unnest(tree) else None
+            raws += [(tree, str(tree.get("alias") or ""))] if fields is None else [(f, "") for f in fields]
         labels = self._labels([raw for raw, _ in raws])
         if len(labels) != len(raws):
             raise NotPlanned("a select list whose columns this planner cannot count")
@@ -308,7 +311,8 @@ def open_select(work: Work, spec: Spec, *, wants_values: bool) -> tuple[Node, li
         for modifier in tree["modifiers"]
     ):
         return None
-    if any(_has_aggregate(item) or _has_window(item) for item in tree["select_list"]):
+    items = tree["select_list"]
+    if any(_has_aggregate(item) or _has_window(item) or has_unnest(item) for item in items):
         return None
     outer = replace(spec.around, names=spec.names)
     try:
@@ -325,7 +329,7 @@ def _opened(select: Select, *, wants_values: bool) -> tuple[Node, list[Tree], li
     conditions = select.where()
     own = [tree for tree in conditions if set(columns_of(tree)) <= here]
     tied = [tree for tree in conditions if tree not in own]
-    values = select.values() if wants_values else []
+    values = select.values(rows) if wants_values else []
     if any(has_pending(tree) for tree in [*tied, *values]):
         return None
     return (filtered_by(select.work, rows, conjunction(own)) if own else rows), tied, values
