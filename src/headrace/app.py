@@ -348,6 +348,7 @@ class App:
         auto: bool = False,
         clock: Callable[[], datetime] | None = None,
         on_change: OnChange = "refuse",
+        state_bytes_max: int | None = None,
     ) -> Run:
         """Open the app: in memory, or durable in a data folder, which is made where it is missing.
 
@@ -357,6 +358,8 @@ class App:
             clock: the present time, UTC; None: the machine's. Tests give a `headrace.testing.ManualClock`.
             on_change: where the folder was written under other declarations: `refuse` it with the plan of the
                 change, `apply` the change before anything else, or `keep` those of the folder.
+            state_bytes_max: bytes of state that may lie in memory; what is beyond, the longest unused first,
+                lies in files of the data folder, or of the system's temporary folder. None: all in memory.
 
         Raises:
             SqlError: a view's SQL does not parse or bind.
@@ -367,7 +370,12 @@ class App:
         from headrace.runtime import open_run
 
         return open_run(
-            self, None if path is None else Path(path), auto=auto, clock=clock, on_change=on_change
+            self,
+            None if path is None else Path(path),
+            auto=auto,
+            clock=clock,
+            on_change=on_change,
+            state_bytes_max=state_bytes_max,
         )
 
     def fingerprint(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from headrace.declarations import StreamDecl, TableDecl
 from headrace.definitions import Changeover, ChangePlan
 from headrace.definitions.changeover import Definition
 from headrace.engine.engine import Engine
+from headrace.engine.memory import Memory
 from headrace.engine.store import ViewStore
 from headrace.errors import Busy, Closed, DeclarationError, DeclarationsChanged, UnknownName, ViewInError
 from headrace.feed import Feed, with_version
@@ -90,6 +91,8 @@ class Run:
         path: the data folder, or None for memory only.
         auto: step in the background by itself; otherwise `advance` steps.
         clock: current UTC time; tests set their own.
+        on_change: what to do where the folder was written under other declarations.
+        memory: the bound on state in memory; None: no bound.
     """
 
     def __init__(
@@ -100,9 +103,11 @@ class Run:
         auto: bool = False,
         clock: Callable[[], datetime] | None = None,
         on_change: OnChange = "refuse",
+        memory: Memory | None = None,
     ) -> None:
         self.app = app
         self.path = path
+        self._memory = memory
         self._clock = clock or (lambda: datetime.now(UTC))
         self._closed = False
         self._decls: dict[str, StreamDecl | TableDecl] = {}
@@ -139,7 +144,7 @@ class Run:
             self._created = dict(facts.get("created", {}))
             if any(facts.get(kind) != found for kind, found in wanted.fingerprint().items()):
                 self.app = wanted._as_declared(facts)
-        self._engine = Engine()
+        self._engine = Engine(memory=self._memory)
         self._intake = Intake(dict(self.app.streams), dict(self.app.tables), self._log, self._clock)
         self._stepper = Stepper(self._engine, self._intake, self._log, self._feed, self._clock, auto=auto)
         change = self._refused(wanted) if on_change == "refuse" and self.app is not wanted else None
@@ -717,9 +722,11 @@ def open_run(
     auto: bool = False,
     clock: Callable[[], datetime] | None = None,
     on_change: OnChange = "refuse",
+    state_bytes_max: int | None = None,
 ) -> Run:
     """Open an app on a data folder, or in memory with None; see `App.open`."""
-    run = Run(app, path, auto=auto, clock=clock, on_change=on_change)
+    memory = Memory(state_bytes_max, path)
+    run = Run(app, path, auto=auto, clock=clock, on_change=on_change, memory=memory)
     _open_runs.add(run)
     return run
 

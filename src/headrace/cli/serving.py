@@ -141,7 +141,12 @@ class Serving:
         if (self._data / "log").exists():
             note(f"opening {self._data}/ …", style="dim")
         try:
-            return project.app.open(self._data, auto=True, on_change="apply" if self._dev else "refuse")
+            return project.app.open(
+                self._data,
+                auto=True,
+                on_change="apply" if self._dev else "refuse",
+                state_bytes_max=self._settings.state_bytes_max,
+            )
         except FolderLocked as error:
             holder = find_server(self._data)
             if holder is None:

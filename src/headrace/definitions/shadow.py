@@ -96,7 +96,7 @@ class Shadow:
     def __init__(
         self, engine: Engine, gate: Callable[[], AbstractContextManager[object]], sources: Sequence[Source]
     ) -> None:
-        self.engine = Engine()
+        self.engine = Engine(memory=engine.memory)
         self._running = engine
         self._gate = gate
         self._sources = {source.name: source for source in sources}
@@ -129,6 +129,7 @@ class Shadow:
             commit = fed()
             contents = {name: self._running.content(name) for name in self._views_read()}
             self._remove_tap = self._running.tap(self._listen)
+            self.engine.stand_beside(self._running)
 
         def content(name: str) -> Iterator[Change]:
             if name.lower() in contents:

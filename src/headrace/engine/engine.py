@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from graphlib import TopologicalSorter
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,6 +15,7 @@ from headrace.change import Change
 from headrace.contracts.schema import Schema
 from headrace.engine.circuit import Circuit
 from headrace.engine.duck import Duck
+from headrace.engine.memory import Memory
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import OperatorInfo, StepContext
 from headrace.engine.store import ViewStore
@@ -31,8 +33,8 @@ size.
 
 
 Tap = Callable[[Mapping[str, Change], datetime, Mapping[str, datetime]], None]
-"""Called after a step with the change of every relation and view that moved, by lower-case name, the clock and
-the watermarks; views in error included, with what readers do not see yet.
+"""Called after a step with the change of every relation and view that moved, by lower-case name, the clock
+and the watermarks; views in error included, with what readers do not see yet.
 """
 
 
@@ -77,7 +79,8 @@ class View:
 class Engine:
     """Base relations and views. Not thread-safe: the runtime serialises; snapshots are immutable."""
 
-    def __init__(self, *, duck_threads: int = 1) -> None:
+    def __init__(self, *, duck_threads: int = 1, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
         self._relations: dict[str, Schema] = {}
         self._append_only: set[str] = set()
         self._event_times: dict[str, str] = {}
@@ -176,6 +179,10 @@ class Engine:
     # ----------------------------------------------------------------------------------------------
     def _build(self, plan: ViewPlan, history: History, newer: Mapping[str, View] | None = None) -> View:
         """Return the view computed over the present content of its relations."""
+        with self.memory.watching():
+            return self._computed(plan, history, newer)
+
+    def _computed(self, plan: ViewPlan, history: History, newer: Mapping[str, View] | None) -> View:
         views = {**self._views, **(newer or {})}
         for name in _reads(plan):
             if name not in self._relations and name not in views:
@@ -187,6 +194,7 @@ class Engine:
         for name in sorted(_reads(plan)):
             for change in self._content(name, history, views):
                 view.store.apply(circuit.step({name: change}, context))
+                self.memory.settle()
         upstream = next(
             (views[name].error for name in _reads(plan) if name in views and views[name].error), None
         )
@@ -224,6 +232,14 @@ class Engine:
         """Move all views by the changes of base relations; a view that fails is in error, the others go
         on.
         """
+        with self.memory.watching():
+            output = self._moved(changes, clock, watermarks)
+        self.memory.settle()
+        return output
+
+    def _moved(
+        self, changes: Mapping[str, Change], clock: datetime, watermarks: Mapping[str, datetime]
+    ) -> StepOutput:
         self._clock = clock if self._clock is None else max(self._clock, clock)
         self._bounds = self._stream_bounds(watermarks)
         context = StepContext(self._duck, self._clock, watermarks, self._bounds)
@@ -346,6 +362,24 @@ class Engine:
             )
         )
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a view of that name, in lower case."""
+        return name in self._views
+
+    # --- written down and read back
+    # ------------------------------------------------------------------------------
+    def state(self) -> dict[str, Any]:
+        """Return everything that steps have made, for a checkpoint: not a copy."""
+        return {"views": self._views, "clock": self._clock, "bounds": self._bounds}
+
+    def restore(self, state: dict[str, Any], history: History) -> None:
+        """Take over the state of an engine with the same relations and views; this one has none of its own.
+        """
+        with self.memory.watching():
+            self._views = state["views"]
+        self._clock, self._bounds, self._history = state["clock"], state["bounds"], history
+        self._sort()
+
     # --- two engines side by side
     # -------------------------------------------------------------------------------
     def tap(self, tap: Tap) -> Callable[[], None]:
@@ -358,8 +392,8 @@ class Engine:
         return remove
 
     def content(self, name: str) -> Callable[[], Iterator[Change]]:
-        """Return a reader of what all changes of a view so far add up to, as the circuit has seen it; any thread
-        may call it later.
+        """Return a reader of what all changes of a view so far add up to, as the circuit has seen it; any
+        thread may call it later.
         """
         view = self._views[self._key(name)]
         rows, pending = view.store.freeze(), tuple(view.pending)
@@ -381,6 +415,10 @@ class Engine:
             if view.broken is not None:
                 return view.plan.name, view.broken
         return None
+
+    def stand_beside(self, other: Engine) -> None:
+        """Stand at the clock and the watermarks of an engine that is fed the same."""
+        self._clock, self._bounds = other._clock, dict(other._bounds)
 
     def exchange(self, other: Engine, names: Collection[str]) -> None:
         """Trade views with another engine, each with its state; a view that only one has goes to the other.

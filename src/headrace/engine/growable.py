@@ -1,30 +1,62 @@
-"""Flat NumPy columns that grow at their end."""
+"""Flat NumPy columns that grow at their end, large ones without being copied."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from mmap import mmap
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from headrace.engine.memory import fits, room
+
 _T = TypeVar("_T", bound=np.generic)
+_MAPPED_BYTES = 1 << 20
+"""Arrays of so many bytes lie in a mapping of their own, which the system can move without copying it."""
 
 
 class Growable(Generic[_T]):
     """A one-dimensional array with room at its end; `data[:size]` holds the values, the rest is zero."""
 
-    __slots__ = ("data", "size")
+    __slots__ = ("__weakref__", "_in_file", "_map", "data", "size")
 
     def __init__(self, dtype: type[_T], room: int = 64) -> None:
         self.data: npt.NDArray[_T] = np.zeros(room, dtype=dtype)
         self.size = 0
+        self._map: mmap | None = None
+        self._in_file = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Write down the values without the room, as one array."""
+        return column_of, (self.data[: self.size],)
 
     def reserve(self, size: int) -> None:
         """Make room for `size` values in all; what is added is zero."""
-        if size > len(self.data):
-            grown = np.zeros(max(size, 2 * len(self.data)), dtype=self.data.dtype)
-            grown[: self.size] = self.data[: self.size]
-            self.data = grown
+        if size <= len(self.data):
+            return
+        wanted = max(size, 2 * len(self.data))
+        if wanted * self.data.itemsize >= _MAPPED_BYTES:
+            self._grow_mapped(wanted)
+            return
+        grown = np.zeros(wanted, dtype=self.data.dtype)
+        grown[: self.size] = self.data[: self.size]
+        self.data = grown
+
+    def _grow_mapped(self, wanted: int) -> None:
+        """Enlarge the mapping where it stands; where it may not be moved, or there is none, copy."""
+        dtype, needed = self.data.dtype, wanted * self.data.itemsize
+        if self._map is not None and (self._in_file or fits(needed - self.data.nbytes)):
+            self.data = np.empty(0, dtype=dtype)
+            with suppress(BufferError, OSError, SystemError, ValueError):
+                self._map.resize(needed)
+            self.data = np.frombuffer(self._map, dtype=dtype)
+            if len(self.data) >= wanted:
+                return
+        before = self.data
+        self._map, self._in_file = room(needed, self)
+        self.data = np.frombuffer(self._map, dtype=dtype)
+        self.data[: self.size] = before[: self.size]
 
     def resize(self, size: int) -> None:
         """Set the number of values; new ones are zero."""
@@ -49,3 +81,15 @@ class Growable(Generic[_T]):
     def nbytes(self) -> int:
         """Bytes held, room included."""
         return int(self.data.nbytes)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes that are in memory and not in a file, room that was never written not included."""
+        return 0 if self._in_file else self.size * self.data.itemsize
+
+
+def column_of(values: npt.NDArray[_T]) -> Growable[_T]:
+    """Return a column of these values; the array is taken over."""
+    column = Growable(values.dtype.type, 0)
+    column.data, column.size = values, len(values)
+    return column

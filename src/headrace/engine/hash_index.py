@@ -8,10 +8,12 @@ by a larger one in slices, a few entries with every call that adds some, so that
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from headrace.engine.columns import I64, U64, Bools, nonzero
+from headrace.engine.memory import zeros
 
 Verify = Callable[[I64, I64], Bools]
 """Of (positions in the batch, ids found): which pairs are truly equal."""
@@ -34,13 +36,20 @@ class Table:
     dead.
     """
 
-    __slots__ = ("hashes", "ids", "mask", "used")
+    __slots__ = ("__weakref__", "_in_file", "hashes", "ids", "mask", "used")
 
     def __init__(self, size: int) -> None:
-        self.hashes: U64 = np.zeros(size, dtype=np.uint64)
-        self.ids: I64 = np.empty(size, dtype=np.int64)
+        self._in_file = False
+        self.hashes: U64 = np.empty(0, dtype=np.uint64)
+        self.ids: I64 = np.empty(0, dtype=np.int64)
+        self.hashes, in_file = zeros(size, np.uint64, self)
+        self.ids, self._in_file = zeros(size, np.int64, self)
+        self._in_file &= in_file
         self.mask = np.int64(size - 1)
         self.used = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _table, (self.hashes, self.ids, self.used)
 
     def search(self, keys: U64, verify: Verify) -> tuple[I64, I64]:
         """Return id and place per key; where the id is −1, the place is the free one at which probing
@@ -124,6 +133,18 @@ class Table:
     def nbytes(self) -> int:
         """Bytes held."""
         return int(self.hashes.nbytes + self.ids.nbytes)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes that are in memory and not in a file."""
+        return 0 if self._in_file else self.nbytes
+
+
+def _table(hashes: U64, ids: I64, used: int) -> Table:
+    table = Table(0)
+    table.hashes, table.ids, table.used = hashes, ids, used
+    table.mask = np.int64(len(hashes) - 1)
+    return table
 
 
 def _verified(verify: Verify, rows: I64, ids: I64) -> Bools:

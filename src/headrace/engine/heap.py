@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from headrace.change import empty_rows
 from headrace.engine.columns import I64, Bools, nonzero
+from headrace.engine.memory import Memory, held
 
 CHUNK_ROWS_MAX = 65_536
 """Chunks are merged up to this many rows."""
@@ -23,7 +25,7 @@ _MERGE_RATIO = 4
 class Chunk:
     """Rows with numbers that ascend, and weights; weight 0: the row is gone."""
 
-    __slots__ = ("_live", "frozen", "gone", "numbers", "rows", "weights")
+    __slots__ = ("_bytes", "_live", "frozen", "gone", "numbers", "rows", "used", "weights")
 
     def __init__(self, numbers: I64, rows: pa.RecordBatch, weights: I64) -> None:
         self.numbers = numbers
@@ -32,6 +34,11 @@ class Chunk:
         self.gone = 0
         self.frozen = False
         self._live: pa.RecordBatch | None = None
+        self.used = 0
+        self._bytes: int | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _chunk, (self.numbers, self.rows, self.weights, self.gone)
 
     def live_rows(self) -> pa.RecordBatch:
         """Return the rows, each as often as it counts; safe for any thread once the chunk is frozen."""
@@ -46,13 +53,32 @@ class Chunk:
             self._live = None
             return self
         copy = Chunk(self.numbers, self.rows, self.weights.copy())
-        copy.gone = self.gone
+        copy.gone, copy.used = self.gone, self.used
         return copy
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
         return int(self.rows.nbytes + self.weights.nbytes + self.numbers.nbytes)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes that are in memory and not in a file."""
+        if self._bytes is None:
+            self._bytes = self.nbytes
+        return self._bytes
+
+    def put_aside(self, memory: Memory) -> None:
+        """Lie in files from now on."""
+        self.rows = memory.batch(self.rows)
+        self.numbers, self.weights = memory.array(self.numbers), memory.array(self.weights)
+        self._live, self._bytes = None, 0
+
+
+def _chunk(numbers: I64, rows: pa.RecordBatch, weights: I64, gone: int) -> Chunk:
+    chunk = Chunk(numbers, rows, weights)
+    chunk.gone = gone
+    return chunk
 
 
 def expand(rows: pa.RecordBatch, weights: I64) -> pa.RecordBatch:
@@ -98,6 +124,18 @@ class Heap:
         self.chunks: list[Chunk] = []
         self._firsts: I64 = np.empty(0, dtype=np.int64)
         self._next = 0
+        self._memory = held(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_memory": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._memory = held(self)
+
+    def parts(self) -> Iterator[Chunk]:
+        """Yield the chunks, for the bound on memory."""
+        yield from self.chunks
 
     def append(self, rows: pa.RecordBatch, weights: I64) -> I64:
         """Add rows; return their numbers."""
@@ -105,6 +143,8 @@ class Heap:
         self._next += rows.num_rows
         self.chunks.append(Chunk(numbers, rows, weights.copy()))
         self._merge_tail()
+        if self._memory is not None:
+            self.chunks[-1].used = self._memory.now
         self._note_chunks()
         return numbers
 
@@ -132,6 +172,8 @@ class Heap:
         lowest, highest = int(places.min()), int(places.max())
         for place in [lowest] if lowest == highest else np.unique(places).tolist():
             positions = np.arange(len(numbers)) if lowest == highest else nonzero(places == place)
+            if self._memory is not None:
+                self.chunks[place].used = self._memory.now
             chunk = self.chunks[place].numbers
             offsets = numbers[positions] - chunk[0]
             if chunk[-1] - chunk[0] != len(chunk) - 1:

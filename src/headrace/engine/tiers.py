@@ -4,12 +4,14 @@ merge.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from headrace.engine.columns import I64
+from headrace.engine.memory import Memory, held
 
 RUN_ROWS_MAX = 4_000_000
 """Runs are merged up to this many entries."""
@@ -68,6 +70,29 @@ class Pending(Generic[R]):
         return end_older == len(older) and end_newer == len(newer)
 
 
+class Kept:
+    """A run and what of it lies in memory."""
+
+    __slots__ = ("resident_bytes", "run", "used")
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+        self.used = 0
+        self.resident_bytes = sum(array.nbytes for _, array in self._arrays())
+
+    def _arrays(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        for name in type(self.run).__slots__:
+            found = getattr(self.run, name)
+            if isinstance(found, np.ndarray):
+                yield name, found
+
+    def put_aside(self, memory: Memory) -> None:
+        """Lie in files from now on."""
+        for name, array in list(self._arrays()):
+            setattr(self.run, name, memory.array(array))
+        self.resident_bytes = 0
+
+
 class Tiers(Generic[R]):
     """Runs, the oldest and largest first.
 
@@ -83,6 +108,25 @@ class Tiers(Generic[R]):
         self._join = join
         self._drop = drop
         self._pending: Pending[R] | None = None
+        self._kept: dict[int, Kept] = {}
+        held(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        held(self)
+
+    def parts(self) -> Iterator[Kept]:
+        """Yield the runs, for the bound on memory."""
+        runs = [*self.runs, *(self._pending.parts if self._pending is not None else ())]
+        known = self._kept
+        self._kept = {
+            id(run): known[id(run)] if id(run) in known and known[id(run)].run is run else Kept(run)
+            for run in runs
+        }
+        yield from self._kept.values()
 
     def push(self, run: R) -> None:
         """Add a run, and do a bounded part of the merging that is due."""

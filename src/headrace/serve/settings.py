@@ -73,6 +73,10 @@ class ServerSettings(BaseSettings):
         default=1.0, gt=0, description="How often a socket hears the version and freshness."
     )
 
+    state_bytes_max: int | None = Field(
+        default=None, gt=0, description="State of views that may lie in memory; the rest lies in files."
+    )
+
     @field_validator("tokens", "allowed_hosts", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:

@@ -1,0 +1,126 @@
+"""State beyond a bound lies in files: results are the same, and what is in memory stays below the bound.
+
+The shapes are those whose state is kept in different ways: chunks of rows and the index of a join, runs and
+the rows of a top-N that takes rows back, accumulators and keys of an aggregate, the content of the views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import headrace as hr
+from headrace.change import Change
+from headrace.contracts.schema import Column, Schema
+from headrace.engine.engine import Engine
+from headrace.engine.growable import Growable
+from headrace.engine.memory import Memory
+from headrace.sql.planner import plan_view
+from headrace.testing import difference
+
+SALES = Schema.of(
+    [
+        Column("k", "BIGINT", pa.int64()),
+        Column("v", "BIGINT", pa.int64()),
+        Column("note", "VARCHAR", pa.string()),
+    ]
+)
+NAMES = Schema.of([Column("k", "BIGINT", pa.int64()), Column("name", "VARCHAR", pa.string())])
+VIEWS = {
+    "totals": "SELECT k, count(*) AS n, sum(v) AS s FROM sales GROUP BY k",
+    "named": "SELECT sales.k, v, note, name FROM sales JOIN names ON sales.k = names.k",
+    "best": "SELECT *, row_number() OVER (PARTITION BY k ORDER BY v DESC) AS r FROM sales QUALIFY r <= 2",
+}
+LIMIT_BYTES = 1_500_000
+CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def built(memory: Memory | None) -> Engine:
+    engine = Engine(memory=memory)
+    engine.add_relation("sales", SALES)
+    engine.add_relation("names", NAMES)
+    for name, sql in VIEWS.items():
+        engine.add_view(plan_view(name, sql, {"sales": SALES, "names": NAMES}), lambda _: iter(()))
+    return engine
+
+
+def changes() -> Iterator[dict[str, Change]]:
+    """Yield rows that come, and a third of them that go again a few steps later."""
+    random = np.random.default_rng(5)
+    sent: list[pa.RecordBatch] = []
+    for step in range(12):
+        keys = random.integers(0, 20_000, 6_000)
+        rows = pa.record_batch(
+            [
+                pa.array(keys),
+                pa.array(random.integers(0, 10**9, 6_000)),
+                pa.array([f"note {k % 977}" for k in keys]),
+            ],
+            schema=SALES.arrow,
+        )
+        sent.append(rows)
+        parts = [Change.inserts(rows)]
+        if step >= 3:
+            parts.append(Change.inserts(sent[step - 3].slice(0, 2_000)).negated())
+        found = {"sales": Change.concat(parts)}
+        if step % 4 == 0:
+            names = [
+                pa.array(np.arange(step * 1_500, step * 1_500 + 6_000)),
+                pa.array([f"n{i}" for i in range(6_000)]),
+            ]
+            found["names"] = Change.inserts(pa.record_batch(names, schema=NAMES.arrow))
+        yield found
+
+
+def test_results_are_equal_and_memory_stays_below_the_bound(tmp_path: Path) -> None:
+    free, bound = built(None), built(Memory(LIMIT_BYTES, tmp_path))
+    for number, change in enumerate(changes()):
+        free.step(change, CLOCK, {})
+        assert not bound.step(change, CLOCK, {}).errors
+        assert bound.memory.resident_bytes <= LIMIT_BYTES
+        for name in VIEWS if number in (4, 11) else ():
+            assert difference(free.snapshot(name), bound.snapshot(name)) is None
+    assert sum(bound.explain(name).state_bytes for name in VIEWS) > 5 * LIMIT_BYTES
+    assert not list(tmp_path.iterdir()), "files have no names"
+
+
+def test_what_a_reader_holds_does_not_change_when_it_is_put_aside(tmp_path: Path) -> None:
+    engine = built(Memory(1, tmp_path))
+    steps = changes()
+    engine.step(next(steps), CLOCK, {})
+    held = engine.store("best").freeze()
+    before = held.table().to_pylist()
+    for change in steps:
+        engine.step(change, CLOCK, {})
+    assert held.table().to_pylist() == before
+
+
+def test_an_app_takes_the_bound(tmp_path: Path) -> None:
+    app = hr.App("shop")
+    app.stream("sales", "k BIGINT, v BIGINT")
+    app.view("totals", VIEWS["totals"])
+    with app.open(tmp_path, state_bytes_max=200_000) as run:
+        for first in range(0, 60_000, 10_000):
+            keys = pa.array(np.arange(first, first + 10_000))
+            run.append("sales", pa.table({"k": keys, "v": keys}))
+            run.advance()
+        assert run.query("SELECT count(*) AS n, sum(s) AS s FROM totals").to_pylist() == [
+            {"n": 60_000, "s": 60_000 * 59_999 // 2}
+        ]
+
+
+@pytest.mark.parametrize("limit_bytes", [None, 1, 3_000_000])
+def test_large_columns_grow_with_their_values(tmp_path: Path, limit_bytes: int | None) -> None:
+    with Memory(limit_bytes, tmp_path).watching():
+        column = Growable(np.int64)
+        for first in range(0, 1_000_000, 50_000):
+            column.extend(np.arange(first, first + 50_000))
+            older = column.view()[:3]
+            assert (column.view() == np.arange(first + 50_000)).all()
+            assert not column.data[column.size :].any()
+    assert older.tolist() == [0, 1, 2]
