@@ -300,8 +300,9 @@ class Stepper:
                     self._moved.wait_for(lambda: self._pending or self._closing, self._pause_s())
                     if self._closing:
                         return
+                began_s = time.thread_time()
                 if self.step() is not None:
-                    self._breathe()
+                    self._breathe(time.thread_time() - began_s)
         except BaseException as error:
             logger.exception("the step loop stopped; appends stay durable, views stand still")
             with self._moved:
