@@ -83,7 +83,7 @@ def test_filters_near_outer_joins_equal_duckdb() -> None:
 
 def _rows(name: str, keys: list[int]) -> list[tuple[Row, int]]:
     """Return rows of one relation under a key, negative for retractions."""
-    plain = {
+    plain: dict[str, Row] = {
         "t": {"s": None, "x": 1, "d": None, "f": None, "ts": None, "b": None, "day": None},
         "u": {"name": "p", "w": 0.0},
     }

@@ -199,7 +199,7 @@ class AsofJoinOperator(Operator):
     @override
     def forget(self, inputs: Sequence[Bounds]) -> None:
         """Give up left rows before every right row to come, and right rows that are no longer the nearest."""
-        if not self._sweep.is_due(self.state_rows):
+        if not self._sweep.is_due(self.state_rows + self._keys.live):
             return
         right_bound = inputs[1].get(self._node.right_column)
         if right_bound is not None and self._looks_back:
@@ -210,7 +210,7 @@ class AsofJoinOperator(Operator):
         if self._node.equalities:
             size = self._keys.size
             self._keys.release(nonzero(~(self._left.held(size) | self._right.held(size) | self._keys.free())))
-        self._sweep.done(self.state_rows)
+        self._sweep.done(self.state_rows + self._keys.live)
 
     def _keep_latest(self, low_us: int) -> None:
         """Drop the right rows of each key before the last one that is not beyond a time."""

@@ -274,7 +274,7 @@ class MatchJoinOperator(Operator):
     @override
     def forget(self, inputs: Sequence[Bounds]) -> None:
         """Give up the rows of each side that no change of the other can reach, and keys without rows."""
-        if not self._sweep.is_due(self.state_rows):
+        if not self._sweep.is_due(self.state_rows + self._keys.live):
             return
         for me, other in ((self._left, inputs[1]), (self._right, inputs[0])):
             if me.side is not None:
@@ -282,7 +282,7 @@ class MatchJoinOperator(Operator):
                     me.side.drop_below(column, bound_us)
                 me.counts.trim(me.side.heap)
         self._forget_keys(inputs)
-        self._sweep.done(self.state_rows)
+        self._sweep.done(self.state_rows + self._keys.live)
 
     def _forget_keys(self, inputs: Sequence[Bounds]) -> None:
         size = self._keys.size

@@ -21,14 +21,16 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.contracts.schema import Column, Schema
-from headrace.engine.columns import I64, group_keys, views
+from headrace.engine.columns import I64, group_keys, nonzero, views
 from headrace.engine.duck import Duck, quote, typed_source
 from headrace.engine.given import Given
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import expand
 from headrace.engine.key_table import KeyTable
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.runs import Arrangement
+from headrace.engine.sweep import Sweep
 from headrace.engine.zset import consolidate
 from headrace.errors import ViewInError
 from headrace.sql.plan import KEY_COLUMN, Node, Touched
@@ -96,6 +98,7 @@ class TouchedOperator(Operator):
         self._given = Given(self.arrow)
         self._failed: set[int] = set()
         self._message: str | None = None
+        self._sweep = Sweep()
         self._sql = self._statement()
 
     def _statement(self) -> str:
@@ -133,6 +136,35 @@ class TouchedOperator(Operator):
                 return Change.empty(self._answer.arrow).rows
         middle = len(slots) // 2
         return pa.concat_batches([self._ask(slots[:middle], duck), self._ask(slots[middle:], duck)])
+
+    # --- time
+    # -------------------------------------------------------------------------------------------------
+    @override
+    def forget(self, inputs: Sequence[Bounds]) -> None:
+        """Give up keys without rows, and those that are below a bound in every part."""
+        if not self._node.keys[0] or not self._sweep.is_due(self.state_rows + self._keys.live):
+            return
+        final = np.ones(self._keys.size, dtype=np.bool_)
+        held = np.zeros(self._keys.size, dtype=np.bool_)
+        for part, columns, bounds in zip(self._parts, self._node.keys, inputs, strict=True):
+            final &= self._keys.final(columns, bounds)
+            held |= part.rows.held(self._keys.size)
+        slots = nonzero((final | ~held) & ~self._keys.free())
+        dead = self._keys.release(slots)
+        for part in self._parts:
+            part.rows.release(dead)
+        self._given.release(slots)
+        self._failed.difference_update(slots.tolist())
+        self._sweep.done(self.state_rows + self._keys.live)
+
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        columns = [
+            both[0]
+            for both in zip(*self._node.keys, strict=True)
+            if all(name in bounds for name, bounds in zip(both, inputs, strict=True))
+        ]
+        return f"frees state by {', '.join(columns)}" if columns else "keeps all: no key follows event time"
 
     @property
     @override
