@@ -114,6 +114,7 @@ class Stepper:
         """Begin at a recovered version."""
         self.version = version
         self._feed.start_at(version.number)
+        self._due = self._engine.due
         if self._thread is not None:
             self._thread.start()
 
