@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 import headrace as hr
 from headrace import stepper
+from headrace.change import VERSION, WEIGHT
 from headrace.testing import ListOutlet, ManualClock
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -79,21 +79,15 @@ def test_a_restart_shows_the_rows_of_the_last_recorded_clock(tmp_path: Path, sec
         assert ids(run) == []
 
 
-def test_the_stepping_thread_wakes_by_itself() -> None:
-    outlet = ListOutlet()
-    gone = threading.Event()
-    app = hr.App("soon")
-    app.stream("e", COLUMNS)
-    app.view("soon", "SELECT id FROM e WHERE t + INTERVAL 1 SECOND > now()")
-    with app.open(None, auto=True) as run:
-        run.attach(outlet)
-        run.append("e", [{"id": 1, "t": datetime.now(UTC)}])
-        for _ in run.changes("soon", since=0, follow=True):
-            if len(outlet.versions) == 2:
-                gone.set()
-                break
-        assert gone.is_set()
-        assert run.query("FROM soon").num_rows == 0
+def test_the_stepping_thread_looks_at_the_clock_by_itself() -> None:
+    clock = ManualClock(NOON)
+    with recent().open(None, auto=True, clock=clock) as run:
+        run.append("e", [{"id": 1, "t": NOON}])
+        shown = run.wait_for(1)
+        clock.advance(timedelta(minutes=1))
+        gone = next(run.changes("recent", since=shown, follow=True))
+        assert gone.to_pylist() == [{"id": 1, WEIGHT: -1, VERSION: shown.number + 1}]
+        assert ids(run) == []
 
 
 def windows(lateness: str = "10s") -> hr.App:
