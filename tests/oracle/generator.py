@@ -7,6 +7,7 @@ by its `always check` line, and can be kept as a file as it stands.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -52,7 +53,7 @@ def random_case(rnd: Random, name: str = "random") -> Case:
     bases = _bases(rnd)
     types = Types([base.relation for base in bases])
     try:
-        views = _views(rnd, types, [base.relation for base in bases])
+        views = _views(rnd, types, bases)
     finally:
         types.close()
     return Case(name, (*(base.block for base in bases), *views), tuple(_steps(rnd, bases)), always=True)
@@ -81,17 +82,31 @@ def _base(rnd: Random, kind: str, number: int) -> Base:
     return Base("table" if kind == "bag" else kind, f"{names[kind]}{number}", tuple(columns), options, [])
 
 
-def _views(rnd: Random, types: Types, relations: list[Relation]) -> list[Block]:
+def _views(rnd: Random, types: Types, bases: list[Base]) -> list[Block]:
+    relations = [base.relation for base in bases]
+    timed = {base.name: "ts" for base in bases if "lateness" in base.options}
     blocks = []
     for at in range(rnd.choice((1, 1, 2, 3))):
         sql, columns = Grammar(rnd, types, relations).view(rnd.choice((0, 0, 1, 1, 2)))
         name = f"v{at}"
-        blocks.append(Block("view", name, body=(sql,)))
+        options = _emit(rnd, sql, timed)
+        if options:
+            sql = sql.replace("window_start AS ws, window_end AS we", "window_start, window_end")
+            columns = types.describe(sql)
+        blocks.append(Block("view", name, options, body=(sql,)))
         named = [(f'"{column}"' if not column.isidentifier() else column, kind) for column, kind in columns]
         if not any('"NULL"' in kind for _, kind in named):
             types.declare(name, named)
             relations.append(Relation(name, name, tuple(named)))
     return blocks
+
+
+def _emit(rnd: Random, sql: str, timed: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Let some views of windows over one stream wait until their rows are final."""
+    found = re.search(r" FROM (TUMBLE|HOP)\((s\d), (\w+),", sql)
+    plain = sql.count(" FROM ") == 1 and " AS we" in sql and "now()" not in sql
+    able = plain and found is not None and timed.get(found[2]) == found[3]
+    return (("emit", "final"),) if able and rnd.random() < 0.5 else ()
 
 
 def _steps(rnd: Random, bases: list[Base]) -> list[Block]:

@@ -21,6 +21,10 @@ FRAMES = (
     "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW", "GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW",
     "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW",
 )  # fmt: skip
+NOWS = (
+    "> now() - INTERVAL 5 MINUTE", "<= now()", "BETWEEN now() - INTERVAL 1 DAY AND now()",
+    "< now() - INTERVAL 1 HOUR", ">= date_trunc('hour', now())",
+)  # fmt: skip
 
 
 class Grammar:
@@ -70,6 +74,9 @@ class Grammar:
         return Relation(f"{relation.sql} AS {alias}", alias, relation.columns, relation.time)
 
     def where(self, *sources: Relation) -> str:
+        times = [name for source in sources for name in source.of("timestamp")]
+        if times and self.rnd.random() < 0.1:
+            return f" WHERE {pick(self.rnd, times)} {self.rnd.choice(NOWS)}"
         return f" WHERE {predicate(self.rnd, list(sources))}" if self.rnd.random() < 0.35 else ""
 
     def items(self, *sources: Relation, most: int = 4) -> str:

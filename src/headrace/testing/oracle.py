@@ -242,18 +242,24 @@ class Oracle:
         found = ((name, stream.watermark(clock)) for name, stream in self._streams.items())
         return {name: at for name, at in found if at is not None}
 
-    def expected(self, view: str) -> pa.Table:
+    def expected(self, view: str, clock: datetime | None = None) -> pa.Table:
         """Return DuckDB's answer for the view over the accepted rows.
+
+        Args:
+            view: its name.
+            clock: what `now()` is, and how long streams have been silent; only views about them need it.
 
         Raises:
             ExpectedError: where DuckDB answers an error about the data; the view must then be in error too.
         """
-        answer = self.answers([view])[view]
+        answer = self.answers([view], clock)[view]
         if isinstance(answer, ExpectedError):
             raise answer
         return answer
 
-    def answers(self, views: Iterable[str] | None = None) -> dict[str, pa.Table | ExpectedError]:
+    def answers(
+        self, views: Iterable[str] | None = None, clock: datetime | None = None
+    ) -> dict[str, pa.Table | ExpectedError]:
         """Return DuckDB's answer, or its error, for several views; None: for all."""
         con = self._loaded()
         errors: dict[str, ExpectedError] = {}
@@ -265,12 +271,36 @@ class Oracle:
             if name not in wanted and name.lower() not in read:
                 continue
             error = next((errors[at] for at in plan.relations if at in errors), None)
-            answer = error or _answer(con, plan.reference_sql, name if name.lower() in read else None)
+            answer = error or _answer(con, self._sql(plan, clock), name if name.lower() in read else None)
             if isinstance(answer, ExpectedError):
                 errors[name.lower()] = answer
             if name in wanted:
                 answers[name] = answer
         return answers
+
+    def _sql(self, plan: ViewPlan, clock: datetime | None) -> str:
+        """Return what DuckDB is asked: with now() as it was, and without what may still change."""
+        if clock is None:
+            return plan.reference_sql
+        sql = plan.reference_at(clock)
+        if plan.emit is None:
+            return sql
+        column = "window_end" if "window_end" in plan.schema else plan.event_time_columns[0]
+        marks = self.watermarks(clock)
+        streams = self._streams_below(plan)
+        reached = min((marks[name] for name in streams if name in marks), default=None)
+        if reached is None or not streams <= marks.keys():
+            return f"SELECT * FROM ({sql}) WHERE false"
+        sign = "<=" if column == "window_end" else "<"
+        bound = reached.replace(tzinfo=None).isoformat(sep=" ")
+        return f"SELECT * FROM ({sql}) WHERE \"{column}\" {sign} TIMESTAMP '{bound}'"
+
+    def _streams_below(self, plan: ViewPlan) -> set[str]:
+        """Return the streams whose rows a view is made of, through other views."""
+        plans = {name.lower(): other for name, other in self._planned().items()}
+        streams = {name for name in self._streams if name.lower() in plan.relations}
+        below = (self._streams_below(plans[at]) for at in plan.relations if at in plans)
+        return streams.union(*below)
 
     def plan(self, view: str) -> ViewPlan:
         """Return the plan of a view, whose reference SQL DuckDB is asked."""

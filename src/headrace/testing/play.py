@@ -113,6 +113,7 @@ class Player:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self.run = runner.open(self.app, self._folder, self.clock)
         stack.callback(lambda: self.run.close())
+        self._moment = self.clock()
         self._transaction: ExitStack | None = None
         self._sums: dict[str, Counter[PlainRow]] = {}
         self._seen: dict[str, int] = {}
@@ -189,7 +190,7 @@ class Player:
 
     def _do_advance(self, block: Block) -> None:
         self.run.advance()
-        self._answers = None
+        self._answers, self._moment = None, self.clock()
         if self.case.always:
             self._do_check(block)
 
@@ -297,7 +298,7 @@ class Player:
 
     def _expect_duckdb(self, block: Block, view: str) -> None:
         if self._answers is None:
-            self._answers = self.oracle.answers()
+            self._answers = self.oracle.answers(clock=self._moment)
         expected = self._answers[view]
         if isinstance(expected, ExpectedError):
             if expected.is_limit:
