@@ -63,7 +63,7 @@ def _equalities(work: Work, parts: Sequence[Node], tree: Tree) -> list[Tree]:
     common = work.duck.comparison_type(types[0], types[1])
     if common is None:
         return [tree]
-    zero = _ZEROS.get(common.split("(")[0])
+    zero = None if common.endswith("]") else _ZEROS.get(common.split("(")[0])
     if zero is None:
         return [_equal([call_of("list_value", [raw_cast(side, common)]) for side in sides])]
     value = raw_cast(zero, common)
