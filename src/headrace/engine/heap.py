@@ -20,6 +20,8 @@ from headrace.engine.memory import Memory, held
 CHUNK_ROWS_MAX = 65_536
 """Chunks are merged up to this many rows."""
 _MERGE_RATIO = 4
+_MANY, _BLOCK_BITS, _FEW_CHUNKS = 2_048, 12, 8
+"""So many numbers are worth a table of the chunks by blocks of 2^12 numbers."""
 
 
 class Chunk:
@@ -123,6 +125,7 @@ class Heap:
         self._chunk_rows_max = chunk_rows_max
         self.chunks: list[Chunk] = []
         self._firsts: I64 = np.empty(0, dtype=np.int64)
+        self._blocks: I64 | None = None
         self._next = 0
         self._memory = held(self)
 
@@ -162,16 +165,55 @@ class Heap:
             chunks[first:] = [_merged(chunks[first:])]
 
     def _note_chunks(self) -> None:
+        self._blocks = None
         self._firsts = np.array([chunk.numbers[0] for chunk in self.chunks], dtype=np.int64)
+
+    def _places(self, numbers: I64) -> I64:
+        """Return the place of the chunk of each number.
+
+        Many numbers are looked up in a table of the chunk in which each block of numbers begins, and moved on
+        from there; that is several times quicker than as many binary searches.
+        """
+        if len(numbers) < _MANY:
+            return np.searchsorted(self._firsts, numbers, side="right") - 1
+        start = self._firsts[0]
+        if self._blocks is None:
+            edges = np.arange(start, self._next + 1, 1 << _BLOCK_BITS)
+            self._blocks = np.searchsorted(self._firsts, edges, side="right") - 1
+        places: I64 = self._blocks[(numbers - start) >> _BLOCK_BITS]
+        following = np.append(self._firsts[1:], np.iinfo(np.int64).max)
+        moving = nonzero(following[places] <= numbers)
+        while len(moving):
+            places[moving] += 1
+            moving = moving[following[places[moving]] <= numbers[moving]]
+        return places
+
+    def _by_place(self, numbers: I64, lowest: int, highest: int) -> Iterator[tuple[int, I64]]:
+        """Yield the places of chunks that are met, and the positions in `numbers` that meet them."""
+        if lowest == highest:
+            yield lowest, np.arange(len(numbers))
+            return
+        places = self._places(numbers)
+        if highest - lowest < _FEW_CHUNKS:
+            for place in range(lowest, highest + 1):
+                positions = nonzero(places == place)
+                if len(positions):
+                    yield place, positions
+            return
+        narrow = places.astype(np.uint16) if highest < 65_536 else places
+        order = np.argsort(narrow, kind="stable")
+        ordered = places[order]
+        starts = nonzero(np.append(True, ordered[1:] != ordered[:-1]))
+        for first, last in zip(starts, np.append(starts[1:], len(order)), strict=True):
+            yield int(ordered[first]), order[first:last]
 
     def _located(self, numbers: I64) -> Iterator[tuple[int, I64, I64]]:
         """Yield, chunk by chunk, the chunk's place, positions in `numbers` and offsets in the chunk."""
         if len(numbers) == 0:
             return
-        places = np.searchsorted(self._firsts, numbers, side="right") - 1
-        lowest, highest = int(places.min()), int(places.max())
-        for place in [lowest] if lowest == highest else np.unique(places).tolist():
-            positions = np.arange(len(numbers)) if lowest == highest else nonzero(places == place)
+        ends = np.searchsorted(self._firsts, [numbers.min(), numbers.max()], side="right") - 1
+        lowest, highest = int(ends[0]), int(ends[1])
+        for place, positions in self._by_place(numbers, lowest, highest):
             if self._memory is not None:
                 self.chunks[place].used = self._memory.now
             chunk = self.chunks[place].numbers
