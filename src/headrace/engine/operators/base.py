@@ -48,8 +48,8 @@ class OperatorInfo:
 
     Attributes:
         name: the operator, such as `aggregate`.
-        rule: how it takes changes: `linear`, `delta join`, `ordered range`, `distinct set`, `accumulators`,
-            `touched groups` or `recomputed`.
+        rule: how it takes changes: `linear`, `delta join`, `match counts`, `ordered range`, `distinct set`,
+            `accumulators`, `touched groups`, `recomputed` and others.
         detail: keys, columns or expressions.
         state_rows: rows kept.
         state_bytes: bytes kept.
