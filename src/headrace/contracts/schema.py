@@ -34,6 +34,20 @@ class Column:
         """Whether a plain Arrow scan in DuckDB would lose the SQL type."""
         return any(word in self.sql_type for word in LOSSY_IN_ARROW)
 
+    @property
+    def restored_sql(self) -> str:
+        """DuckDB SQL that gives the column its SQL type back after a plain Arrow scan."""
+        name = '"' + self.name.replace('"', '""') + '"'
+        if not self.is_lossy:
+            return name
+        if self.sql_type == "BIT":  # bytes: how many bits of the next byte are padding, then the bits
+            bits, padding = (
+                f"CAST(CAST({name} AS BIT) AS VARCHAR)",
+                f"CAST(substr(hex({name}), 2, 1) AS INTEGER)",
+            )
+            return f"CAST(substr({bits}, 9 + {padding}) AS BIT) AS {name}"
+        return f"CAST({name} AS {self.sql_type}) AS {name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from headrace.engine.normal import group_keys as group_keys
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -277,11 +278,19 @@ def canonical(item: Any, exact: bool) -> str:
     """Return nested Python values as text that is equal exactly when they are equal."""
     if isinstance(item, dict):
         return "{" + ",".join(f"{key!r}:{canonical(value, exact)}" for key, value in item.items()) + "}"
+    if isinstance(item, pa.MonthDayNano) and not exact:
+        item = _normal(*item)
     if isinstance(item, list | tuple):
         return "[" + ",".join(canonical(value, exact) for value in item) + "]"
     if isinstance(item, float):
         return repr(item if exact else item + 0.0)
     return repr(item)
+
+
+def _normal(months: int, days: int, nanos: int) -> tuple[int, int]:
+    """Return an interval as days of which a month has 30, and microseconds."""
+    days += nanos // (1000 * MICROS_PER_DAY)
+    return months * 30 + days, nanos // 1000 % MICROS_PER_DAY
 
 
 def _text(array: pa.Array) -> Text:
@@ -365,16 +374,6 @@ def equal_bytes(
         step += 1
         rows = rows[lengths[rows] > 8 * step]
     return same
-
-
-def group_keys(arrays: Sequence[pa.Array]) -> list[pa.Array]:
-    """Return key columns with −0.0 written as 0.0, so that a group's key does not depend on who came
-    first.
-    """
-    return [
-        pc.add(array, pa.scalar(0.0, array.type)) if pa.types.is_floating(array.type) else array
-        for array in arrays
-    ]
 
 
 def take(batch: pa.RecordBatch, rows: I64) -> pa.RecordBatch:

@@ -106,12 +106,7 @@ def _source(name: str, schema: Schema) -> str:
     """Return a FROM item that gives the rows registered under `name` their SQL types back."""
     if not any(column.is_lossy for column in schema):
         return name
-    items = (
-        f"CAST({quote(column.name)} AS {column.sql_type}) AS {quote(column.name)}"
-        if column.is_lossy
-        else quote(column.name)
-        for column in schema
-    )
+    items = [column.restored_sql for column in schema]
     return f"(SELECT {', '.join(items)} FROM {name}) AS _typed"
 
 

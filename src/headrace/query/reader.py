@@ -227,12 +227,7 @@ def _register(
         return
     hidden = f"__rows_{number}"
     con.register(hidden, readable(table))
-    columns = ", ".join(
-        f"CAST({quoted(column.name)} AS {column.sql_type}) AS {quoted(column.name)}"
-        if column.is_lossy
-        else quoted(column.name)
-        for column in schema
-    )
+    columns = ", ".join(column.restored_sql for column in schema)
     con.execute(f"CREATE TEMP VIEW {quoted(name)} AS SELECT {columns} FROM {hidden}")
 
 

@@ -21,6 +21,7 @@ from headrace.engine.columns import I64, Bools, equal, group_keys, nonzero, view
 from headrace.engine.frontier import kept
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
+from headrace.engine.key_rows import KeyRows
 from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
@@ -39,6 +40,9 @@ class AggregateOperator(Operator):
         self._node = node
         self._global = not node.keys
         self._keys = KeyTable([node.input.schema[key].arrow for key in node.keys])
+        self._key_rows = KeyRows.where_needed(
+            pa.schema([node.input.schema.arrow.field(k) for k in node.keys])
+        )
         self._rows: Growable[np.int64] = Growable(np.int64)
         self._failed: Growable[np.bool_] = Growable(np.bool_)
         self._failures = 0
@@ -80,6 +84,8 @@ class AggregateOperator(Operator):
         had = ~before_failed & (self._global | (before_rows > 0))
         has = ~failed & (self._global | (self._rows.data[touched] > 0))
         taken = [key.take(pa.array(firsts)) for key in keys]
+        if self._key_rows is not None:
+            taken = self._key_rows.settled(touched, taken, before_rows <= 0, self._size)
         return self._difference(touched, taken, before, after, had, has)
 
     @override

@@ -21,6 +21,7 @@ from headrace.change import Change
 from headrace.engine.columns import group_keys, nonzero, views
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
+from headrace.engine.key_rows import KeyRows
 from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
@@ -38,6 +39,7 @@ class DistinctOperator(Operator):
         super().__init__(node.schema, append_only=append_only)
         self.consolidated = True
         self._set = KeyTable([column.arrow for column in node.schema])
+        self._key_rows = KeyRows.where_needed(self.arrow)
         self._weights: Growable[np.int64] = Growable(np.int64)
         self._sweep = Sweep()
 
@@ -55,6 +57,9 @@ class DistinctOperator(Operator):
         _, firsts = np.unique(entries[moved], return_index=True)
         moved = moved[np.sort(firsts)]
         rows = pa.RecordBatch.from_arrays(keys, schema=self.arrow).take(pa.array(moved))
+        if self._key_rows is not None:
+            written = self._key_rows.settled(entries[moved], rows.columns, after[moved], self._set.size)
+            rows = pa.RecordBatch.from_arrays(written, schema=self.arrow)
         return Change(rows, np.where(after[moved], 1, -1).astype(np.int64), entries[moved])
 
     @override

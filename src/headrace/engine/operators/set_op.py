@@ -27,6 +27,7 @@ from headrace.change import Change
 from headrace.engine.columns import I64, group_keys, nonzero, views
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
+from headrace.engine.key_rows import KeyRows
 from headrace.engine.key_table import KeyTable
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.sql.plan import SetOp
@@ -43,6 +44,7 @@ class SetOpOperator(Operator):
         self.consolidated = True
         self._node = node
         self._set = KeyTable([column.arrow for column in node.schema])
+        self._key_rows = KeyRows.where_needed(self.arrow)
         self._weights: tuple[Growable[np.int64], Growable[np.int64]] = (
             Growable(np.int64),
             Growable(np.int64),
@@ -66,6 +68,10 @@ class SetOpOperator(Operator):
         moved = self._out(touched) - before
         kept = nonzero(moved)
         rows = pa.RecordBatch.from_arrays(keys, schema=self.arrow).take(pa.array(firsts[kept]))
+        if self._key_rows is not None:
+            begins = before[kept] == 0
+            written = self._key_rows.settled(touched[kept], rows.columns, begins, self._set.size)
+            rows = pa.RecordBatch.from_arrays(written, schema=self.arrow)
         return Change(rows, moved[kept], None if self._node.is_all else touched[kept])
 
     def _out(self, entries: I64) -> I64:
