@@ -1,22 +1,221 @@
-"""Over: window functions; DuckDB answers the partitions that a change touches."""
+"""Over: window functions, answered anew from the first changed row on, or around each changed row.
+
+    Δover(R) = + (rows that ΔR reaches, new answers) − (the same rows as they stood, old answers)
+
+running    sum(x) OVER (ORDER BY t)        rows t, x, sum       change       output
+           begins with the partition       1, 5, 5              + (3, 1)     + (3, 1, 8)
+                                           2, 2, 7              − (1, 5)     − (1, 5, 5)
+                                                                             − (2, 2, 7)  + (2, 2, 2)  …
+
+neighbourhood    lag(x) OVER (ORDER BY t), frames of a bounded number of rows or a bounded stretch of values:
+                 a change reaches as far as the frames do, whatever the size of the partition
+
+Rows lie under their partition in order, each with its answers. What is stored beside the row before the first
+changed one (its sum, its number) stands for the whole of the partition up to it: a row that comes at the end
+costs itself. Sums of floating-point numbers are kept as pairs of doubles, and everything behind a changed row
+is made from these again, so nothing drifts.
+
+All other calls are DuckDB's, partition by partition (see `operators.touched`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from headrace.change import Change
+from headrace.engine.columns import I64, U64, Bools, group_keys, nonzero, validity, values, views
 from headrace.engine.duck import quote
-from headrace.engine.operators.base import Operator
+from headrace.engine.hashing import hash_views
+from headrace.engine.heap import expand
+from headrace.engine.key_table import KeyTable
+from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.touched import TouchedOperator
-from headrace.sql.plan import KEY_COLUMN, Over, Touched
+from headrace.engine.order import lexsort, order_word, placed
+from headrace.engine.ordered_rows import OrderedRows
+from headrace.engine.over.calls import NUMBER, Call, positions, rules_for
+from headrace.engine.over.reach import Reach, Segments, segments
+from headrace.engine.over.sequence import RowsInOrder
+from headrace.engine.zset import consolidate
+from headrace.sql.plan import KEY_COLUMN, OrderKey, Over, Touched
+
+_AT = "_segment"
 
 
 def over_operator(node: Over, *, append_only: bool) -> Operator:
-    """Return the operator of some window functions."""
-    return TouchedOperator(_as_touched(node), append_only=append_only)
+    """Return the operator of some window functions: by rules where every call has one."""
+    calls = rules_for(node)
+    if calls is None:
+        return TouchedOperator(as_touched(node), append_only=append_only)
+    return OverOperator(node, calls)
 
 
-def _as_touched(node: Over) -> Touched:
+def as_touched(node: Over) -> Touched:
     """Return DuckDB's answer partition by partition."""
     items = [KEY_COLUMN, *(quote(name) for name in node.input.schema.names)]
     items += [f"{call.sql} AS {quote(call.name)}" for call in node.calls]
     reason = ", ".join(dict.fromkeys(f"{call.func}() OVER" for call in node.calls))
     sql = f'SELECT {", ".join(items)} FROM "__in0"'
     return Touched(node.schema, (node.input,), (node.partition,), ("__in0",), sql, reason)
+
+
+class OverOperator(Operator):
+    """Rows by partition and order, each with what was answered for it."""
+
+    name = "over"
+
+    def __init__(self, node: Over, calls: Sequence[Call]) -> None:
+        super().__init__(node.schema)
+        self.consolidated = True
+        self._node = node
+        self._calls = calls
+        self._reach = Reach.of([call.reach for call in calls])
+        self.rule = "running" if self._reach.running else "neighbourhood"
+        self._counts = any(call.counts for call in calls) or any(
+            call.reach.running and call.call.frame is not None and call.call.frame.unit == "rows"
+            for call in calls
+        )
+        hidden = {name: kind for call in calls for name, kind in call.hidden.items()}
+        if self._counts:
+            hidden[NUMBER] = pa.int64()
+        self._input = node.input.schema.arrow
+        own = [pa.field(f"{at} {name}", kind) for at, (name, kind) in enumerate(hidden.items())]
+        self._hidden = list(hidden)
+        self._stored = pa.schema([*self.arrow, *own])
+        self._partitions = KeyTable([self._input.field(name).type for name in node.partition])
+        self._rows = OrderedRows(self._stored)
+
+    @override
+    def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
+        change = consolidate(inputs[0])
+        if len(change) == 0:
+            return Change.empty(self.arrow)
+        slots, words = self._assign(change.rows), self._words(change.rows)
+        parts = segments(self._rows, slots, words, self._reach)
+        before, middle, after = self._read(parts)
+        fresh = self._answered(before, self._moved(middle, change, parts.owners), after)
+        moved = consolidate(Change.concat([_named(middle, -1), _named(fresh, 1)]))
+        at = values(moved.rows.column(0)).astype(np.int64)
+        stored = pa.RecordBatch.from_arrays(moved.rows.columns[1:], schema=self._stored)
+        self._rows.insert(parts.slots[at], self._words(stored), stored, moved.weights)
+        shown = Change(stored.select(self.arrow.names), moved.weights)
+        return consolidate(shown) if self._hidden else shown
+
+    def _assign(self, rows: pa.RecordBatch) -> I64:
+        """Return the slots of the rows' partitions."""
+        if not self._node.partition:
+            return np.zeros(rows.num_rows, dtype=np.int64)
+        columns = views(group_keys([rows.column(name) for name in self._node.partition]), exact=False)
+        return self._partitions.find_or_add(columns, hash_views(columns, rows.num_rows))[0]
+
+    def _words(self, rows: pa.RecordBatch) -> U64:
+        key = self._node.order[0]
+        column = rows.column(key.column)
+        return placed(order_word(column), validity(column), key)
+
+    def _read(self, parts: Segments) -> tuple[_Rows, _Rows, _Rows]:
+        """Return the rows before those to be answered anew, these, and those after; segment by segment."""
+        found = self._rows.bounds(parts.slots).clip(parts.read_from, parts.read_to)
+        at, numbers, weights = found.entries()
+        whole = _Rows(at, self._rows.heap.gather(numbers))
+        if len(weights) and (weights != 1).any():
+            summed = consolidate(Change(_named(whole, 1).rows, weights))
+            rows = expand(summed.rows, summed.weights)
+            at = values(rows.column(0)).astype(np.int64)
+            whole = _Rows(at, pa.RecordBatch.from_arrays(rows.columns[1:], schema=self._stored))
+        words = self._words(whole.rows)
+        early, late = words < parts.first[whole.at], words > parts.last[whole.at]
+        return whole.take(early), whole.take(~early & ~late), whole.take(late)
+
+    def _moved(self, middle: _Rows, change: Change, owners: I64) -> _Rows:
+        """Return the rows to be answered as they are after the change, with the input's columns alone."""
+        inputs = middle.rows.select(self._input.names)
+        came = _Rows(owners, change.rows.select(self._input.names))
+        if change.is_append_only:
+            came = came.take(np.repeat(np.arange(len(change)), change.weights))
+            return _Rows(np.append(middle.at, came.at), pa.concat_batches([inputs, came.rows]))
+        held = _named(_Rows(middle.at, inputs), 1)
+        both = consolidate(Change.concat([held, Change(_named(came, 1).rows, change.weights)]))
+        rows = expand(both.rows, both.weights)
+        at = values(rows.column(0)).astype(np.int64)
+        return _Rows(at, pa.RecordBatch.from_arrays(rows.columns[1:], schema=self._input))
+
+    def _answered(self, before: _Rows, middle: _Rows, after: _Rows) -> _Rows:
+        """Return the rows in the middle with their answers."""
+        names = self._input.names
+        counts = [len(before), len(middle), len(after)]
+        rows = pa.concat_batches([part.rows.select(names) for part in (before, middle, after)])
+        at = np.concatenate([before.at, middle.at, after.at])
+        order = self._order(rows, at, before)
+        rows = rows.take(pa.array(order))
+        view = RowsInOrder(rows, at[order], order >= counts[0], self._node.order)
+        carriers = order[view.carriers]
+        view.stored = self._states(before.rows.take(pa.array(carriers)))
+        answers: dict[str, pa.Array] = {}
+        for call in self._calls:
+            answers |= call.answer(view)
+        if self._counts:
+            answers[NUMBER] = pa.array(positions(view))
+        fresh = nonzero((order >= counts[0]) & (order < counts[0] + counts[1]))
+        wanted = [call.call.name for call in self._calls] + self._hidden
+        columns = [*rows.columns, *(answers[name] for name in wanted)]
+        fields = zip(columns, self._stored, strict=True)
+        cast = [column if column.type == field.type else column.cast(field.type) for column, field in fields]
+        done = pa.RecordBatch.from_arrays(cast, schema=self._stored)
+        return _Rows(view.segments[fresh], done.take(pa.array(fresh)))
+
+    def _order(self, rows: pa.RecordBatch, at: I64, before: _Rows) -> I64:
+        """Return the order of rows in their segments; equal rows that were numbered keep their order."""
+        keys = [(rows.column(key.column), key) for key in self._node.order]
+        if self._counts:
+            numbers = np.zeros(rows.num_rows, dtype=np.int64)
+            numbers[: len(before)] = values(self._states(before.rows).column(NUMBER))
+            keys.append((pa.array(numbers), OrderKey(NUMBER)))
+        return lexsort(at, keys)
+
+    def _states(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Return stored rows with the hidden columns under their own names."""
+        return rows.rename_columns([*self.arrow.names, *self._hidden])
+
+    @property
+    @override
+    def detail(self) -> str:
+        return ", ".join(call.call.sql for call in self._calls)
+
+    @property
+    @override
+    def state_rows(self) -> int:
+        return self._rows.row_count
+
+    @property
+    @override
+    def state_bytes(self) -> int:
+        return self._rows.nbytes + self._partitions.nbytes
+
+
+class _Rows:
+    """Rows, and for each its segment."""
+
+    __slots__ = ("at", "rows")
+
+    def __init__(self, at: I64, rows: pa.RecordBatch) -> None:
+        self.at = at
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def take(self, which: I64 | Bools) -> _Rows:
+        """Return some of them, by position or by a mask."""
+        at = nonzero(which) if which.dtype == np.bool_ else which
+        return _Rows(self.at[at], self.rows.take(pa.array(at)))
+
+
+def _named(part: _Rows, weight: int) -> Change:
+    """Return rows as a change, with their segment as the first column."""
+    fields = [pa.field(_AT, pa.int64()), *part.rows.schema]
+    rows = pa.RecordBatch.from_arrays([pa.array(part.at), *part.rows.columns], schema=pa.schema(fields))
+    return Change(rows, np.full(len(part), weight, dtype=np.int64))

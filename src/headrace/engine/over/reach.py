@@ -1,0 +1,147 @@
+"""How far a changed row reaches in its partition, and what must be read to answer there.
+
+A call whose frame looks back n rows changes its answer for the n rows after a changed one; to answer for
+those, the n rows before the first of them must be read. A running call, whose frame begins with the
+partition, changes from the changed row to the end, and needs of what lies before no more than its last
+answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headrace.engine.columns import I64, U64, Bools, nonzero
+from headrace.engine.ordered import Bounds
+from headrace.engine.ordered_rows import OrderedRows
+
+_ALL = np.uint64(2**64 - 1)
+_ONE = np.uint64(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far frames look.
+
+    Attributes:
+        back_rows: so many rows before their own.
+        ahead_rows: so many rows after it.
+        back: so far in the words of the first order column.
+        ahead: the same, forwards.
+        running: from the beginning of the partition to the row or its peers.
+    """
+
+    back_rows: int = 0
+    ahead_rows: int = 0
+    back: int = 0
+    ahead: int = 0
+    running: bool = False
+
+    @staticmethod
+    def of(parts: Sequence[Reach]) -> Reach:
+        """Return how far any of several frames looks."""
+        return Reach(
+            max(part.back_rows for part in parts),
+            max(part.ahead_rows for part in parts),
+            max(part.back for part in parts),
+            max(part.ahead for part in parts),
+            any(part.running for part in parts),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Stretches of partitions that are answered anew, apart from each other.
+
+    Attributes:
+        slots: of their partitions.
+        read_from: rows from this word on are read.
+        first: rows from this word on get new answers.
+        last: up to this one.
+        read_to: rows up to this word are read.
+        owners: per changed row its segment.
+    """
+
+    slots: I64
+    read_from: U64
+    first: U64
+    last: U64
+    read_to: U64
+    owners: I64
+
+
+def segments(rows: OrderedRows, slots: I64, words: U64, reach: Reach) -> Segments:
+    """Return what a change of rows at these places makes necessary; `rows` as they were before it."""
+    order = np.lexsort((words, slots))
+    fresh = np.ones(len(slots), dtype=np.bool_)
+    fresh[1:] = slots[order[1:]] != slots[order[:-1]]
+    if not reach.running:
+        fresh[1:] |= words[order[1:]] != words[order[:-1]]
+    sites = order[fresh]
+    at, where = slots[sites], words[sites]
+    held = rows.bounds(at)
+    first = _earlier(held, where, reach.ahead_rows, reach.ahead)
+    back_rows = max(reach.back_rows, int(reach.running))
+    read_from = _earlier(held, first, back_rows, reach.back)
+    if reach.running:
+        last = read_to = np.full(len(sites), _ALL)
+    else:
+        last = _later(held, where, reach.back_rows, reach.back)
+        read_to = _later(held, last, reach.ahead_rows, reach.ahead)
+    apart = np.ones(len(sites), dtype=np.bool_)
+    apart[1:] = (at[1:] != at[:-1]) | (read_from[1:] > read_to[:-1])
+    begin = nonzero(apart)
+    end = np.append(begin[1:], len(sites)) - 1
+    owners = np.empty(len(slots), dtype=np.int64)
+    owners[order] = (np.cumsum(apart) - 1)[np.cumsum(fresh) - 1]
+    return Segments(at[begin], read_from[begin], first[begin], last[end], read_to[end], owners)
+
+
+def _earlier(held: Bounds, words: U64, rows: int, distance: int) -> U64:
+    """Return the words some rows, and some distance, before others; whichever is earlier."""
+    found = words
+    if rows:
+        found = np.minimum(found, _nth_word(held.clip(None, words - _ONE), rows, words > 0, last=True))
+    if distance:
+        far = np.uint64(distance)
+        found = np.minimum(found, np.where(words < far, np.uint64(0), words - far))
+    return found
+
+
+def _later(held: Bounds, words: U64, rows: int, distance: int) -> U64:
+    """Return the words some rows, and some distance, after others; whichever is later."""
+    found = words
+    if rows:
+        found = np.maximum(found, _nth_word(held.clip(words + _ONE, None), rows, words < _ALL, last=False))
+    if distance:
+        far = np.uint64(distance)
+        found = np.maximum(found, np.where(words > _ALL - far, _ALL, words + far))
+    return found
+
+
+def _nth_word(held: Bounds, number: int, there: Bools, *, last: bool) -> U64:
+    """Return the word of the n-th row of each range (`last`: from its end), the edge where it has fewer."""
+    words = np.full(held.asked, np.uint64(0) if last else _ALL)
+    pending = nonzero(there)
+    here = held.select(pending)
+    count = number
+    while len(pending):
+        part, trusted = here.ends(count, last=last)
+        good = nonzero(trusted & (part.weights > 0))
+        totals = np.cumsum(part.weights[good])
+        owners = part.slots[good]
+        begin = np.searchsorted(owners, np.arange(len(pending)))
+        before = np.append(0, totals)[begin]
+        at = np.searchsorted(totals, before + number)
+        end = np.searchsorted(owners, np.arange(len(pending)), side="right")
+        found = nonzero(at < end)
+        chosen = part.words[good[at[found]]]
+        words[pending[found]] = ~chosen if last else chosen
+        unsettled = here.more(count)
+        unsettled[found] = False
+        left = nonzero(unsettled)
+        pending, here = pending[left], here.select(left)
+        count *= 4
+    return words
