@@ -28,6 +28,8 @@ from headrace.engine.store import ViewStore
 from headrace.errors import Busy, Closed, DeclarationError, DeclarationsChanged, UnknownName, ViewInError
 from headrace.feed import Feed, with_version
 from headrace.intake import Call, Intake, side_schemas
+from headrace.keeper import EVERY_S, Keeper, version_in
+from headrace.lateness import LateRows
 from headrace.log.log import Log
 from headrace.log.records import Declared, Record
 from headrace.query import QueryLimits, Reader
@@ -46,6 +48,7 @@ from headrace.relations import (
 from headrace.results import AppendResult, Freshness, Version
 from headrace.sql import plan_view
 from headrace.sql.plan import ViewPlan
+from headrace.state.checkpoint import Facts, Written
 from headrace.state.replay import Replay
 from headrace.stepper import Outlet, Stepper
 
@@ -93,6 +96,7 @@ class Run:
         clock: current UTC time; tests set their own.
         on_change: what to do where the folder was written under other declarations.
         memory: the bound on state in memory; None: no bound.
+        checkpoint_every_s: pause between checkpoints in the background, where the run steps by itself.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Run:
         clock: Callable[[], datetime] | None = None,
         on_change: OnChange = "refuse",
         memory: Memory | None = None,
+        checkpoint_every_s: float = EVERY_S,
     ) -> None:
         self.app = app
         self.path = path
@@ -115,12 +120,15 @@ class Run:
         self._plans: dict[str, ViewPlan] = {}
         self._created: dict[str, str] = {}
         self._definitions = Redefinition(self)
+        self._keeper: Keeper | None = None
         self._fed: Callable[[], int] = lambda: 0
         self._reader = Reader(functions=lambda: self.app.functions)
         self._feed = Feed()
         self._log = Log.open(path)
         try:
             self._open(auto, on_change)
+            if self._keeper is not None and auto:
+                self._keeper.start(checkpoint_every_s)
         except BaseException:
             self._log.close()
             raise
@@ -148,11 +156,13 @@ class Run:
         self._intake = Intake(dict(self.app.streams), dict(self.app.tables), self._log, self._clock)
         self._stepper = Stepper(self._engine, self._intake, self._log, self._feed, self._clock, auto=auto)
         change = self._refused(wanted) if on_change == "refuse" and self.app is not wanted else None
+        begun = self._restored(facts)
         self._declare_relations(self.app)
         for plan in self._definitions.definition(self.app).plans.values():
-            self._engine.add_view(plan, self._history)
+            if plan.name.lower() not in self._engine:
+                self._engine.add_view(plan, self._history)
             self._plans[plan.name.lower()] = plan
-        version, switched = self._replay()
+        version, switched = self._replay(begun)
         self._log.on_durable(self._stepper.on_durable)
         self._log.on_durable(self._definitions.rows.count)
         self._stepper.start(version)
@@ -164,6 +174,23 @@ class Run:
                 self._stepper.publish({})
         if self.app is not wanted and on_change == "apply":
             self.apply(wanted)
+
+    def _restored(self, declarations: dict[str, Any] | None) -> Facts | None:
+        """Take over the newest checkpoint of the folder, if there is one that can be used."""
+        if self.path is None:
+            return None
+        self._keeper = Keeper(
+            self.path, self._engine, self._intake, gate=lambda: self._stepper.gate,
+            version=lambda: self._stepper.version, declared=self._declared_facts,
+            rows=lambda: dict(self._definitions.rows.counts),
+        )  # fmt: skip
+        facts = self._keeper.restore(declarations, self._history)
+        if facts is not None:
+            self._definitions.rows.counts.update(facts.rows)
+        return facts
+
+    def _declared_facts(self) -> dict[str, Any]:
+        return {**self.app.fingerprint(), "created": dict(self._created)}
 
     def _refused(self, wanted: App) -> ChangePlan:
         """Return the plan of a change that changes nothing.
@@ -194,14 +221,14 @@ class Run:
             self._engine.add_relation(
                 name, info.schema, append_only=info.kind != "table", event_time=self._watched(name)
             )
-            if info.kind in ("table", "side"):
+            if info.kind in ("table", "side") and KEPT_PREFIX + name not in self._engine:
                 self._engine.add_view(kept_plan(info), self._history)
 
     def _watched(self, name: str) -> str | None:
         """Return the event-time column of a stream that has a watermark, None for all else."""
         return watched(self._decls.get(name.lower()))
 
-    def _replay(self) -> tuple[Version, bool]:
+    def _replay(self, begun: Facts | None) -> tuple[Version, bool]:
         """Return the last recorded version, and whether declarations were changed after it."""
 
         def decide(record: Record) -> None:
@@ -210,6 +237,8 @@ class Run:
 
         began = time.perf_counter()
         replay = Replay(self._log, self._engine, decide)
+        if begun is not None:
+            replay.version, replay.decided = version_in(begun), begun.intake_commit
         self._fed = lambda: replay.fed
         replay.run()
         self._fed = lambda: self._stepper.version.commit
@@ -219,7 +248,7 @@ class Run:
         return replay.version, replay.declared_last
 
     def _declare(self) -> None:
-        self._log.append(Declared({**self.app.fingerprint(), "created": dict(self._created)})).wait()
+        self._log.append(Declared(self._declared_facts())).wait()
 
     def _history(self, relation: str) -> Iterator[Change]:
         """Yield what the engine has been fed of a relation so far, for views that are built later or anew."""
@@ -463,7 +492,16 @@ class Run:
         """Return the view's operators: rule, state, cost."""
         name = self._engine_name(self.relation(view).name)
         with self._stepper.gate:
-            return self._engine.explain(name)
+            return self._late_rows().told(self._engine.explain(name))
+
+    def _late_rows(self) -> LateRows:
+        """The late rows behind every view; under the gate."""
+
+        def late(relation: str) -> int:
+            kept = KEPT_PREFIX + relation + "__late"
+            return self._engine.store(kept).row_count if kept in self._engine else 0
+
+        return LateRows(self._plans, late)
 
     # --- definitions ------------------------------------------------------------------------------
 
@@ -674,9 +712,25 @@ class Run:
         self._stepper.outlets.append(outlet)
         return lambda: self._stepper.outlets.remove(outlet)
 
+    def checkpoint(self) -> Written:
+        """Write the state down now, so that the next start has less of the log to read.
+
+        Raises:
+            StorageError: it cannot be written; the checkpoints before it serve on.
+            DeclarationError: the app is open in memory.
+        """
+        self._check_open()
+        if self._keeper is None:
+            raise DeclarationError(
+                "an app that is open in memory has no checkpoints", expected="a data folder"
+            )
+        return self._keeper.take()
+
     def stats(self) -> dict[str, Any]:
         """Return counters for operators: steps, rows, log, doors."""
         steps = self._stepper.stats
+        with self._stepper.gate:
+            late_rows = self._late_rows().by_view()
         return {
             "version": self.version.number,
             "commit": self._log.last_commit,
@@ -688,6 +742,8 @@ class Run:
             "step_buckets": dict(steps.steps_by_bucket),
             "log": self._log.stats(),
             "intake": self._intake.stats(),
+            "late_rows": late_rows,
+            "checkpoint": {} if self._keeper is None else self._keeper.stats(),
         }
 
     def close(self) -> None:
@@ -697,6 +753,8 @@ class Run:
         self._closed = True
         self._definitions.close()
         self._stepper.close()
+        if self._keeper is not None:
+            self._keeper.close()
         self._feed.wake()
         self._reader.close()
         self._log.close()

@@ -5,6 +5,7 @@ the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,10 @@ class Expressions:
         self._plain = [_column_name(expr, source) for expr in exprs]
         self._rest = [at for at, name in enumerate(self._plain) if name is None]
         self._kernels: dict[int, Compiled] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is compiled again at the next batch."""
+        return {**self.__dict__, "_kernels": None}
 
     def _compiled(self, duck: Duck) -> dict[int, Compiled]:
         """Return the expressions that have kernels; compiled at the first batch."""

@@ -108,7 +108,7 @@ class Sessions:
         self._lasts = Growable(np.int64)
         self._alive = Growable(np.bool_)
         self._latest = Growable(np.int64)  # per slot, one more than the number of its last session
-        self._index: Tiers[OrderedRun] = Tiers(self._merged, concat, lambda _numbers: None)
+        self._index: Tiers[OrderedRun] = Tiers(self._merged, concat, _nothing)
         self._free: list[I64] = []
         self.count = 0
 
@@ -363,3 +363,7 @@ def _joined(one: Spans, other: Spans) -> Spans:
         np.concatenate([one.starts, other.starts]),
         np.concatenate([one.lasts, other.lasts]),
     )
+
+
+def _nothing(_: I64) -> None:
+    """Rows that are dropped leave nothing behind."""

@@ -43,6 +43,10 @@ class ViewStore:
         self.row_count = 0
         self._snapshot: Snapshot | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what readers hold."""
+        return {**self.__dict__, "_snapshot": None}
+
     # --- changing
     # ----------------------------------------------------------------------------------------------
     def apply(self, change: Change) -> None:

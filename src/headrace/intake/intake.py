@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +40,7 @@ from headrace.log.records import Commit, Record
 from headrace.results import AppendResult, Rejection, RowStatus
 
 REASONS_SHOWN_MAX = 5
+Frozen = TypeVar("Frozen")
 
 
 _STATUS_NAMES = tuple(status.name.lower() for status in RowStatus)
@@ -106,6 +107,23 @@ class Intake:
         self._pending: deque[_Pending] = deque()
         self._is_doubtful = False
         self._counts = {name: dict.fromkeys(_STATUS_NAMES, 0) for name in self._names.values()}
+
+    def frozen(self, freeze: Callable[[Any], Frozen]) -> tuple[int, Frozen]:
+        """Return the last durable commit, and what is remembered after it, frozen.
+
+        Raises:
+            StorageError: the log is in trouble.
+        """
+        with self._lock:
+            self._settle()
+            for pending in self._pending:
+                pending.ticket.wait()
+            return self._memory.last_commit, freeze(self._memory)
+
+    def restore(self, memory: Memory) -> None:
+        """Take over what an intake with the same declarations remembered; this one has seen nothing yet."""
+        with self._lock:
+            self._memory = memory
 
     def redeclare(self, streams: Mapping[str, StreamDecl], tables: Mapping[str, TableDecl]) -> None:
         """Take other declarations: new relations, streams with other settings; what is missing takes no rows.

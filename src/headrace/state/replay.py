@@ -39,6 +39,8 @@ class Replay:
     decide: Callable[[Record], None]
     """Rebuilds the door's memory (ids, keys, watermarks) from a record."""
     version: Version = field(default_factory=lambda: Version(0))
+    decided: int = 0
+    """The last commit that the door knows already, from a checkpoint; `version` then begins there too."""
     declared_last: bool = False
     waiting: list[Commit] = field(default_factory=list)
     fed: int = 0
@@ -48,11 +50,15 @@ class Replay:
 
     def run(self) -> None:
         """Replay everything; commits after the last recorded version are left in `waiting`."""
-        for record in self.log.records():
-            self.decide(record)
+        begun = self.version
+        self.fed, self._stepped = begun.commit, begun.number
+        for record in self.log.records(max(1, min(begun.commit, self.decided))):
+            if not isinstance(record, Commit) or record.number > self.decided:
+                self.decide(record)
             if isinstance(record, Commit):
-                self.waiting.append(record)
-            elif isinstance(record, Step):
+                if record.number > begun.commit:
+                    self.waiting.append(record)
+            elif isinstance(record, Step) and record.version > begun.number:
                 self._cover(record)
             self.declared_last = isinstance(record, Declared) or (
                 self.declared_last and not isinstance(record, Step)

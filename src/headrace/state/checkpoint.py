@@ -1,0 +1,236 @@
+"""Checkpoints: the state at one commit, in a small manifest over blocks that are stored once.
+
+A manifest `000000000012.json` is one JSON document behind its own digest. It appears under its name only when
+its blocks are on stable storage, so it is whole or not there at all. The newest that is whole, and that was
+written by this program for these declarations, is taken; any other is passed over with a word, down to the
+log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+import headrace
+from headrace.errors import HeadraceError, StorageError
+from headrace.log.files import Files, read_exactly, write_all
+from headrace.state.blocks import PackReader, PackWriter, Place, remove_packs
+from headrace.state.frozen import Frozen, thaw
+
+logger = logging.getLogger("headrace")
+
+FORMAT = 1
+KEPT = 2
+"""Manifests that are kept; should the newest be damaged, the one before it serves."""
+FOLDER = "state"
+_NAME = re.compile(r"\d{12}\.json")
+_ROOMS = ("change.py", "contracts", "engine", "intake", "sql", "state")
+_LIBRARIES = ("numpy", "pyarrow", "polars", "duckdb")
+
+
+@cache
+def program() -> str:
+    """Return a digest of everything that decides how state looks: our own rooms, and the libraries under
+    them.
+
+    State that another program wrote is not read: it is computed again from the log.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    root = Path(headrace.__file__).parent
+    for room in _ROOMS:
+        place = root / room
+        for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
+            digest.update(file.read_bytes())
+    digest.update(" ".join(version_of(name) for name in _LIBRARIES).encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a checkpoint was taken of.
+
+    Attributes:
+        version: number of the version.
+        commit: the last commit in it.
+        intake_commit: the last commit that the intake had decided.
+        clock_us: the version's clock.
+        watermarks_us: the version's watermarks.
+        declarations: in force.
+        rows: rows per relation in the log so far.
+    """
+
+    version: int
+    commit: int
+    intake_commit: int
+    clock_us: int | None
+    watermarks_us: dict[str, int]
+    declarations: dict[str, Any]
+    rows: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What writing one checkpoint cost.
+
+    Attributes:
+        number: of the checkpoint.
+        state_bytes: bytes of the state.
+        new_bytes: bytes that had to be written.
+    """
+
+    number: int
+    state_bytes: int
+    new_bytes: int
+
+
+class Checkpoints:
+    """The checkpoints of one data folder. Not thread-safe.
+
+    Args:
+        folder: the data folder.
+        files: the file system; tests give one with faults.
+    """
+
+    def __init__(self, folder: Path, files: Files | None = None) -> None:
+        self._files = files or Files()
+        self._folder = folder / FOLDER
+        self._known: dict[str, Place] = {}
+        self._same: dict[tuple[int, int], tuple[memoryview, list[Place]]] = {}
+        self._files.make_folder(self._folder)
+
+    # --- writing ----------------------------------------------------------------------------------
+    def write(self, facts: Facts, parts: Mapping[str, Frozen]) -> Written:
+        """Write a checkpoint and forget those that are no longer kept.
+
+        Raises:
+            OSError: the disk refuses; the checkpoints before it are as they were.
+        """
+        number = max([0, *self._numbers(), *self._pack_numbers()]) + 1
+        if not self._known:
+            self._known = {place[3]: place for found in self._documents() for place in _places(found)}
+        pack = PackWriter(self._files, self._folder, number, self._known)
+        try:
+            listed = {name: self._listed(pack, part) for name, part in parts.items()}
+            pack.finish()
+        finally:
+            pack.close()
+        document = {
+            "format": FORMAT, "program": program(), "facts": asdict(facts),
+            "parts": {name: {"shape": shape, "columns": columns} for name, (shape, columns) in
+            listed.items()},
+        }  # fmt: skip
+        self._place(number, document)
+        self._collect()
+        return Written(number, sum(part.nbytes for part in parts.values()), pack.written_bytes)
+
+    def _listed(self, pack: PackWriter, part: Frozen) -> tuple[list[Place], list[list[Place]]]:
+        same: dict[tuple[int, int], tuple[memoryview, list[Place]]] = {}
+        columns = []
+        for column in part.columns:
+            at = (_address(column), column.nbytes)
+            before = self._same.get(at) if column.readonly else None
+            places = before[1] if before is not None else pack.add(column)
+            if column.readonly:
+                same[at] = (column, places)
+            columns.append(places)
+        self._same = same
+        return pack.add(memoryview(part.shape)), columns
+
+    def _place(self, number: int, document: dict[str, Any]) -> None:
+        """Write a manifest so that it is there as a whole or not at all."""
+        text = orjson.dumps(document)
+        sealed = hashlib.blake2b(text, digest_size=16).hexdigest().encode() + b"\n" + text
+        path = self._path(number)
+        draft = path.with_suffix(".tmp")
+        descriptor = self._files.create(draft)
+        try:
+            write_all(self._files, descriptor, sealed)
+            self._files.sync(descriptor)
+        finally:
+            self._files.close(descriptor)
+        self._files.rename(draft, path)
+        self._files.sync_folder(self._folder)
+
+    def _collect(self) -> None:
+        """Delete old manifests, then the packs that none of the kept ones needs."""
+        numbers = self._numbers()
+        for number in numbers[:-KEPT]:
+            self._files.remove(self._path(number))
+        kept = [place for document in self._documents() for place in _places(document)]
+        self._known = {place[3]: place for place in kept}
+        remove_packs(self._files, self._folder, {place[0] for place in kept})
+
+    # --- reading ----------------------------------------------------------------------------------
+    def newest(self) -> Iterator[tuple[Facts, dict[str, Any]]]:
+        """Yield the whole checkpoints, newest first, each with its parts; what cannot be used is logged."""
+        for number in reversed(self._numbers()):
+            try:
+                document = self._document(number)
+                if document["program"] != program():
+                    raise StorageError("another version of the program wrote it")
+                yield Facts(**document["facts"]), self._parts(document)
+            except (HeadraceError, OSError, KeyError, TypeError) as error:
+                reason = error.problem if isinstance(error, HeadraceError) else str(error)
+                logger.warning("checkpoint %d is passed over: %s", number, reason)
+
+    def _parts(self, document: dict[str, Any]) -> dict[str, Any]:
+        reader = PackReader(self._files, self._folder)
+        try:
+            return {
+                name: thaw(reader.read(part["shape"]), [reader.read(places) for places in part["columns"]])
+                for name, part in document["parts"].items()
+            }
+        finally:
+            reader.close()
+
+    def _documents(self) -> Iterator[dict[str, Any]]:
+        for number in self._numbers():
+            try:
+                yield self._document(number)
+            except StorageError as error:
+                logger.warning("checkpoint %d is damaged: %s", number, error.problem)
+
+    def _document(self, number: int) -> dict[str, Any]:
+        path = self._path(number)
+        descriptor = self._files.open_read(path)
+        try:
+            data = read_exactly(self._files, descriptor, self._files.size(path), 0)
+        finally:
+            self._files.close(descriptor)
+        seal, _, text = data.partition(b"\n")
+        if hashlib.blake2b(text, digest_size=16).hexdigest().encode() != seal:
+            raise StorageError("the manifest fails its checksum", where=str(path))
+        document: dict[str, Any] = orjson.loads(text)
+        if document["format"] != FORMAT:
+            raise StorageError(f"the manifest has format {document['format']}", expected=f"format {FORMAT}")
+        return document
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:012d}.json"
+
+    def _numbers(self) -> list[int]:
+        return [int(name[:12]) for name in self._files.names(self._folder) if _NAME.fullmatch(name)]
+
+    def _pack_numbers(self) -> list[int]:
+        return [int(name[:12]) for name in self._files.names(self._folder) if name.endswith(".pack")]
+
+
+def _places(document: Mapping[str, Any]) -> Iterator[Any]:
+    for part in document["parts"].values():
+        for places in [part["shape"], *part["columns"]]:
+            yield from (tuple(place) for place in places)
+
+
+def _address(column: memoryview) -> int:
+    import numpy as np
+
+    return int(np.frombuffer(column, dtype=np.uint8).ctypes.data)
