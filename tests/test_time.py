@@ -213,6 +213,21 @@ def test_final_is_refused_without_a_time_that_watermarks_pass(sql: str, lateness
         app.open(None)
 
 
+def test_late_rows_are_counted_for_every_view_behind_which_they_are(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    with recent().open(tmp_path, clock=clock) as run:
+        run.append("e", [{"id": 1, "t": NOON}])
+        run.append("e", [{"id": at, "t": NOON - timedelta(minutes=1)} for at in (2, 3)])
+        run.advance()
+        assert run.stats()["late_rows"] == {"recent": {"e": 2}, "counted": {"e": 2}}
+    with recent().open(tmp_path, clock=clock) as run:
+        assert run.stats()["late_rows"] == {"recent": {"e": 2}, "counted": {"e": 2}}
+        told = str(run.explain("counted")).splitlines()
+        assert told[0].startswith("aggregate · accumulators · 1 rows kept")
+        assert told[-1].strip() == "2 late rows are not in it"
+        assert "│  keeps all: no key follows event time" in told
+
+
 def test_options_stand_in_sql_files_too() -> None:
     app = hr.App("options")
     app.stream("e", COLUMNS, event_time="t", lateness="1s")

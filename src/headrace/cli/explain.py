@@ -12,6 +12,7 @@ from headrace.cli.exits import calmly
 from headrace.cli.options import HERE, DataOption, JsonOption, ProjectOption, TokenOption, UrlOption
 from headrace.cli.output import fitted, note, printable, say, say_json
 from headrace.cli.session import session
+from headrace.engine.explained import tree_lines
 
 DETAIL_WIDTH_MAX = 80
 RECOMPUTED = "recomputed"
@@ -48,7 +49,7 @@ def show_explain(found: Any) -> None:
     if not isinstance(facts, Mapping) or "rule" not in facts:
         say(str(found))
         return
-    for line in tree_lines(facts):
+    for line in tree_lines(facts, shown=lambda text: fitted(printable(text), DETAIL_WIDTH_MAX)):
         say(line)
     if any(operator["rule"] == RECOMPUTED for operator in walk(facts)):
         note("what is recomputed costs the size of its input at every step; all else costs what changed")
@@ -59,19 +60,3 @@ def walk(facts: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield facts
     for below in facts.get("inputs") or ():
         yield from walk(below)
-
-
-def tree_lines(facts: Mapping[str, Any], first: str = "", rest: str = "") -> Iterator[str]:
-    """Yield the lines of the tree: operator, rule and counters, then what it does, then why."""
-    rows, kept = facts.get("state_rows", 0), facts.get("state_bytes", 0)
-    state = f" · {rows:,} rows kept, {kept / 1e6:,.1f} MB" if rows else ""
-    yield f"{first}{facts['name']} · {facts['rule']}{state} · last step {facts.get('last_step_us', 0):,} µs"
-    below = list(facts.get("inputs") or ())
-    bar = rest + ("│  " if below else "   ")
-    if facts.get("detail"):
-        yield f"{bar}{fitted(printable(str(facts['detail'])), DETAIL_WIDTH_MAX)}"
-    if facts.get("reason"):
-        yield f"{bar}because {facts['reason']}"
-    for number, entry in enumerate(below, start=1):
-        last = number == len(below)
-        yield from tree_lines(entry, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))

@@ -233,7 +233,7 @@ class Circuit:
         return OperatorInfo(
             operator.name, operator.rule, operator.detail, operator.state_rows, operator.state_bytes,
             operator.last_step_us, operator.rows_in, operator.rows_out, operator.reason,
-            tuple(self._info(at, notes) for at in stage.inputs), notes[number],
+            tuple(self._info(at, notes) for at in stage.inputs), notes[number], stage.relation,
         )  # fmt: skip
 
 

@@ -117,6 +117,12 @@ def _run_metrics(text: Text, service: Service) -> None:
         for status, count in _numbers(counts)
     ]
     text.add("rows_total", "counter", "Rows of streams and tables, by what became of them.", rows)
+    late = [
+        ({"view": view, "stream": stream}, float(count))
+        for view, streams in stats.get("late_rows", {}).items()
+        for stream, count in streams.items()
+    ]
+    text.add("view_late_rows", "gauge", "Late rows of the streams behind a view: they are not in it.", late)
     infos = run.relations()
     counted = [({"name": i.name, "kind": i.kind}, float(i.rows)) for i in infos if i.rows is not None]
     text.add("relation_rows", "gauge", "Rows of a view, table or side table.", counted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import perf_counter_ns
 from typing import ClassVar
@@ -12,8 +12,8 @@ from typing import ClassVar
 from headrace.change import Change
 from headrace.contracts.schema import Schema
 from headrace.engine.duck import Duck
+from headrace.engine.explained import tree_lines
 from headrace.engine.monotone import Bounds
-
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -59,6 +59,8 @@ class OperatorInfo:
         reason: why this rule and no cheaper one, or None.
         inputs: the operators below.
         can_free: whether watermarks free its state: by which columns, or why not; None where it keeps none.
+        relation: of a scan, what it reads.
+        late_rows: of a scan, rows of the streams behind it that came too late and are in no view.
     """
 
     name: str
@@ -72,6 +74,12 @@ class OperatorInfo:
     reason: str | None
     inputs: tuple[OperatorInfo, ...] = ()
     can_free: str | None = None
+    relation: str | None = None
+    late_rows: int = 0
+
+    def __str__(self) -> str:
+        """Return the tree as text."""
+        return "\n".join(tree_lines(asdict(self)))
 
 
 class Operator(ABC):
