@@ -85,6 +85,7 @@ class Oracle:
         self._decls: dict[str, StreamDecl | TableDecl] = {**app.streams, **app.tables}
         self._views: dict[str, str] = {decl.name: decl.sql for decl in app.view_decls.values()}
         self._rows: dict[str, list[Row]] = {name: [] for name in self._decls}
+        self._keyed: dict[str, dict[Any, Row]] = {name: {} for name, decl in app.tables.items() if decl.key}
         self._streams = {name: _Stream(decl) for name, decl in app.streams.items()}
         self._plans: dict[str, ViewPlan] = {}
         self._con: duckdb.DuckDBPyConnection | None = None
@@ -148,22 +149,17 @@ class Oracle:
         if decl.key is None:
             self._rows[table] += [row for row in read if row is not None]
             return [RowStatus.REJECTED if row is None else RowStatus.ACCEPTED for row in read]
+        held = self._keyed[table]
         last = {_key(row, decl.key): at for at, row in enumerate(read) if row is not None}
         statuses = []
         for at, row in enumerate(read):
             if row is None:
                 statuses.append(RowStatus.REJECTED)
-            elif last[_key(row, decl.key)] == at and any(
-                repr(row) == repr(held) for held in self._rows[table]
-            ):
-                statuses.append(RowStatus.REPEATED)
-            else:
-                statuses.append(RowStatus.ACCEPTED)
-        for at in sorted(last.values()):
-            row = read[at]
-            if row is not None and statuses[at] == RowStatus.ACCEPTED:
-                self._remove(table, decl.key, row)
-                self._rows[table].append(row)
+                continue
+            key = _key(row, decl.key)
+            is_same = last[key] == at and key in held and repr(held[key]) == repr(row)
+            statuses.append(RowStatus.REPEATED if is_same else RowStatus.ACCEPTED)
+        held.update({key: read[at] for key, at in last.items() if statuses[at] == RowStatus.ACCEPTED})
         return statuses
 
     def delete(self, table: str, rows: Iterable[Row]) -> list[RowStatus]:
@@ -176,17 +172,13 @@ class Oracle:
         if read is None:
             return RowStatus.REJECTED
         if decl.key is not None:
-            return RowStatus.ACCEPTED if self._remove(decl.name, decl.key, read) else RowStatus.REJECTED
+            gone = self._keyed[decl.name].pop(_key(read, decl.key), None)
+            return RowStatus.REJECTED if gone is None else RowStatus.ACCEPTED
         for at, held in enumerate(self._rows[decl.name]):
             if repr(held) == repr(read):
                 del self._rows[decl.name][at]
                 return RowStatus.ACCEPTED
         return RowStatus.REJECTED
-
-    def _remove(self, table: str, key: tuple[str, ...], row: Row) -> bool:
-        held = self._rows[table]
-        self._rows[table] = [other for other in held if _key(other, key) != _key(row, key)]
-        return len(self._rows[table]) < len(held)
 
     def _table(self, name: str) -> TableDecl:
         decl = self._decls[name]
@@ -231,6 +223,8 @@ class Oracle:
 
     def rows(self, relation: str) -> list[Row]:
         """Return the accepted rows of a stream, or the present rows of a table."""
+        if relation in self._keyed:
+            return list(self._keyed[relation].values())
         return self._rows[relation]
 
     def late(self, stream: str) -> list[Row]:
@@ -342,7 +336,7 @@ class Oracle:
 
     def _load(self, con: duckdb.DuckDBPyConnection, decl: StreamDecl | TableDecl) -> None:
         con.execute(f'DELETE FROM "{decl.name}"')
-        rows = self._rows[decl.name]
+        rows = self.rows(decl.name)
         if not rows:
             return
         arrays = [_carried(column, [row[column.name] for row in rows]) for column in decl.schema]
