@@ -26,6 +26,7 @@ from headrace.sql.plan import (
     Over,
     Project,
     Recompute,
+    Recursive,
     Scan,
     Session,
     SetOp,
@@ -72,6 +73,8 @@ class Naive:
     def run(self, node: Node) -> str:
         """Materialise a node; return the name of the table that holds its rows."""
         inputs = [self.run(child) for child in node.inputs]
+        if isinstance(node, Recursive):
+            return self._recursion(node, inputs)
         sql = _statement(node, inputs)
         if isinstance(node, Recompute | Touched):
             for alias, table in zip(node.aliases, inputs, strict=True):
@@ -105,6 +108,26 @@ class Naive:
                 f"CREATE OR REPLACE TEMP TABLE {quote(alias)} AS SELECT __keys.n AS {KEY_COLUMN}, p.* "
                 f"FROM {quote(alias)} AS p JOIN __keys ON {' AND '.join(tests) or 'true'}"
             )
+
+    def _recursion(self, node: Recursive, inputs: list[str]) -> str:
+        """Run round after round: all rows so far, and those that came last."""
+        names = ", ".join(quote(column) for column in node.schema.names)
+        for alias, table in zip(node.aliases, inputs[1:], strict=True):
+            self.con.execute(f"CREATE OR REPLACE TEMP TABLE {alias} AS FROM {table}")
+        self._count += 1
+        whole, once = f"naive_{self._count}", "" if node.is_all else "DISTINCT"
+        last = inputs[0]
+        self.con.execute(f"CREATE OR REPLACE TEMP TABLE {whole} AS SELECT {names} FROM {last} LIMIT 0")
+        while True:
+            rest = "" if node.is_all else f" EXCEPT SELECT {names} FROM {whole}"
+            self.con.execute(
+                f"CREATE OR REPLACE TEMP TABLE naive_new AS SELECT {once} {names} FROM {last}{rest}"
+            )
+            if not self.con.sql("FROM naive_new").fetchall():
+                return whole
+            self.con.execute(f"INSERT INTO {whole} FROM naive_new")
+            self.con.execute(f"CREATE OR REPLACE TEMP TABLE {node.name} AS FROM naive_new")
+            last = self.run(node.step)
 
     def rows(self, node: Node) -> Rows:
         """Return the rows of a node."""

@@ -23,6 +23,7 @@ from headrace.engine.operators.over import over_operator
 from headrace.engine.operators.project import ProjectOperator
 from headrace.engine.operators.python_function import PythonFunctionOperator
 from headrace.engine.operators.recompute import RecomputeOperator
+from headrace.engine.operators.recursive import RecursiveOperator
 from headrace.engine.operators.rename import RenameOperator
 from headrace.engine.operators.scan import ScanOperator
 from headrace.engine.operators.session import SessionOperator
@@ -52,6 +53,7 @@ from headrace.sql.plan import (
     Project,
     PythonCall,
     Recompute,
+    Recursive,
     Scan,
     Session,
     SetOp,
@@ -279,10 +281,18 @@ def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
             return PythonFunctionOperator(node, append_only=append_only)
         case Over():
             return over_operator(node, append_only=append_only)
+        case Recursive():
+            return RecursiveOperator(node, Circuit(_step_plan(node), lambda _: False))
         case Recompute():
             return RecomputeOperator(node)
         case _:
             raise UnsupportedSql(f"the engine has no operator for {type(node).__name__}")
+
+
+def _step_plan(node: Recursive) -> ViewPlan:
+    """Return the step of a recursion as a plan of its own."""
+    relations = (node.name, *node.aliases)
+    return ViewPlan(node.name, "", "", node.step, tuple(name.lower() for name in relations))
 
 
 def _hops_whose_time_nobody_reads(root: Node) -> set[int]:

@@ -7,9 +7,12 @@ from dataclasses import replace
 from headrace.contracts.schema import Schema
 from headrace.sql.bind.env import Bound, Cte, Env
 from headrace.sql.bind.expressions import resolve
+from headrace.sql.bind.matches import filtered_by
 from headrace.sql.bind.outer import domain_of, free_columns, outer_of
 from headrace.sql.bind.recompute import outer_join, recompute
+from headrace.sql.bind.recursive import bind_recursive
 from headrace.sql.bind.scope import Col, Scope, same
+from headrace.sql.bind.subqueries import Subqueries, has_pending
 from headrace.sql.bind.unnest import is_series, series
 from headrace.sql.bind.work import NotPlanned, Work
 from headrace.sql.duck import column
@@ -20,6 +23,7 @@ from headrace.sql.tree import (
     bound,
     comparison,
     conjunction,
+    conjuncts,
     is_true,
     rewrite,
     select_of,
@@ -139,11 +143,18 @@ def _cte(work: Work, cte: Cte) -> Bound:
 
 def _bind_cte(work: Work, cte: Cte) -> Bound:
     if cte.is_recursive:
-        whole = select_of([STAR], table(str(cte.entry["key"])))
-        whole["cte_map"] = {"map": [cte.entry]}
-        return recompute(work, cte.env, whole, "a recursive WITH")
+        try:
+            return bind_recursive(work, cte)
+        except NotPlanned as why:
+            return _recomputed_recursion(work, cte, why.reason)
     answer = work.bind(cte.query, cte.env)
     return Bound(answer.node, _renamed(answer.columns, cte.entry["value"].get("aliases") or []))
+
+
+def _recomputed_recursion(work: Work, cte: Cte, reason: str) -> Bound:
+    whole = select_of([STAR], table(str(cte.entry["key"])))
+    whole["cte_map"] = {"map": [cte.entry]}
+    return recompute(work, cte.env, whole, reason)
 
 
 def _hop(work: Work, env: Env, spec: Tree) -> Bound:
@@ -184,7 +195,9 @@ def _join(work: Work, env: Env, tree: Tree) -> tuple[Node, Scope]:
     if ref_type == "ASOF" and conditions:  # the last column of USING is the one that is looked up
         conditions[-1] = conditions[-1] | {"type": "COMPARE_GREATERTHANOREQUALTO"}
     if tree.get("condition"):
-        conditions.append(resolve(work, tree["condition"], both.resolve))
+        around = outer_of(both, env, both.resolve)
+        inner = Subqueries(work, env, around) if join_type == "INNER" and env.outer is None else None
+        conditions += conjuncts(resolve(work, tree["condition"], both.resolve, subqueries=inner))
     conditions += tied
     if right_scope.keys and join_type not in ("INNER", "LEFT"):
         raise NotPlanned("an outer join in a correlated subquery")
@@ -194,8 +207,13 @@ def _join(work: Work, env: Env, tree: Tree) -> tuple[Node, Scope]:
         raise NotPlanned("an outer join in a correlated subquery")
     if ref_type in ("REGULAR", "NATURAL", "CROSS") and join_type == "INNER":
         schema = Schema.of([*left.schema, *right.schema])
-        residual = work.expr(schema, conjunction(conditions)) if conditions else None
-        return Join(schema, (left, right), (), residual), _merged(left_scope, right_scope, shared)
+        asked = [tree for tree in conditions if has_pending(tree)]
+        plain = [tree for tree in conditions if not has_pending(tree)]
+        residual = work.expr(schema, conjunction(plain)) if plain else None
+        node: Node = Join(schema, (left, right), (), residual)
+        if asked:
+            node = filtered_by(work, node, conjunction(asked))
+        return node, _merged(left_scope, right_scope, shared)
     return outer_join(work, tree, (left, left_scope), (right, right_scope), shared, conditions)
 
 

@@ -147,6 +147,7 @@ class Work:
         self.names = Names()
         self.render = Renderer(duck)
         self.shared: dict[int, Bound] = {}
+        self.kept: list[Tree] = []  # what `shared` knows by its id must live as long
         self._bind = bind
 
     def bind(self, query: Tree, env: Env) -> Bound:
