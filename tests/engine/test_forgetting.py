@@ -29,6 +29,23 @@ VIEWS = {
         "SELECT window_end, s, count(*) AS n FROM HOP(e, t, INTERVAL 5 SECOND, INTERVAL 20 SECOND) "
         "GROUP BY window_end, s"
     ),
+    "grown": (
+        "SELECT window_end, s, count(*) AS n FROM CUMULATE(e, t, INTERVAL 5 SECOND, INTERVAL 20 SECOND) "
+        "GROUP BY window_end, s"
+    ),
+    "sessions": "SELECT s, window_end, count(*) AS n, sum(f) AS f FROM SESSION(e, t, '6s', s) GROUP BY ALL",
+    "visits": "SELECT id, s, v, window_start, window_end FROM SESSION(e, t, '4s', s)",
+    "visits_ended": "SELECT window_end, count(DISTINCT id) AS n FROM visits GROUP BY window_end",
+    "moving": (
+        "SELECT id, s, t, lag(v) OVER (PARTITION BY v ORDER BY t, id) AS before, "
+        "avg(f) OVER (PARTITION BY v ORDER BY t "
+        "RANGE BETWEEN INTERVAL 9 SECONDS PRECEDING AND CURRENT ROW) AS a FROM e"
+    ),
+    "running": (
+        "SELECT id, v, sum(f) OVER (PARTITION BY v ORDER BY t) AS total, "
+        "row_number() OVER (PARTITION BY v ORDER BY t, id) AS number, lead(id) OVER (ORDER BY t, id) AS next "
+        "FROM e"
+    ),
     "minutes": "SELECT date_trunc('minute', t) AS m, count(*) AS n FROM e GROUP BY 1",
     "seen": "SELECT DISTINCT time_bucket(INTERVAL '15 seconds', t) AS b, s FROM e",
     "best": (
@@ -100,6 +117,8 @@ TOGETHER = [
     ["hops", "twice", "seen", "best", "ranked"],
     ["same_time", "near", "windows_joined"],
     ["merged", "rolled"],
+    ["grown", "sessions", "visits", "visits_ended"],
+    ["moving", "running"],
 ]
 
 

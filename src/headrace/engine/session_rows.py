@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.change import Change
-from headrace.engine.columns import I64, group_keys, values, views
+from headrace.engine.columns import I64, group_keys, nonzero, values, views
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
 from headrace.engine.ordered_rows import OrderedRows
-from headrace.engine.sessions import Spans, word_of
+from headrace.engine.sessions import Sessions, Spans, word_of
 from headrace.engine.window_time import window_micros
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import Session
@@ -71,6 +71,16 @@ class SessionRows:
         """Return slots and times of the rows in some stretches of time."""
         positions, change = self.inside(spans)
         return spans.slots[positions], window_micros(change.rows.column(self._node.time))[0]
+
+    def release(self, sessions: Sessions, final: Spans) -> None:
+        """Give sessions up with their rows, and the keys that have none left."""
+        sessions.release(final)
+        starts, there = sessions.earliest(self.keys.size if self._node.keys else 1)
+        if self.rows is not None:
+            cuts = word_of(starts)
+            self.rows.drop_where(lambda run: run.words < cuts[run.slots])
+        if self._node.keys:
+            self.keys.release(nonzero(~there & ~self.keys.free()))
 
     @property
     def state_rows(self) -> int:

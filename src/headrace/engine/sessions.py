@@ -1,9 +1,9 @@
 """Sessions per key: where they start and end, merged as rows come, built again where rows go.
 
 A session is a number with a key's slot, the time of its first row and that of its last. Rows that come are
-cut into *fragments*, stretches of one key without a silence longer than the gap. A fragment meets the sessions
-that begin or end within a gap of it; all that meet each other become one. So a row at the end of a session
-costs a look at that session, whatever number of rows it has.
+cut into *fragments*, stretches of one key without a silence longer than the gap. A fragment meets the
+sessions that begin or end within a gap of it; all that meet each other become one. So a row at the end of a
+session costs a look at that session, whatever number of rows it has.
 
 A session that loses a row may fall into several. Its rows are read and cut again.
 """
@@ -321,15 +321,27 @@ class Sessions:
         ids = nonzero(self._alive.data[:size] & (self._lasts.data[:size] < bound_us - self._gap))
         return Spans(ids, self._slots.data[ids], self._starts.data[ids], self._lasts.data[ids])
 
-    def release(self, final: Spans) -> I64:
-        """Give sessions up; return the slots that have none left, ascending."""
+    def release(self, final: Spans) -> None:
+        """Give sessions up."""
         self._kill(final.ids)
         self._free.append(final.ids)
-        slots = np.unique(final.slots)
-        left = self._latest.data[slots] - 1
-        empty = slots[~self._alive.data[left]]
-        self._latest.data[empty] = 0
-        return empty
+        self._index.rewrite(self._still_valid)
+
+    def _still_valid(self, run: OrderedRun) -> OrderedRun:
+        return run.take(nonzero(self._is_valid(run, np.arange(len(run)))))
+
+    def earliest(self, slots: int) -> tuple[I64, Bools]:
+        """Return where the first session of each slot starts, and which slots have one; a slot without is
+        forgotten.
+        """
+        starts = np.full(slots, _EDGE)
+        there = np.zeros(slots, dtype=np.bool_)
+        ids = nonzero(self._alive.data[: self.size])
+        np.minimum.at(starts, self._slots.data[ids], self._starts.data[ids])
+        there[self._slots.data[ids]] = True
+        self._latest.resize(max(slots, self._latest.size))
+        self._latest.data[nonzero(~there)] = 0
+        return starts, there
 
 
 def _less(micros: I64, gap_us: int) -> I64:

@@ -34,6 +34,7 @@ RUNNING = [
     "row_number() OVER (ORDER BY s, ts) AS a, count(*) OVER (ORDER BY s) AS b",
 ]
 NEAR = [
+    "sum(n) OVER (w ROWS 2 PRECEDING) AS a, lead(n) OVER w AS b FROM t WINDOW w AS (ORDER BY s)",
     f"lag(n) OVER ({BY}) AS a, lead(s, 2) OVER ({BY}) AS b",
     f"lag(ts, 3, TIMESTAMP '2000-01-01') OVER ({BY}) AS a, lag(n, 1, -1) OVER ({BY}) AS b",
     f"avg(n) OVER ({BY} ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS a",
@@ -60,7 +61,6 @@ TOUCHED = [
     "list(n) OVER (PARTITION BY k ORDER BY ts) AS a, count(DISTINCT n) OVER (PARTITION BY k) AS b",
     f"sum(n) OVER ({BY} RANGE BETWEEN INTERVAL 1 MONTH PRECEDING AND CURRENT ROW) AS a",
     f"first_value(n IGNORE NULLS) OVER ({BY}) AS a, max(s) OVER ({BY}) AS b",
-    "sum(n) OVER (w ROWS 2 PRECEDING) AS a, lead(n) OVER w AS b FROM t WINDOW w AS (ORDER BY s)",
 ]
 
 

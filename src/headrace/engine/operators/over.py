@@ -29,16 +29,19 @@ from typing_extensions import override
 from headrace.change import Change
 from headrace.engine.columns import I64, U64, Bools, group_keys, nonzero, validity, values, views
 from headrace.engine.duck import quote
+from headrace.engine.frontier import kept
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import expand
 from headrace.engine.key_table import KeyTable
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.touched import TouchedOperator
 from headrace.engine.order import lexsort, order_word, placed
 from headrace.engine.ordered_rows import OrderedRows
-from headrace.engine.over.calls import NUMBER, Call, positions, rules_for
-from headrace.engine.over.reach import Reach, Segments, segments
+from headrace.engine.over.calls import NUMBER, Call, distance_unit, positions, rules_for
+from headrace.engine.over.reach import Reach, Segments, needed_from, segments
 from headrace.engine.over.sequence import RowsInOrder
+from headrace.engine.sweep import Sweep, described
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import KEY_COLUMN, OrderKey, Over, Touched
 
@@ -87,6 +90,7 @@ class OverOperator(Operator):
         self._stored = pa.schema([*self.arrow, *own])
         self._partitions = KeyTable([self._input.field(name).type for name in node.partition])
         self._rows = OrderedRows(self._stored)
+        self._sweep = Sweep()
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
@@ -179,6 +183,48 @@ class OverOperator(Operator):
     def _states(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Return stored rows with the hidden columns under their own names."""
         return rows.rename_columns([*self.arrow.names, *self._hidden])
+
+    # --- time
+    # --------------------------------------------------------------------------------------------------
+    def _time(self, bounds: Bounds) -> tuple[str, int, int] | None:
+        """Return the order column where it follows time forwards, its bound, and the unit of its words."""
+        key = self._node.order[0]
+        if key.descending or key.nulls_first or key.column not in bounds:
+            return None
+        unit = distance_unit(self._input.field(key.column).type)
+        return None if unit is None else (key.column, bounds[key.column], unit)
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        found = dict(kept(inputs[0], self._node.partition))
+        time = self._time(inputs[0])
+        if time is not None and not self._reach.ahead_rows:
+            found[time[0]] = time[1] - self._reach.ahead * time[2]
+        return found
+
+    @override
+    def forget(self, inputs: Sequence[Bounds]) -> None:
+        """Give up rows behind every frame that can still move, and partitions that are final."""
+        if not self._sweep.is_due(self.state_rows):
+            return
+        count = self._partitions.size if self._node.partition else 1
+        if self._node.partition:
+            gone = self._partitions.final(self._node.partition, inputs[0])
+            gone |= ~self._rows.held(count)
+            dead = self._partitions.release(nonzero(gone & ~self._partitions.free()))
+            self._rows.release(dead)
+        time = self._time(inputs[0])
+        if time is not None:
+            word = (time[1] // time[2]) + 2**63
+            cuts = needed_from(self._rows, np.arange(count), word, self._reach)
+            self._rows.drop_where(lambda run: run.words < cuts[run.slots])
+        self._sweep.done(self.state_rows)
+
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        time = self._time(inputs[0])
+        columns = [*self._node.partition, *([time[0]] if time else [])]
+        return described(inputs[0], columns, "neither order nor partitions follow event time")
 
     @property
     @override

@@ -22,10 +22,12 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.engine.columns import I64, Bools
+from headrace.engine.frontier import kept
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.session_rows import SessionRows
 from headrace.engine.sessions import Moves, Sessions, Spans
+from headrace.engine.sweep import Sweep, described
 from headrace.engine.window_time import bound_arrays
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import Session
@@ -43,6 +45,7 @@ class SessionOperator(Operator):
         self._node = node
         self._rows = SessionRows(node, append_only=append_only, keeps_rows=True)
         self._sessions = Sessions(node.gap_us)
+        self._sweep = Sweep()
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
@@ -81,14 +84,29 @@ class SessionOperator(Operator):
         rows = pa.RecordBatch.from_arrays([*change.rows.columns, *bounds], schema=self.arrow)
         return Change(rows, change.weights)
 
+    # --- time
+    # --------------------------------------------------------------------------------------------------
     @override
     def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
         return session_bounds(self._node, inputs[0])
 
+    @override
+    def forget(self, inputs: Sequence[Bounds]) -> None:
+        """Give up sessions that no row can meet any more, with their rows."""
+        bound = inputs[0].get(self._node.time)
+        if bound is None or not self._sweep.is_due(self.state_rows):
+            return
+        self._rows.release(self._sessions, self._sessions.final(bound))
+        self._sweep.done(self.state_rows)
+
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        return described(inputs[0], [self._node.time], "the time has no watermark")
+
     @property
     @override
     def detail(self) -> str:
-        return described(self._node)
+        return session_text(self._node)
 
     @property
     @override
@@ -103,12 +121,11 @@ class SessionOperator(Operator):
 
 def session_bounds(node: Session, bounds: Bounds) -> Bounds:
     """Return the bounds of sessions that can still change: those that end at the bound or later."""
-    if node.time not in bounds:
-        return {}
-    return {node.schema.names[-1]: bounds[node.time]}
+    found = kept(bounds, node.keys)
+    return {**found, node.schema.names[-1]: bounds[node.time]} if node.time in bounds else found
 
 
-def described(node: Session) -> str:
+def session_text(node: Session) -> str:
     """Return what a session window keeps, for people."""
     per = f" per {', '.join(node.keys)}" if node.keys else ""
     return f"{node.time}: gap {node.gap_us / 1e6:g} s{per}"

@@ -31,10 +31,10 @@ from headrace.engine.duck import Duck, quote
 from headrace.engine.frontier import kept
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
-from headrace.engine.operators.session import described as session_described
-from headrace.engine.operators.session import session_bounds
+from headrace.engine.operators.session import session_bounds, session_text
 from headrace.engine.session_rows import SessionRows
 from headrace.engine.sessions import Moves, Sessions, Spans
+from headrace.engine.sweep import Sweep, described
 from headrace.engine.window_time import bound_arrays
 from headrace.engine.zset import settle
 from headrace.sql.plan import Aggregate, Session
@@ -76,6 +76,7 @@ class SessionAggregateOperator(Operator):
         self._sessions = Sessions(window.gap_us)
         self._parts, self._places = choose_parts(_over_rows(node, window), append_only=True)
         self._bounds = Schema(window.schema.columns[-2:]).arrow
+        self._sweep = Sweep()
         self._failed: set[int] = set()
         self._message: str | None = None
 
@@ -167,6 +168,23 @@ class SessionAggregateOperator(Operator):
     def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
         return kept(session_bounds(self._window, inputs[0]), self._node.keys)
 
+    @override
+    def forget(self, inputs: Sequence[Bounds]) -> None:
+        """Give up sessions that no row can meet any more; failing ones stay."""
+        bound = inputs[0].get(self._window.time)
+        if bound is None or not self._sweep.is_due(self.state_rows):
+            return
+        final = self._sessions.final(bound)
+        if self._failed:
+            final = final.take(~np.isin(final.ids, list(self._failed)))
+        self._clear(final.ids)
+        self._rows.release(self._sessions, final)
+        self._sweep.done(self.state_rows)
+
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        return described(inputs[0], [self._window.time], "the time has no watermark")
+
     @property
     @override
     def error(self) -> str | None:
@@ -176,7 +194,7 @@ class SessionAggregateOperator(Operator):
     @override
     def detail(self) -> str:
         calls = ", ".join(call.sql for call in self._node.calls)
-        return f"{calls} by {', '.join(self._node.keys)} of {session_described(self._window)}"
+        return f"{calls} by {', '.join(self._node.keys)} of {session_text(self._window)}"
 
     @property
     @override

@@ -358,13 +358,13 @@ def _reach(node: Over, frame: Frame) -> Reach | None:
         return Reach(back_rows=back, ahead_rows=ahead) if max(back, ahead) <= _ROWS_MAX else None
     if not back and not ahead and not frame.start and not frame.end:
         return Reach()
-    unit = _unit(node.input.schema[node.order[0].column].arrow)
+    unit = distance_unit(node.input.schema[node.order[0].column].arrow)
     if unit is None or node.order[0].descending:
         return None
     return Reach(back=-(-back // unit), ahead=-(-ahead // unit))
 
 
-def _unit(kind: pa.DataType) -> int | None:
+def distance_unit(kind: pa.DataType) -> int | None:
     """Return how many units of distance one step of an order column's word is; None: no rule."""
     if pa.types.is_integer(kind) and kind != pa.uint64():
         return 1

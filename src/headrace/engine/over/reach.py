@@ -99,6 +99,14 @@ def segments(rows: OrderedRows, slots: I64, words: U64, reach: Reach) -> Segment
     return Segments(at[begin], read_from[begin], first[begin], last[end], read_to[end], owners)
 
 
+def needed_from(rows: OrderedRows, slots: I64, word: int, reach: Reach) -> U64:
+    """Return per slot the first word that a change at or after some word can make necessary to read."""
+    held = rows.bounds(slots)
+    words = np.full(len(slots), word, dtype=np.uint64)
+    first = _earlier(held, words, reach.ahead_rows, reach.ahead)
+    return _earlier(held, first, max(reach.back_rows, int(reach.running)), reach.back)
+
+
 def _earlier(held: Bounds, words: U64, rows: int, distance: int) -> U64:
     """Return the words some rows, and some distance, before others; whichever is earlier."""
     found = words
