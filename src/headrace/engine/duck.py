@@ -77,7 +77,7 @@ class Duck:
             answer = self._connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
             raise ViewInError(
-                str(error).strip(), hint="remove the row that causes it, or replace the view"
+                plainly(error), hint="remove the row that causes it, or replace the view"
             ) from error
         finally:
             for name in tables:
@@ -100,6 +100,11 @@ class Duck:
         self._connection.close()
         if self._careful is not None:
             self._careful.close()
+
+
+def plainly(error: duckdb.Error) -> str:
+    """Return DuckDB's message without the line of SQL that it points into, which is not the user's."""
+    return str(error).split("\n\nLINE ")[0].strip()
 
 
 def _source(name: str, schema: Schema) -> str:
