@@ -1,7 +1,7 @@
 """A view is in error exactly while DuckDB answers an error, whichever operator fails; then it is right again.
 
-Each view computes something that the text `x` or the divisor 0 makes impossible, at another place of the circuit
-each time. `World.step` compares with DuckDB, errors included; rows keep changing while the views are in error.
+Each view computes something that the text `x` or the divisor 0 makes impossible, at another place of the
+circuit each time. `World.step` compares with DuckDB, errors included; rows keep changing meanwhile.
 """
 
 from __future__ import annotations
