@@ -56,6 +56,12 @@ def test_relations_of_a_broken_text() -> None:
         ("SELECT a + 1 AS x, count(*) FROM t GROUP BY a", None),
         ("SELECT a, sum(b) FROM t GROUP BY a HAVING sum(b) > 1 ORDER BY 2 LIMIT 5", ("a",)),
         ("SELECT a FROM t", None),
+        ("SELECT * FROM t QUALIFY row_number() OVER (PARTITION BY a, s ORDER BY b) = 1", ("a", "s")),
+        ("SELECT a AS k, b FROM t QUALIFY row_number() OVER (PARTITION BY a ORDER BY b DESC) < 2", ("k",)),
+        ("SELECT b FROM t QUALIFY row_number() OVER (PARTITION BY a ORDER BY b) = 1", None),
+        ("SELECT a, b FROM t QUALIFY row_number() OVER (PARTITION BY a ORDER BY b) <= 2", None),
+        ("SELECT a, b FROM t QUALIFY rank() OVER (PARTITION BY a ORDER BY b) = 1", None),
+        ("SELECT a, sum(n) OVER (ORDER BY a) AS s FROM (SELECT a, count(*) AS n FROM t GROUP BY a)", ("a",)),
         ("SELECT t.a, n FROM (SELECT a, count(*) AS n FROM t GROUP BY a) AS x JOIN t USING (a)", None),
     ],
 )

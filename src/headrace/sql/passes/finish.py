@@ -77,10 +77,15 @@ def shown_order(answer: Bound, described: Sequence[tuple[str, str]]) -> tuple[Or
 
 
 def unique_key(root: Node) -> tuple[str, ...] | None:
-    """Return output columns that tell rows apart by the plan's shape: keys of a GROUP BY, all shown."""
+    """Return output columns that tell rows apart by the plan's shape, all of them shown.
+
+    They are the keys of a GROUP BY, or the partition of which the first row is taken.
+    """
     names = {name: name for name in root.schema.names}
     node = root
-    while isinstance(node, Project | Filter | TopN):
+    while isinstance(node, Project | Filter | TopN | Over):
+        if isinstance(node, TopN) and _is_first(node) and all(key in names for key in node.partition):
+            return tuple(names[key] for key in node.partition)
         if isinstance(node, Project):
             below: dict[str, str] = {}
             for name, expr in zip(node.schema.names, node.exprs, strict=True):
@@ -91,6 +96,12 @@ def unique_key(root: Node) -> tuple[str, ...] | None:
     if isinstance(node, Aggregate) and all(key in names for key in node.keys):
         return tuple(names[key] for key in node.keys)
     return None
+
+
+def _is_first(node: TopN) -> bool:
+    """Whether a node leaves at most one row of each partition."""
+    is_one = node.limit is not None and node.limit <= 1 and not node.offset
+    return is_one and bool(node.partition) and node.rank in (None, "row_number")
 
 
 def event_time_columns(root: Node, event_times: Mapping[str, str]) -> tuple[str, ...]:
