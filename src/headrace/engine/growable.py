@@ -28,8 +28,8 @@ class Growable(Generic[_T]):
         self._in_file = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Write down the values without the room, as one array."""
-        return column_of, (self.data[: self.size],)
+        """Write down the values, and how much room there is."""
+        return column_of, (self.data[: self.size], len(self.data))
 
     def reserve(self, size: int) -> None:
         """Make room for `size` values in all; what is added is zero."""
@@ -88,8 +88,9 @@ class Growable(Generic[_T]):
         return 0 if self._in_file else self.size * self.data.itemsize
 
 
-def column_of(values: npt.NDArray[_T]) -> Growable[_T]:
-    """Return a column of these values; the array is taken over."""
-    column = Growable(values.dtype.type, 0)
-    column.data, column.size = values, len(values)
+def column_of(values: npt.NDArray[_T], room: int) -> Growable[_T]:
+    """Return a column of these values, with room for so many in all."""
+    column = Growable(values.dtype.type)
+    column.reserve(room)
+    column.extend(values)
     return column
