@@ -16,6 +16,8 @@ import pyarrow as pa
 Weights = npt.NDArray[np.int64]
 WEIGHT = "_weight"
 """Name of the weight column where a change travels as one Arrow table."""
+SHARED_ROWS_MAX = 10_000
+"""A stretch of a change of so many rows may share the memory of the whole."""
 VERSION = "_version"
 """Name of the version column in `run.changes`."""
 
@@ -85,7 +87,13 @@ class Change:
         return Change(self.rows.take(pa.array(positions)), self.weights[positions], ids)
 
     def filter(self, keep: npt.NDArray[np.bool_]) -> Change:
-        """Return the rows where `keep` is True."""
+        """Return the rows where `keep` is True; a few that follow each other are shared, not copied."""
+        if len(keep) <= SHARED_ROWS_MAX:
+            at = np.flatnonzero(keep)
+            first, last = (int(at[0]), int(at[-1]) + 1) if len(at) else (0, 0)
+            if last - first == len(at):
+                ids = None if self.ids is None else self.ids[first:last]
+                return Change(self.rows.slice(first, last - first), self.weights[first:last], ids)
         ids = None if self.ids is None else self.ids[keep]
         return Change(self.rows.filter(pa.array(keep)), self.weights[keep], ids)
 

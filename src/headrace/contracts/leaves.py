@@ -126,6 +126,8 @@ def _build(found: list[Any], kind: SqlType) -> pa.Array:
 
 def _limit_size(array: pa.Array, bytes_max: int, faults: Faults) -> pa.Array:
     """Find values of more than `bytes_max` bytes and make them NULL."""
+    if array.nbytes <= bytes_max:  # all of them together
+        return array
     lengths = pc.binary_length(array)
     longest = pc.max(lengths).as_py()
     if longest is None or longest <= bytes_max:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -78,16 +79,21 @@ def validate(
     Raises:
         RowsRejected: `rows` is no collection of rows at all.
     """
+    shape, names = _expected(schema, model, extra)
+    incoming = take_in(rows)
+    arrays, faults = _read(incoming, shape, names, model, value_bytes_max)
+    return _sorted_out(schema, shape.members, arrays, faults, incoming)
+
+
+@lru_cache(maxsize=1_024)
+def _expected(schema: Schema, model: type[BaseModel] | None, extra: str | None) -> tuple[RowShape, Names]:
+    """Return what rows are to look like, and the names under which their values may come."""
     whole = row_shape(model) if model is not None else row_shape_of_schema(schema)
     shape = _narrowed(whole, schema)
     if extra is not None:
         shape = replace(shape, extra_ignored=extra == "ignore")
-    names = Names(
-        shape.members, ignored=[name for member in whole.members for name in (member.name, *member.aliases)]
-    )
-    incoming = take_in(rows)
-    arrays, faults = _read(incoming, shape, names, model, value_bytes_max)
-    return _sorted_out(schema, shape.members, arrays, faults, incoming)
+    ignored = [name for member in whole.members for name in (member.name, *member.aliases)]
+    return shape, Names(shape.members, ignored=ignored)
 
 
 def _narrowed(shape: RowShape, schema: Schema) -> RowShape:

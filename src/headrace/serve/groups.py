@@ -26,7 +26,7 @@ from headrace.serve.pool import waits_too_long
 T = TypeVar("T")
 GROUP_BYTES_MAX = 4 << 20
 """Bodies of one group; one that is larger by itself is a group alone."""
-GROUP_EVERY_S = 0.015
+GROUP_EVERY_S = 0.02
 """Pause between the beginnings of two groups, while there is something on its way."""
 THREADS = 2
 """Groups on their way at a time: one is decided while the other waits for the disk."""

@@ -38,6 +38,8 @@ GRACE_S = 1
 """How long open requests may take to end after Ctrl-C."""
 SWITCH_INTERVAL_S = 0.001
 """How often Python's threads take turns while a server runs: the event loop must not wait 5 ms for each."""
+COLLECT_AFTER = (50_000, 20, 50)
+"""Thresholds of the cycle collector: a step or a request makes many objects and hardly a cycle."""
 SOCKET_MESSAGE_BYTES_MAX = 64 << 10
 """Largest message that a reader may send; nothing is expected of it."""
 
@@ -93,12 +95,15 @@ def create_server(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         before = sys.getswitchinterval()
         sys.setswitchinterval(min(before, SWITCH_INTERVAL_S))
+        thresholds = gc.get_threshold()
         gc.freeze()  # what has been imported and declared stays: no collection need look at it again
+        gc.set_threshold(*COLLECT_AFTER)
         service.broadcast.start()
         try:
             yield
         finally:
             sys.setswitchinterval(before)
+            gc.set_threshold(*thresholds)
             gc.unfreeze()
             service.close()
 
