@@ -4,6 +4,7 @@ mixed up.
 
 from __future__ import annotations
 
+import pytest
 from tests.engine.makers import OTHERS, THINGS, other, thing
 from tests.engine.world import World, random_steps
 
@@ -34,3 +35,45 @@ def test_shared_parts_are_right_and_shared() -> None:
     kinds = [stage.operator.name for stage in made.engine._views["v1"].circuit._stages]
     assert (kinds.count("filter"), kinds.count("rename")) == (1, 1)
     random_steps(made, {"t": thing, "u": other}, steps=10, seed=1)
+
+
+LEFT_TWICE = """
+SELECT a.k, b.m FROM (SELECT t.k, u.name FROM t LEFT JOIN u ON t.k = u.k AND t.x > u.w) a
+JOIN (SELECT q.k AS j, r.name AS m FROM t q LEFT JOIN u r ON q.k = r.k AND q.x > r.w) b
+ON a.k = b.j AND a.name = b.m
+"""
+INNER_TWICE = """
+SELECT a.n, b.m FROM (SELECT t.k, min(u.name) AS n FROM t JOIN u ON t.k = u.k AND t.x > u.w GROUP BY t.k) a
+JOIN (SELECT q.k AS j, max(r.name) AS m FROM t q JOIN u r ON q.k = r.k AND q.x > r.w GROUP BY q.k) b
+ON a.k = b.j
+"""
+NEARLY = """
+SELECT count(*) AS n FROM (SELECT t.k FROM t SEMI JOIN u ON t.k = u.k AND t.x > u.w) a
+JOIN (SELECT q.k AS j FROM t q SEMI JOIN u r ON q.k = r.k AND q.x >= r.w) b ON a.k = b.j
+"""
+RANGED = """
+SELECT a.x, b.y FROM (SELECT t.x FROM t SEMI JOIN u ON t.x < u.w) a JOIN
+(SELECT q.x AS y FROM t q SEMI JOIN u r ON q.x < r.w) b ON a.x = b.y
+"""
+NEAREST = """
+SELECT a.x, b.y FROM (SELECT t.x, u.name FROM t ASOF JOIN u ON t.f >= u.w) a JOIN
+(SELECT q.x AS y, r.name FROM t q ASOF JOIN u r ON q.f >= r.w) b ON a.x = b.y AND a.name = b.name
+"""
+
+
+@pytest.mark.parametrize(
+    ("sql", "name", "count"),
+    [
+        (LEFT_TWICE, "match join", 1),
+        (INNER_TWICE, "join", 2),
+        (NEARLY, "match join", 2),
+        (RANGED, "match join", 1),
+        (NEAREST, "asof join", 1),
+    ],
+)
+def test_equal_joins_are_computed_once(sql: str, name: str, count: int) -> None:
+    made = World({"t": THINGS, "u": OTHERS})
+    made.add("v", sql)
+    kinds = [stage.operator.name for stage in made.engine._views["v"].circuit._stages]
+    assert kinds.count(name) == count
+    random_steps(made, {"t": thing, "u": other}, steps=4, seed=2)

@@ -5,7 +5,22 @@ from __future__ import annotations
 import re
 
 from headrace.engine.duck import quote
-from headrace.sql.plan import AggCall, Aggregate, Expr, Filter, Hop, Node, Project, Scan
+from headrace.sql.plan import (
+    AggCall,
+    Aggregate,
+    AsofJoin,
+    Distinct,
+    Expr,
+    Filter,
+    Hop,
+    Join,
+    MatchJoin,
+    Node,
+    Project,
+    Scan,
+    TopN,
+    UnionAll,
+)
 
 Signature = tuple[object, ...]
 _PLAIN_CALLS = frozenset({"count", "count_star", "sum", "avg", "min", "max"})
@@ -43,8 +58,40 @@ def _own(node: Node, unread: bool) -> Signature | None:
             calls = [_call(node.input, call) for call in node.calls]
             keys = tuple(_position(node.input, key) for key in node.keys)
             return None if None in calls else (keys, *calls)
+        case Join() | MatchJoin() | AsofJoin():
+            return _join(node)
+        case Distinct() | UnionAll():
+            return ()
+        case TopN():
+            parts = tuple(_position(node.input, name) for name in node.partition)
+            order = tuple(
+                (_position(node.input, key.column), key.descending, key.nulls_first) for key in node.order
+            )
+            return (parts, order, node.limit, node.offset, node.rank, node.rank_keys)
         case _:
             return None
+
+
+def _join(node: Join | MatchJoin | AsofJoin) -> Signature | None:
+    """Return what a join asks of its inputs; the columns of all of them count as one list."""
+    names = [name for part in node.inputs for name in part.schema.names]
+    if isinstance(node, Join):
+        pairs = [(one.left_column, one.right_column) for one in node.equalities]
+    else:
+        pairs = list(node.equalities)
+    keys = tuple((names.index(one), names.index(other)) for one, other in pairs)
+    if isinstance(node, AsofJoin):
+        return (node.kind, keys, names.index(node.left_column), node.op, names.index(node.right_column))
+    rest = _texts(names, (node.residual,)) if node.residual is not None else ()
+    if rest is None:
+        return None
+    if isinstance(node, Join):
+        return (keys, rest)
+    found = node.range
+    if found is None:
+        return (node.kind, keys, rest)
+    ends = tuple(None if name is None else names.index(name) for name in (found.point, found.low, found.high))
+    return (node.kind, keys, rest, ends, found.point_is_right, found.low_is_open, found.high_is_open)
 
 
 def _position(node: Node, column: str) -> int:
@@ -52,13 +99,17 @@ def _position(node: Node, column: str) -> int:
 
 
 def _expressions(source: Node, exprs: tuple[Expr, ...]) -> Signature | None:
+    return _texts(list(source.schema.names), exprs)
+
+
+def _texts(names: list[str], exprs: tuple[Expr, ...]) -> Signature | None:
     texts = []
     for expr in exprs:
         text = expr.sql
         if any('"' in literal for literal in _LITERAL.findall(text)):
             return None
         for name in sorted(expr.columns, key=len, reverse=True):
-            text = text.replace(quote(name), f'"\0{_position(source, name)}"')
+            text = text.replace(quote(name), f'"\0{names.index(name)}"')
         texts.append(text)
     return tuple(texts)
 
