@@ -106,7 +106,7 @@ def _emit(rnd: Random, sql: str, timed: dict[str, str]) -> tuple[tuple[str, str]
     found = re.search(r" FROM (TUMBLE|HOP)\((s\d), (\w+),", sql)
     plain = sql.count(" FROM ") == 1 and " AS we" in sql and "now()" not in sql
     able = plain and found is not None and timed.get(found[2]) == found[3]
-    return (("emit", "final"),) if able and rnd.random() < 0.5 else ()
+    return (("emit", "final"),) if able and rnd.random() < 0.8 else ()
 
 
 def _steps(rnd: Random, bases: list[Base]) -> list[Block]:
@@ -124,6 +124,8 @@ def _steps(rnd: Random, bases: list[Base]) -> list[Block]:
             steps.append(advance)
         if rnd.random() < 0.1:
             steps.append(Block("clock", rest=rnd.choice(("+1m", "+10m", "+2h"))))
+        if lives and rnd.random() < 0.2:
+            steps.append(Block("checkpoint"))
         if lives and rnd.random() < 0.25:
             steps.append(Block("reopen"))
     steps.append(advance)

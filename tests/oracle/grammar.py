@@ -49,8 +49,10 @@ class Grammar:
             self.lateral, self.chosen_row,
         ]  # fmt: skip
 
-    def view(self, depth: int) -> tuple[str, tuple[tuple[str, str], ...]]:
+    def view(self, depth: int, *, nested: bool = False) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Return a query that DuckDB binds, its columns named apart, and their types."""
+        if not nested and self.rnd.random() < 0.04:
+            return self._named(self.failing(depth))
         for _ in range(TRIES):
             try:
                 return self._named(self.rnd.choice(self.forms)(depth))
@@ -68,7 +70,7 @@ class Grammar:
         self._aliases += 1
         alias = f"x{self._aliases}"
         if depth > 0 and self.rnd.random() < 0.55:
-            sql, columns = self.view(depth - 1)
+            sql, columns = self.view(depth - 1, nested=True)
             return Relation(f"({sql}) AS {alias}", alias, columns)
         relation = self.rnd.choice(self.relations)
         return Relation(f"{relation.sql} AS {alias}", alias, relation.columns, relation.time)
@@ -98,6 +100,22 @@ class Grammar:
     def plain(self, depth: int) -> str:
         source = self.source(depth)
         return f"SELECT {self.items(source)} FROM {source.sql}{self.where(source)}"
+
+    def failing(self, depth: int) -> str:
+        """Something that is an error for some rows, over whole relations: what DuckDB meets is not open."""
+        source = self.rnd.choice(self.relations)
+        forms = {
+            "text": ("CAST({x} AS INTEGER)",), "int": ("{x} + 1", "100 // {x}", "CAST({x} AS UTINYINT)"),
+            "decimal": ("CAST({x} AS DECIMAL(4,1))",), "float": ("CAST({x} AS BIGINT)",),
+        }  # fmt: skip
+        able = source.of(*forms)
+        if not able:
+            return self.plain(depth)
+        x = pick(self.rnd, able)
+        made = self.rnd.choice(forms[family(source.kind(x))]).format(x=x)
+        if self.rnd.random() < 0.3:
+            return f"SELECT {pick(self.rnd, source.of())} AS g, max({made}) AS m FROM {source.sql} GROUP BY 1"
+        return f"SELECT {', '.join(source.of())}, {made} AS f FROM {source.sql}"
 
     def distinct(self, depth: int) -> str:
         source = self.source(depth)
@@ -162,12 +180,15 @@ class Grammar:
 
     def window(self, depth: int) -> str:
         able = [relation for relation in self.relations if relation.of("timestamp")]
+        able += [relation for relation in able if relation.time] * 2
         if not able:
             return self.group(depth)
         relation = self.rnd.choice(able)
         time = relation.time or pick(self.rnd, relation.of("timestamp")).rpartition(".")[2]
         size = self.rnd.choice(("INTERVAL 1 MINUTE", "'10m'", "INTERVAL '1 day'"))
-        kind = self.rnd.choice(("TUMBLE", "TUMBLE", "HOP", "SESSION", "SESSION"))
+        kind = self.rnd.choice(("TUMBLE", "TUMBLE", "HOP", "SESSION", "SESSION", "CUMULATE"))
+        if kind == "CUMULATE":
+            size = self.rnd.choice(("'30s', '1m'", "INTERVAL 1 MINUTE, INTERVAL 10 MINUTE"))
         if kind == "HOP":
             size = self.rnd.choice(("'30s', '1m'", "'1m', '90s'", "INTERVAL 1 MINUTE, INTERVAL 10 MINUTE"))
         if kind == "SESSION" and self.rnd.random() < 0.6:
@@ -374,7 +395,7 @@ class Grammar:
     # --- WITH ---------------------------------------------------------------------------------------
 
     def with_(self, depth: int) -> str:
-        inner, columns = self.view(max(depth - 1, 0))
+        inner, columns = self.view(max(depth - 1, 0), nested=True)
         if "WITH " in inner:
             return inner
         self._aliases += 1

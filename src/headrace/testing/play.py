@@ -109,7 +109,7 @@ class Player:
         self.oracle = stack.enter_context(Oracle(self.app))
         self._runner = runner
         self._folder: Path | None = None
-        if any(block.word == "reopen" for block in case.steps):
+        if any(block.word in ("reopen", "checkpoint") for block in case.steps):
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self.run = runner.open(self.app, self._folder, self.clock)
         stack.callback(lambda: self.run.close())
@@ -204,6 +204,9 @@ class Player:
     def _do_reopen(self, _: Block) -> None:
         self.run.close()
         self.run = self._runner.open(self.app, self._folder, self.clock)
+
+    def _do_checkpoint(self, _: Block) -> None:
+        self.run.checkpoint()
 
     # --- definitions --------------------------------------------------------------------------------
 
