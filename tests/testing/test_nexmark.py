@@ -22,7 +22,7 @@ def test_a_query_equals_duckdb(name: str) -> None:
     with built.open(None, clock=clock) as run:
         if "side_input" in built.tables:
             run.upsert("side_input", side_input())
-            oracle.rows("side_input").extend(side_input().to_pylist())
+            oracle.upsert("side_input", side_input().to_pylist())
         for size in SIZES:
             clock.advance(timedelta(seconds=7))
             events = make_events(first, size, rate_per_s=100)

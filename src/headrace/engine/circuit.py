@@ -147,13 +147,12 @@ class Circuit:
     def step(self, changes: Mapping[str, Change], context: StepContext) -> Change:
         """Return the change of the view; `changes` by relation in lower case.
 
-        It is consolidated, but for a view that never takes a row back: there equal rows may stand side by
-        side.
+        It is consolidated, but where no row goes: there equal rows may stand side by side.
         """
         root = self._stages[self._root].operator
         self._note_limits(context)
         change = self._run(changes, context)
-        return change if root.consolidated or root.append_only else settle(change)
+        return change if root.consolidated or root.append_only or change.is_append_only else settle(change)
 
     def _run(self, changes: Mapping[str, Change], context: StepContext) -> Change:
         outputs: list[Change] = []

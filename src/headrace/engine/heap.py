@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.change import empty_rows
@@ -19,7 +20,10 @@ from headrace.engine.memory import Memory, held
 
 CHUNK_ROWS_MAX = 65_536
 """Chunks are merged up to this many rows."""
-_MERGE_RATIO = 4
+_SMALL = 8_192
+"""Chunks of so many rows are merged less eagerly: rows are wide, and each merge copies them."""
+_SPAN_MAX, _PROBED = 8, 16
+"""A chunk with gaps of up to 8 numbers a row has a table of offsets, once a 16th of its rows is asked for."""
 _MANY, _BLOCK_BITS, _FEW_CHUNKS = 2_048, 12, 8
 """So many numbers are worth a table of the chunks by blocks of 2^12 numbers."""
 
@@ -27,7 +31,7 @@ _MANY, _BLOCK_BITS, _FEW_CHUNKS = 2_048, 12, 8
 class Chunk:
     """Rows with numbers that ascend, and weights; weight 0: the row is gone."""
 
-    __slots__ = ("_bytes", "_live", "frozen", "gone", "numbers", "rows", "used", "weights")
+    __slots__ = ("_bytes", "_live", "_table", "frozen", "gone", "numbers", "rows", "used", "weights")
 
     def __init__(self, numbers: I64, rows: pa.RecordBatch, weights: I64) -> None:
         self.numbers = numbers
@@ -36,6 +40,7 @@ class Chunk:
         self.gone = 0
         self.frozen = False
         self._live: pa.RecordBatch | None = None
+        self._table: npt.NDArray[np.int32] | None = None
         self.used = 0
         self._bytes: int | None = None
 
@@ -49,13 +54,27 @@ class Chunk:
             live = self._live = expand(self.rows, self.weights)
         return live
 
+    def offsets_of(self, numbers: I64) -> I64:
+        """Return where the rows of some numbers stand."""
+        mine = self.numbers
+        offsets: I64 = numbers - mine[0]
+        span = int(mine[-1] - mine[0]) + 1
+        if span == len(mine):
+            return offsets
+        if self._table is None and span <= _SPAN_MAX * len(mine) and _PROBED * len(numbers) >= len(mine):
+            self._table = np.zeros(span, dtype=np.int32)
+            self._table[mine - mine[0]] = np.arange(len(mine), dtype=np.int32)
+        if self._table is None:
+            return np.searchsorted(mine, numbers)
+        return self._table[offsets].astype(np.int64)
+
     def thawed(self) -> Chunk:
         """Return a chunk of the same rows whose weights may be written."""
         if not self.frozen:
             self._live = None
             return self
         copy = Chunk(self.numbers, self.rows, self.weights.copy())
-        copy.gone, copy.used = self.gone, self.used
+        copy.gone, copy.used, copy._table = self.gone, self.used, self._table
         return copy
 
     @property
@@ -74,7 +93,7 @@ class Chunk:
         """Lie in files from now on."""
         self.rows = memory.batch(self.rows)
         self.numbers, self.weights = memory.array(self.numbers), memory.array(self.weights)
-        self._live, self._bytes = None, 0
+        self._live, self._table, self._bytes = None, None, 0
 
 
 def _chunk(numbers: I64, rows: pa.RecordBatch, weights: I64, gone: int) -> Chunk:
@@ -152,11 +171,13 @@ class Heap:
         return numbers
 
     def _merge_tail(self) -> None:
-        """Merge the last chunks while the newer is at least a quarter of the older."""
+        """Merge the last chunks while the newer is at least a quarter of the older, or half, where they are
+        large.
+        """
         chunks = self.chunks
         first = len(chunks) - 1
         size = len(chunks[first].numbers)
-        while first > 0 and _MERGE_RATIO * size >= len(chunks[first - 1].numbers):
+        while first > 0 and _merge_ratio(size) * size >= len(chunks[first - 1].numbers):
             if size + len(chunks[first - 1].numbers) > self._chunk_rows_max:
                 break
             first -= 1
@@ -216,11 +237,7 @@ class Heap:
         for place, positions in self._by_place(numbers, lowest, highest):
             if self._memory is not None:
                 self.chunks[place].used = self._memory.now
-            chunk = self.chunks[place].numbers
-            offsets = numbers[positions] - chunk[0]
-            if chunk[-1] - chunk[0] != len(chunk) - 1:
-                offsets = np.searchsorted(chunk, numbers[positions])
-            yield place, positions, offsets
+            yield place, positions, self.chunks[place].offsets_of(numbers[positions])
 
     def gather(self, numbers: I64, columns: Sequence[int] | None = None) -> pa.RecordBatch:
         """Return the rows of those numbers, in their order; some columns or all."""
@@ -271,6 +288,10 @@ class Heap:
     def nbytes(self) -> int:
         """Bytes held."""
         return sum(chunk.nbytes for chunk in self.chunks)
+
+
+def _merge_ratio(size: int) -> int:
+    return 4 if size < _SMALL else 2
 
 
 def _merged(chunks: Sequence[Chunk]) -> Chunk:
