@@ -19,7 +19,7 @@ from headrace.engine.operators.hop import HopOperator
 from headrace.engine.operators.join import JoinOperator
 from headrace.engine.operators.match_join import MatchJoinOperator
 from headrace.engine.operators.now_filter import NowFilterOperator
-from headrace.engine.operators.over import over_operator
+from headrace.engine.operators.over import over_operator, split_over
 from headrace.engine.operators.project import ProjectOperator
 from headrace.engine.operators.python_function import PythonFunctionOperator
 from headrace.engine.operators.recompute import RecomputeOperator
@@ -84,6 +84,7 @@ class Circuit:
         self.plan = plan
         self._stages: list[Stage] = []
         self._numbers: dict[int, int] = {}
+        self._made: list[Node] = []  # nodes are known by identity, so these must live as long as the circuit
         self._signed: dict[Signature, int] = {}
         self._time_unread = _hops_whose_time_nobody_reads(plan.root)
         self._root = self._add(plan.root, is_append_only)
@@ -95,6 +96,11 @@ class Circuit:
         sign = signature(node, self._time_unread)
         if sign is not None and sign in self._signed:
             self._numbers[id(node)] = self._renamed(node, self._signed[sign])
+            return self._numbers[id(node)]
+        parts = split_over(node) if isinstance(node, Over) else node
+        if parts is not node:
+            self._made.append(parts)
+            self._numbers[id(node)] = self._add(parts, is_append_only)
             return self._numbers[id(node)]
         window = window_below(node) if isinstance(node, Aggregate) else None
         children = node.inputs if window is None else window.inputs

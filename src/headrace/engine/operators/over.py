@@ -21,12 +21,14 @@ All other calls are DuckDB's, partition by partition (see `operators.touched`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
+from headrace.contracts.schema import Schema
 from headrace.engine.columns import I64, U64, Bools, group_keys, nonzero, validity, values, views
 from headrace.engine.duck import quote
 from headrace.engine.frontier import kept
@@ -38,12 +40,12 @@ from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.touched import TouchedOperator
 from headrace.engine.order import lexsort, order_word, placed
 from headrace.engine.ordered_rows import OrderedRows
-from headrace.engine.over.calls import NUMBER, Call, distance_unit, positions, rules_for
+from headrace.engine.over.calls import NUMBER, Call, distance_unit, positions, rule_for, rules_for
 from headrace.engine.over.reach import Reach, Segments, needed_from, segments
 from headrace.engine.over.sequence import RowsInOrder
 from headrace.engine.sweep import Sweep, described
 from headrace.engine.zset import consolidate
-from headrace.sql.plan import KEY_COLUMN, OrderKey, Over, Touched
+from headrace.sql.plan import KEY_COLUMN, Expr, Node, OrderKey, Over, Project, Touched
 
 _AT = "_segment"
 
@@ -54,6 +56,20 @@ def over_operator(node: Over, *, append_only: bool) -> Operator:
     if calls is None:
         return TouchedOperator(as_touched(node), append_only=append_only)
     return OverOperator(node, calls)
+
+
+def split_over(node: Over) -> Node:
+    """Return the node, or where only some of its calls have rules, these below the others."""
+    ruled = tuple(call for call in node.calls if rule_for(node, call) is not None)
+    rest = tuple(call for call in node.calls if call not in ruled)
+    if not ruled or not rest:
+        return node
+    below: Node = node.input
+    for calls in (ruled, rest):
+        columns = (*below.schema.columns, *(node.schema[call.name] for call in calls))
+        below = replace(node, schema=Schema(columns), input=below, calls=calls)
+    exprs = tuple(Expr(quote(c.name), (c.name,), c.sql_type) for c in node.schema)
+    return Project(node.schema, below, exprs)
 
 
 def as_touched(node: Over) -> Touched:

@@ -286,12 +286,13 @@ def _replaced(column: pa.Array, at: I64, new: pa.Array) -> pa.Array:
 # ------------------------------------------------------------------------------------------------------
 def rules_for(node: Over) -> list[Call] | None:
     """Return a rule for every call of a node, or None where one has none."""
-    found = [_rule(node, call) for call in node.calls]
+    found = [rule_for(node, call) for call in node.calls]
     rules = [rule for rule in found if rule is not None]
     return rules if len(rules) == len(found) else None
 
 
-def _rule(node: Over, call: OverCall) -> Call | None:
+def rule_for(node: Over, call: OverCall) -> Call | None:
+    """Return the rule for one call of a node, or None where it has none."""
     if call.frame is None or not node.order:
         return None
     kinds: Mapping[str, pa.DataType] = {c.name: c.arrow for c in node.input.schema}
