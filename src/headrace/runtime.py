@@ -30,6 +30,7 @@ from headrace.feed import Feed, with_version
 from headrace.intake import Call, Intake, side_schemas
 from headrace.keeper import EVERY_S, Keeper, version_in
 from headrace.lateness import LateRows
+from headrace.log.files import Files
 from headrace.log.log import Log
 from headrace.log.records import Declared, Record
 from headrace.query import QueryLimits, Reader
@@ -51,6 +52,7 @@ from headrace.sql.plan import ViewPlan
 from headrace.state.checkpoint import Facts, Written
 from headrace.state.replay import Replay
 from headrace.stepper import Outlet, Stepper
+from headrace.turns import Turns
 
 Kind = Literal["append", "upsert", "delete"]
 
@@ -97,6 +99,7 @@ class Run:
         on_change: what to do where the folder was written under other declarations.
         memory: the bound on state in memory; None: no bound.
         checkpoint_every_s: pause between checkpoints in the background, where the run steps by itself.
+        files: the file system; tests give one with faults.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class Run:
         on_change: OnChange = "refuse",
         memory: Memory | None = None,
         checkpoint_every_s: float = EVERY_S,
+        files: Files | None = None,
     ) -> None:
         self.app = app
         self.path = path
@@ -121,10 +125,11 @@ class Run:
         self._created: dict[str, str] = {}
         self._definitions = Redefinition(self)
         self._keeper: Keeper | None = None
+        self._files = files
         self._fed: Callable[[], int] = lambda: 0
         self._reader = Reader(functions=lambda: self.app.functions)
         self._feed = Feed()
-        self._log = Log.open(path)
+        self._log = Log.open(path, files=files)
         try:
             self._open(auto, on_change)
             if self._keeper is not None and auto:
@@ -182,7 +187,7 @@ class Run:
         self._keeper = Keeper(
             self.path, self._engine, self._intake, gate=lambda: self._stepper.gate,
             version=lambda: self._stepper.version, declared=self._declared_facts,
-            rows=lambda: dict(self._definitions.rows.counts),
+            rows=lambda: dict(self._definitions.rows.counts), files=self._files,
         )  # fmt: skip
         facts = self._keeper.restore(declarations, self._history)
         if facts is not None:
@@ -330,9 +335,26 @@ class Run:
             raise UnknownName(f"{relation!r} is not a {label}", where=relation, hint=f"use {verb} for it")
         raise UnknownName.of(label, relation, (d.name for d in self._decls.values() if isinstance(d, wanted)))
 
+    def begin_append(self, stream: str, rows: Rows) -> Callable[[], AppendResult]:
+        """Decide about rows as `append` does, and return at once what waits until they are durable.
+
+        Raises:
+            UnknownName, Busy, StorageError: as `append` does; the answer may raise StorageError too.
+        """
+        call = self._call("append", stream, rows)
+        self._check_room()
+        finish = self._intake.begin([call])
+        return lambda: finish()[0]
+
     def _submit(
         self, calls: Sequence[Call], on_reject: str, idempotency_key: str | None, **source: Any
     ) -> list[AppendResult]:
+        self._check_room()
+        return list(
+            self._intake.submit(calls, on_reject=on_reject, idempotency_key=idempotency_key, **source)
+        )
+
+    def _check_room(self) -> None:
         self._check_open()
         if self._stepper.pending_rows > PENDING_ROWS_MAX:
             raise Busy(
@@ -340,9 +362,11 @@ class Run:
                 expected=f"at most {PENDING_ROWS_MAX:,}",
                 hint="send again a little later, or call advance()",
             )
-        return list(
-            self._intake.submit(calls, on_reject=on_reject, idempotency_key=idempotency_key, **source)
-        )
+
+    @property
+    def turns(self) -> Turns:
+        """What computes in small pieces beside the steps asks here for its turn."""
+        return self._stepper.turns
 
     # --- versions ---------------------------------------------------------------------------------
 

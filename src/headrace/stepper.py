@@ -17,6 +17,7 @@ from headrace.fairlock import FairLock
 from headrace.feed import Feed
 from headrace.log.records import Commit, Record, Step, merged, rows_of
 from headrace.results import Freshness, Version
+from headrace.turns import Turns
 
 if TYPE_CHECKING:
     from headrace.engine.engine import Engine
@@ -29,6 +30,8 @@ STEP_ROWS_MAX = 50_000
 """Rows that one step takes at most; a commit is never cut."""
 RETRY_S = 1.0
 """Pause before a step's record is offered to a troubled log again."""
+TURN_WAIT_S = 0.02
+"""How long a step waits for its turn."""
 BREATH = 0.25
 """Pause after a step, as a share of the CPU time that the step took."""
 BREATH_S_MAX = 0.03
@@ -88,6 +91,7 @@ class Stepper:
         auto: bool,
     ) -> None:
         self.gate = FairLock()
+        self.turns = Turns()
         self.version = Version(0)
         self.stats = StepStats()
         self.outlets: list[Outlet] = []
@@ -241,7 +245,8 @@ class Stepper:
             for stream, moment in commit.watermarks.items():
                 watermarks[stream] = max(moment, watermarks.get(stream, moment))
         changes = merged(commits)
-        output = self._engine.step(changes, clock, watermarks)
+        with self.turns.turn(TURN_WAIT_S):
+            output = self._engine.step(changes, clock, watermarks)
         self._due = self._engine.due
         if not commits and not output.changes:
             return None

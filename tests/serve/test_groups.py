@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ import headrace as hr
 from headrace.errors import BadRequest, Busy, StorageError
 from headrace.results import AppendResult, Rejection, RowStatus
 from headrace.serve.groups import Groups, shared_out
+from headrace.turns import Turns
 
 A, P, L, R = (int(status) for status in RowStatus)
 
@@ -53,12 +55,15 @@ class Door:
         self.open = threading.Event()
         self.failing = failing
 
-    def append(self, stream: str, rows: list[Any]) -> AppendResult:
+    def begin(self, stream: str, rows: list[Any]) -> Callable[[], AppendResult]:
         self.calls.append((stream, rows))
+        return partial(self.finish, len(rows))
+
+    def finish(self, count: int) -> AppendResult:
         assert self.open.wait(30)
         if self.failing is not None:
             raise self.failing
-        return result([A] * len(rows), [])
+        return result([A] * count, [])
 
 
 async def sent(groups: Groups, door: Door, requests: list[tuple[str, list[Any]]]) -> list[Any]:
@@ -85,7 +90,7 @@ async def one(groups: Groups, stream: str, rows: list[Any] | Exception) -> int:
 
 def test_what_waits_for_one_stream_becomes_one_append() -> None:
     door = Door()
-    groups = Groups(door.append, 100)
+    groups = Groups(door.begin, Turns(), 100)
     answers = asyncio.run(sent(groups, door, [("a", [1]), ("b", [2]), ("A", [3, 4]), ("a", []), ("b", [5])]))
     assert answers == [1, 1, 2, 0, 1]
     assert sorted(door.calls[2:]) == [("a", [1, 3, 4]), ("b", [2, 5])]
@@ -94,7 +99,7 @@ def test_what_waits_for_one_stream_becomes_one_append() -> None:
 
 def test_a_body_that_does_not_parse_is_its_senders_alone() -> None:
     door = Door()
-    groups = Groups(door.append, 100)
+    groups = Groups(door.begin, Turns(), 100)
     bad: Any = BadRequest("not JSON")
     answers = asyncio.run(sent(groups, door, [("a", [1]), ("a", bad), ("a", [2])]))
     assert answers == [1, bad, 1]
@@ -104,7 +109,7 @@ def test_a_body_that_does_not_parse_is_its_senders_alone() -> None:
 
 def test_a_full_disk_is_told_to_all_and_tried_once() -> None:
     door = Door(failing=StorageError("full"))
-    groups = Groups(door.append, 100)
+    groups = Groups(door.begin, Turns(), 100)
     answers = asyncio.run(sent(groups, door, [("a", [1]), ("a", [2])]))
     assert [type(answer) for answer in answers] == [StorageError, StorageError]
     assert len(door.calls) == 3
@@ -113,14 +118,13 @@ def test_a_full_disk_is_told_to_all_and_tried_once() -> None:
 
 def test_what_is_wrong_with_one_is_told_to_one() -> None:
     class Picky(Door):
-        def append(self, stream: str, rows: list[Any]) -> AppendResult:
-            made = super().append(stream, rows)
+        def begin(self, stream: str, rows: list[Any]) -> Callable[[], AppendResult]:
             if 2 in rows:
                 raise ValueError("two")
-            return made
+            return super().begin(stream, rows)
 
     door = Picky()
-    groups = Groups(door.append, 100)
+    groups = Groups(door.begin, Turns(), 100)
     answers = asyncio.run(sent(groups, door, [("a", [1]), ("a", [2]), ("a", [3])]))
     assert answers[0] == answers[2] == 1
     assert isinstance(answers[1], ValueError)
@@ -129,7 +133,7 @@ def test_what_is_wrong_with_one_is_told_to_one() -> None:
 
 def test_a_full_queue_is_told_to_come_back() -> None:
     door = Door()
-    groups = Groups(door.append, 3)
+    groups = Groups(door.begin, Turns(), 3)
     answers = asyncio.run(sent(groups, door, [("a", [n]) for n in range(5)]))
     assert answers[:3] == [1, 1, 1]
     assert [type(answer) for answer in answers[3:]] == [Busy, Busy]
@@ -155,7 +159,7 @@ def test_rows_of_many_senders_arrive_once_each(rows: int) -> None:
         )
 
     with app.open(None) as run:
-        groups = Groups(run.append, 1_000)
+        groups = Groups(run.begin_append, run.turns, 1_000)
         results = asyncio.run(send_all(groups))
         groups.close()
         run.advance()

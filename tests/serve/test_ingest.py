@@ -200,7 +200,7 @@ def test_a_busy_run_is_told_as_429() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._inner, name)
 
-        def append(self, *_: Any, **__: Any) -> Any:
+        def begin_append(self, *_: Any, **__: Any) -> Any:
             raise Busy("full", retry_after_s=0.25)
 
     with serving(run=Full(declared().open(None, auto=True))) as busy:

@@ -163,6 +163,22 @@ class Intake:
             IdempotencyConflict: the key was used with other content.
             StorageError: the commit could not be made durable; nothing was kept.
         """
+        return self.begin(
+            calls, idempotency_key=idempotency_key, source=source, position=position, on_reject=on_reject
+        )()
+
+    def begin(
+        self,
+        calls: Sequence[Call],
+        *,
+        idempotency_key: str | None = None,
+        source: str | None = None,
+        position: Any = None,
+        on_reject: str = "keep",
+    ) -> Callable[[], tuple[AppendResult, ...]]:
+        """Decide about calls as `submit` does, and return at once what waits for the disk and returns the
+        results.
+        """
         if on_reject not in ("keep", "raise"):
             raise DeclarationError(f"on_reject is {on_reject!r}", expected="'keep' or 'raise'")
         calls = [self._resolved(call) for call in calls]
@@ -176,12 +192,16 @@ class Intake:
                 ticket = self._decide(draft, calls, request, on_reject)
             else:
                 ticket = self._ticket_of(first)
-        if ticket is not None:
-            ticket.wait()
-        if first is not None:
-            return self._again(idempotency_key or "", first, content)
-        self._count(draft.results)
-        return tuple(result for _, result in draft.results)
+
+        def results() -> tuple[AppendResult, ...]:
+            if ticket is not None:
+                ticket.wait()
+            if first is not None:
+                return self._again(idempotency_key or "", first, content)
+            self._count(draft.results)
+            return tuple(result for _, result in draft.results)
+
+        return results
 
     def _count(self, results: Sequence[tuple[str, AppendResult]]) -> None:
         with self._lock:

@@ -25,6 +25,8 @@ from headrace.serve.viewer import Viewer
 
 logger = logging.getLogger("headrace")
 
+TURN_WAIT_S = 0.02
+"""How long the encoder waits for its turn."""
 DRAIN_MAX = 1_000
 """Versions that the encoder takes at once."""
 Delivery = list[tuple[Channel, list[Message]]]
@@ -109,7 +111,8 @@ class Broadcast:
                 return
             began = time.perf_counter()
             try:
-                self._encode(arrived)
+                with self._run.turns.turn(TURN_WAIT_S):
+                    self._encode(arrived)
             except Exception:
                 logger.exception("a change could not be encoded; its viewers get a new snapshot")
                 self._on_loop(self._lose_all)

@@ -17,15 +17,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from headrace.errors import Busy, Closed, StorageError
 from headrace.results import AppendResult, RowStatus
 from headrace.serve.pool import waits_too_long
+from headrace.turns import Turns
 
 T = TypeVar("T")
+Begin = Callable[[str, list[Any]], Callable[[], AppendResult]]
+"""Decides about rows of a stream at once; what it returns waits until they are durable."""
 GROUP_BYTES_MAX = 4 << 20
 """Bodies of one group; one that is larger by itself is a group alone."""
+TURN_WAIT_S = 0.04
+"""How long a group waits for its turn."""
 GROUP_EVERY_S = 0.02
 """Pause between the beginnings of two groups, while there is something on its way."""
 THREADS = 2
@@ -58,12 +64,14 @@ class Groups:
     """The queue of appends and the threads that empty it.
 
     Args:
-        append: `Run.append`.
+        begin: `Run.begin_append`.
+        turns: groups are decided in turn with steps.
         waiting_max: requests that may wait; one more is told to come back.
     """
 
-    def __init__(self, append: Callable[[str, list[Any]], AppendResult], waiting_max: int) -> None:
-        self._append = append
+    def __init__(self, begin: Begin, turns: Turns, waiting_max: int) -> None:
+        self._begin = begin
+        self._turns = turns
         self._waiting_max = waiting_max
         self._queue: deque[Waiting] = deque()
         self._wake = threading.Condition()
@@ -165,26 +173,41 @@ class Groups:
     def _run(self, group: Sequence[Waiting]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         read: list[tuple[Waiting, list[Any]]] = []
-        for waiting in group:
-            try:
-                read.append((waiting, waiting.read()))
-            except BaseException as error:  # noqa: BLE001 - told to the one whose body it is
-                outcomes.append((waiting.future, None, error))
-        return outcomes + self._appended(read)
+        with self._turns.turn(TURN_WAIT_S):
+            for waiting in group:
+                try:
+                    read.append((waiting, waiting.read()))
+                except BaseException as error:  # noqa: BLE001 - told to the one whose body it is
+                    outcomes.append((waiting.future, None, error))
+            finish = self._begun(read)
+        return outcomes + self._appended(read, finish)
 
-    def _appended(self, read: Sequence[tuple[Waiting, list[Any]]]) -> list[Outcome]:
+    def _begun(self, read: Sequence[tuple[Waiting, list[Any]]]) -> Callable[[], AppendResult]:
+        """Decide about all rows, and return what waits for the disk; it raises what went wrong."""
+        try:
+            return self._begin(read[0][0].stream, [row for _, rows in read for row in rows])
+        except BaseException as error:  # noqa: BLE001 - raised again, where it is told
+            return partial(_raise, error)
+
+    def _appended(
+        self, read: Sequence[tuple[Waiting, list[Any]]], finish: Callable[[], AppendResult]
+    ) -> list[Outcome]:
         if not read:
             return []
         try:
-            result = self._append(read[0][0].stream, [row for _, rows in read for row in rows])
+            result = finish()
         except (Busy, StorageError, Closed) as error:  # nothing was kept, and it is nobody's own fault
             return [(waiting.future, None, error) for waiting, _ in read]
         except BaseException as error:  # noqa: BLE001 - told to its sender, and only to him
             if len(read) == 1:
                 return [(read[0][0].future, None, error)]
-            return [outcome for one in read for outcome in self._appended([one])]
+            return [outcome for one in read for outcome in self._appended([one], self._begun([one]))]
         parts = shared_out(result, [len(rows) for _, rows in read])
         return [_told(waiting, part) for (waiting, _), part in zip(read, parts, strict=True)]
+
+
+def _raise(error: BaseException) -> AppendResult:
+    raise error
 
 
 def _told(waiting: Waiting, part: AppendResult) -> Outcome:

@@ -42,16 +42,14 @@ class Service:
     """Reads the project's files anew."""
 
     @classmethod
-    def of(
-        cls, run: Run, settings: ServerSettings, declarations: Callable[[], App] | None = None
-    ) -> Service:
+    def of(cls, run: Run, settings: ServerSettings, declarations: Callable[[], App] | None = None) -> Service:
         """Put the parts together; nothing listens or runs yet."""
         stamper = Stamper(run)
         return cls(
             run,
             settings,
             Pool("ingest", settings.ingest_threads, settings.waiting_max),
-            Groups(run.append, settings.waiting_max),
+            Groups(run.begin_append, run.turns, settings.waiting_max),
             Pool("read", settings.read_threads, settings.waiting_max),
             Flight(settings.flight_bytes_max),
             Broadcast(run, settings, stamper),
