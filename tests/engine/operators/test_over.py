@@ -14,6 +14,7 @@ import pytest
 from tests.engine.makers import THINGS, thing
 from tests.engine.world import Row, World, random_steps, schema
 
+from headrace.engine import tiers
 from headrace.engine.hashing import truncated_hashes
 from headrace.engine.operators.base import OperatorInfo
 
@@ -97,6 +98,14 @@ def test_one_row_at_a_time_in_large_partitions(calls: list[str]) -> None:
     made = world(calls)
     random_steps(made, {"t": tick}, steps=3, seed=2, most=60, deletes=0.0)
     random_steps(made, {"t": tick}, steps=15, seed=3, most=3, deletes=0.5)
+
+
+def test_rows_of_one_time_that_come_and_go_in_different_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far back a frame begins was misjudged where rows of one time were read in part."""
+    monkeypatch.setattr(tiers, "_SMALL", 64)
+    made = world([NEAR[2], NEAR[3], RUNNING[5]])
+    random_steps(made, {"t": tick}, steps=2, seed=7, most=700, deletes=0.0)
+    random_steps(made, {"t": tick}, steps=12, seed=8, most=20, deletes=0.6)
 
 
 def test_equals_duckdb_when_all_hashes_collide() -> None:

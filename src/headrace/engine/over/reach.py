@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headrace.engine.columns import I64, U64, Bools, nonzero
-from headrace.engine.ordered import Bounds
+from headrace.engine.ordered import Bounds, OrderedRun
 from headrace.engine.ordered_rows import OrderedRows
 
 _ALL = np.uint64(2**64 - 1)
@@ -134,10 +134,10 @@ def _nth_word(held: Bounds, number: int, there: Bools, *, last: bool) -> U64:
     words = np.full(held.asked, np.uint64(0) if last else _ALL)
     pending = nonzero(there)
     here = held.select(pending)
-    count = number
+    count = number + 2
     while len(pending):
         part, trusted = here.ends(count, last=last)
-        good = nonzero(trusted & (part.weights > 0))
+        good = nonzero(trusted & ~_cut_off(part, trusted, here.more(count)) & (part.weights > 0))
         totals = np.cumsum(part.weights[good])
         owners = part.slots[good]
         begin = np.searchsorted(owners, np.arange(len(pending)))
@@ -153,3 +153,13 @@ def _nth_word(held: Bounds, number: int, there: Bools, *, last: bool) -> U64:
         pending, here = pending[left], here.select(left)
         count *= 4
     return words
+
+
+def _cut_off(part: OrderedRun, trusted: Bools, more: Bools) -> Bools:
+    """Return the last trusted entry of each slot that has more: rows of its word may not have been read."""
+    found = np.zeros(len(part), dtype=np.bool_)
+    at = nonzero(trusted)
+    owners = part.slots[at]
+    ends = np.append(owners[1:] != owners[:-1], True)[: len(at)]
+    found[at[ends & more[owners]]] = True
+    return found
