@@ -9,6 +9,7 @@ from headrace.sql.plan import (
     AggCall,
     Aggregate,
     AsofJoin,
+    Constant,
     Distinct,
     Expr,
     Filter,
@@ -18,6 +19,7 @@ from headrace.sql.plan import (
     Node,
     Project,
     Scan,
+    SetOp,
     TopN,
     UnionAll,
 )
@@ -58,6 +60,10 @@ def _own(node: Node, unread: bool) -> Signature | None:
             calls = [_call(node.input, call) for call in node.calls]
             keys = tuple(_position(node.input, key) for key in node.keys)
             return None if None in calls else (keys, *calls)
+        case SetOp():
+            return (node.kind, node.is_all)
+        case Constant():
+            return (node.sql,)
         case Join() | MatchJoin() | AsofJoin():
             return _join(node)
         case Distinct() | UnionAll():
