@@ -27,7 +27,7 @@ from headrace.testing import Case, parse_cases, play
 from .generator import random_case
 from .shrink import shrink
 
-CASES_IN_CI = 120
+CASES_IN_CI = 80
 BLOCK = 500
 """Cases that one round of hypothesis draws; then the clock is looked at."""
 
