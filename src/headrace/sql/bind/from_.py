@@ -12,13 +12,15 @@ from headrace.sql.bind.outer import domain_of, free_columns, outer_of
 from headrace.sql.bind.recompute import outer_join, recompute
 from headrace.sql.bind.recursive import bind_recursive
 from headrace.sql.bind.scope import Col, Scope, same
-from headrace.sql.bind.subqueries import Subqueries, has_pending
+from headrace.sql.bind.subqueries import Subqueries, attach, has_pending
 from headrace.sql.bind.unnest import is_series, series
 from headrace.sql.bind.work import NotPlanned, Work
 from headrace.sql.duck import column
 from headrace.sql.plan import Constant, Hop, Join, Node, Scan, Session
+from headrace.sql.render import columns_of
 from headrace.sql.tree import (
     STAR,
+    TRUE,
     Tree,
     bound,
     comparison,
@@ -196,8 +198,10 @@ def _join(work: Work, env: Env, tree: Tree) -> tuple[Node, Scope]:
         conditions[-1] = conditions[-1] | {"type": "COMPARE_GREATERTHANOREQUALTO"}
     if tree.get("condition"):
         around = outer_of(both, env, both.resolve)
-        inner = Subqueries(work, env, around) if join_type == "INNER" and env.outer is None else None
+        inner = Subqueries(work, env, around) if env.outer is None else None
         conditions += conjuncts(resolve(work, tree["condition"], both.resolve, subqueries=inner))
+        if join_type != "INNER":
+            left, right, conditions = _asked_before(work, join_type, left, right, conditions)
     conditions += tied
     if right_scope.keys and join_type not in ("INNER", "LEFT"):
         raise NotPlanned("an outer join in a correlated subquery")
@@ -215,6 +219,25 @@ def _join(work: Work, env: Env, tree: Tree) -> tuple[Node, Scope]:
             node = filtered_by(work, node, conjunction(asked))
         return node, _merged(left_scope, right_scope, shared)
     return outer_join(work, tree, (left, left_scope), (right, right_scope), shared, conditions)
+
+
+def _asked_before(
+    work: Work, join_type: str, left: Node, right: Node, conditions: list[Tree]
+) -> tuple[Node, Node, list[Tree]]:
+    """Ask the subqueries in the condition of an outer join before it, on the side that they read."""
+    done: list[Tree] = []
+    for tree in conditions:
+        names = set(columns_of(tree))
+        if not has_pending(tree):
+            done.append(tree)
+        elif join_type in ("LEFT", "SEMI", "ANTI") and names <= set(right.schema.names):
+            right = filtered_by(work, right, tree)
+        elif join_type == "LEFT" and names <= set(left.schema.names):
+            left, [value] = attach(work, left, [tree])
+            done.append(value)
+        else:
+            raise NotPlanned(f"a subquery in the condition of a {join_type} JOIN")
+    return left, right, done or [TRUE]
 
 
 def _series_beside(work: Work, tree: Tree, left: Node, scope: Scope) -> tuple[Node, Scope] | None:

@@ -104,14 +104,15 @@ def _match(work: Work, node: Node, pending: Tree, *, negated: bool) -> Node | No
         negated = not negated
     if spec.kind == "ANY" and spec.comparison != "COMPARE_EQUAL":
         return None
-    if spec.kind == "ANY" and negated and (spec.names or len(row_parts(pending["child"])) > 1):
+    is_row = spec.kind == "ANY" and len(row_parts(pending["child"])) > 1
+    if spec.kind == "ANY" and negated and spec.names and not is_row:
         return None
     if spec.kind != "ANY" and not spec.names:
         return None
     words = "ANTI JOIN" if negated else "SEMI JOIN"
     if spec.kind == "ANY":
         node, pending = _with_child(work, node, pending)
-    opened = _opened(work, pending)
+    opened = None if is_row and negated else _opened(work, pending)
     if opened is not None:
         rows, conditions = opened
         condition = work.expr(Schema.of([*node.schema, *rows.schema]), conjunction(conditions))
@@ -121,6 +122,9 @@ def _match(work: Work, node: Node, pending: Tree, *, negated: bool) -> Node | No
         if answer.is_always:
             return work.filter(node, TRUE if not negated else FALSE)
         return joined(work, node, pending, answer, [], words)
+    if is_row and negated:
+        maybe = [_maybe(tree) for tree in _equalities(pending, answer)]
+        return joined(work, node, pending, answer, maybe, words)
     if negated:
         return _not_in(work, node, pending, answer)
     return joined(work, node, pending, answer, _equalities(pending, answer), words)
@@ -140,6 +144,12 @@ def _equalities(pending: Tree, answer: Bound) -> list[Tree]:
         raise NotPlanned("IN over rows of one column")
     pairs = zip(values, answer.columns, strict=True)
     return [comparison("COMPARE_EQUAL", value, bound(col.name)) for value, col in pairs]
+
+
+def _maybe(equality: Tree) -> Tree:
+    """Return whether two values are equal, or may be, as one of them is NULL."""
+    nulls = [operator("OPERATOR_IS_NULL", [side]) for side in (equality["left"], equality["right"])]
+    return disjunction([equality, *nulls])
 
 
 def _opened(work: Work, pending: Tree) -> tuple[Node, list[Tree]] | None:

@@ -22,12 +22,14 @@ from headrace.sql.render import columns_of
 from headrace.sql.tree import (
     Tree,
     bound,
+    call_of,
     conjunction,
     conjuncts,
     expressions,
     integer_value,
     is_query,
     rewrite,
+    select_of,
 )
 
 ALIAS_DEPTH_MAX = 50
@@ -148,9 +150,21 @@ class Select:
         """Names mean columns first, then aliases of the first `before` outputs."""
 
         def find(names: list[str]) -> Tree | None:
-            return self.scope.resolve(names) or self._by_alias(names, before) or self._outside(names)
+            found = self.scope.resolve(names) or self._by_alias(names, before) or self._outside(names)
+            return found or self._whole_row(names)
 
         return find
+
+    def _whole_row(self, names: list[str]) -> Tree | None:
+        """The alias of an item of FROM is a struct of its columns."""
+        source = self.scope.source(names[0]) if len(names) == 1 else None
+        if source is None:
+            return None
+        call = call_of("struct_pack", [bound(col.name) for col in source.columns])
+        named = [
+            item | {"name": col.label} for item, col in zip(call["arguments"], source.columns, strict=True)
+        ]
+        return call | {"arguments": named}
 
     def _outside(self, names: list[str]) -> Tree | None:
         return self.env.outer.find(names) if self.env.outer is not None else None
@@ -173,6 +187,9 @@ class Select:
     def _expand(self, node: Node) -> list[Item]:
         raws: list[tuple[Tree, str]] = []
         for tree in self.tree["select_list"]:
+            if tree["class"] == "STAR" and tree["columns"] and tree.get("expr"):
+                raws += [(part, "") for part in self._chosen(tree)]
+                continue
             if tree["class"] == "STAR":
                 raws += [(part, "") for part in self._star(tree)]
                 continue
@@ -204,6 +221,18 @@ class Select:
         replaced = {str(entry["key"]).lower(): entry["value"] for entry in tree["replace_list"]}
         kept = [col for col in columns if col.label.lower() not in left_out]
         return [replaced.get(col.label.lower(), bound(col.name)) for col in kept]
+
+    def _chosen(self, tree: Tree) -> list[Tree]:
+        """Return the columns that COLUMNS(…) means; DuckDB tells which by their labels."""
+        labels = self.work.describe(select_of([tree], self.tree["from_table"]), self.env)
+        found = [self.scope.find(label) for label, _ in labels]
+        if tree["replace_list"] or tree["rename_list"] or tree.get("alias"):
+            raise NotPlanned("COLUMNS(…)")
+        if len(labels) != len({label.lower() for label, _ in labels}):
+            raise NotPlanned("COLUMNS(…)")
+        if any(col is None or col.sql_type != t for col, (_, t) in zip(found, labels, strict=True)):
+            raise NotPlanned("COLUMNS(…)")
+        return [bound(col.name) for col in found if col]
 
     def _star_columns(self, alias: str) -> tuple[Col, ...]:
         if not alias:
