@@ -60,7 +60,9 @@ def test_a_join_reaches_back_as_far_as_its_condition_lets_it() -> None:
     assert JoinFrontier([["t"], ["u"]], (), near).output([{"t": 5}, {"u": 7}]) == {"t": 4, "u": 5}
     one_way = JoinFrontier([["t"], ["u"]], (), [("t", "u", -3)])
     assert one_way.output([{"t": 5}, {"u": 7}]) == {"t": 4}
-    assert one_way.per_input({"t": 4}) == [{"t": 4}, {}]
+    assert one_way.beyond_reach([{"t": 5}, {"u": 7}]) == [{"t": 4}, {}]
+    assert one_way.beyond_reach([{}, {"u": 7}]) == [{"t": 4}, {}]
+    assert JoinFrontier([["t"], ["u"]], same).beyond_reach([{"t": 5}, {"u": 7}]) == [{"t": 7}, {"u": 5}]
 
 
 def notes(info: OperatorInfo) -> dict[str, str | None]:

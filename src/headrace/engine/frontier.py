@@ -166,16 +166,21 @@ class JoinFrontier:
         return found
 
     def output(self, inputs: Sequence[Bounds]) -> Bounds:
-        """Return the bounds of the output: those that hold whichever input changes.
-
-        They are also what may be freed: a row of an input below such a bound meets no change of any input.
-        """
+        """Return the bounds of the output: those that hold whichever input changes."""
         reached = [self.reach(bounds) for bounds in inputs]
         return smallest(reached) if all(reached) else NONE
 
-    def per_input(self, output: Bounds) -> list[Bounds]:
-        """Return bounds of the output input by input."""
-        return [kept(output, names) for names in self._columns]
+    def beyond_reach(self, inputs: Sequence[Bounds]) -> list[Bounds]:
+        """Return, per input, below which values no change of the *other* inputs can meet its rows.
+
+        Such rows may be given up. A later retraction of one of them needs the others' rows, not its own.
+        """
+        reached = [self.reach(bounds) for bounds in inputs]
+        found = []
+        for number, names in enumerate(self._columns):
+            others = [one for at, one in enumerate(reached) if at != number]
+            found.append(kept(smallest(others), names) if others and all(others) else NONE)
+        return found
 
 
 def relation_bounds(event_times: Mapping[str, str], watermarks_us: Mapping[str, int]) -> dict[str, Bounds]:

@@ -188,6 +188,16 @@ class Arrangement:
             return positions[0], numbers[0], weights[0]
         return np.concatenate(positions), np.concatenate(numbers), np.concatenate(weights)
 
+    def sizes(self, slots: I64) -> I64:
+        """Return how many entries `probe` would find under each of those slots (−1: none)."""
+        sizes = np.zeros(len(slots), dtype=np.int64)
+        there = nonzero(slots >= 0)
+        lows = slots[there].view(np.uint64) << _32
+        highs = (slots[there] + 1).view(np.uint64) << _32
+        for run in self._tiers.runs:
+            sizes[there] += np.searchsorted(run.keys, highs) - np.searchsorted(run.keys, lows)
+        return sizes
+
     def _matches(self, slots: I64) -> Iterator[tuple[Run, I64, I64]]:
         """Yield, run by run, positions in `slots` and offsets in the run of what lies under them."""
         asked = nonzero(slots >= 0)

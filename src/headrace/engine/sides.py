@@ -138,9 +138,8 @@ class Side(ABC):
 class PlainSide(Side):
     """Rows under their slot."""
 
-    def __init__(self, schema: pa.Schema, *, append_only: bool, one_key: bool) -> None:
+    def __init__(self, schema: pa.Schema, *, append_only: bool) -> None:
         self.rows = Arrangement(schema, append_only=append_only)
-        self._one_key = one_key
 
     @property
     @override
@@ -155,9 +154,11 @@ class PlainSide(Side):
 
     @override
     def candidates(self, batch: Keyed) -> Iterator[Found]:
-        block = max(PAIRS_MAX // max(self.row_count if self._one_key else 32, 1), 1)
-        for first in range(0, len(batch), block):
-            positions, numbers, weights = self.rows.probe(batch.slots[first : first + block])
+        if len(batch) * self.row_count <= PAIRS_MAX:
+            yield self.rows.probe(batch.slots)
+            return
+        for first, last in blocks(self.rows.sizes(batch.slots)):
+            positions, numbers, weights = self.rows.probe(batch.slots[first:last])
             yield positions + first, numbers, weights
 
     @override
@@ -307,16 +308,19 @@ def _levels(widths: U64) -> I64:
 
 def in_blocks(bounds: Bounds) -> Iterator[Found]:
     """Yield the entries of bounds, about `PAIRS_MAX` at once."""
-    ends = np.cumsum(bounds.sizes())
-    if len(ends) == 0 or ends[-1] <= PAIRS_MAX:
-        yield bounds.entries()
-        return
+    for first, last in blocks(bounds.sizes()):
+        positions, numbers, weights = bounds.select(np.arange(first, last)).entries()
+        yield positions + first, numbers, weights
+
+
+def blocks(sizes: I64) -> Iterator[tuple[int, int]]:
+    """Yield stretches of rows whose sizes add up to at most `PAIRS_MAX`, or that are one row."""
+    ends = np.cumsum(sizes)
     first = 0
     while first < len(ends):
         base = int(ends[first - 1]) if first else 0
         last = max(int(np.searchsorted(ends, base + PAIRS_MAX, side="right")), first + 1)
-        positions, numbers, weights = bounds.select(np.arange(first, last)).entries()
-        yield positions + first, numbers, weights
+        yield first, last
         first = last
 
 

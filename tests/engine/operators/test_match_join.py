@@ -6,7 +6,9 @@ import pytest
 from tests.engine.makers import OTHERS, THINGS, other, thing
 from tests.engine.world import Row, World, random_steps
 
+from headrace.engine import sides
 from headrace.engine.hashing import truncated_hashes
+from headrace.engine.operators import join
 from headrace.sql import explain_plan
 
 RELATIONS = {"t": THINGS, "u": OTHERS}
@@ -134,3 +136,14 @@ def test_a_pair_that_fails_puts_the_view_in_error_until_it_goes() -> None:
     assert "v" in made.step({"u": [(bad, 1), (good, 1)]}).errors
     assert "v" in made.step({"t": _rows("t", [-1])}).errors
     assert not made.step({"u": [(bad, -1)]}).errors
+
+
+@pytest.mark.parametrize("condition", [CONDITIONS[2], CONDITIONS[4], "t.s < u.name"])
+def test_equals_duckdb_when_pairs_are_asked_in_small_blocks(
+    condition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sides, "PAIRS_MAX", 3)
+    monkeypatch.setattr(join, "PAIRS_MAX", 3)
+    made = world(condition)
+    made.add("inner_", f"SELECT {BOTH} FROM t JOIN u ON {condition}")
+    random_steps(made, MAKERS, steps=5, seed=9)

@@ -9,7 +9,7 @@ arranged by each set of columns that is probed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.filter import FilterOperator
 from headrace.engine.runs import Arrangement
+from headrace.engine.sides import PAIRS_MAX
 from headrace.engine.sweep import Sweep, described
 from headrace.engine.zset import consolidate
 from headrace.errors import ViewInError
@@ -188,9 +189,8 @@ class JoinOperator(Operator):
             if len(change) == 0:
                 continue
             change = self._prepared(number, change)
-            joined = self._delta(number, change, context)
-            if len(joined):
-                outputs.append(joined)
+            joined = [self._delta(number, part, context) for part in self._in_blocks(number, change)]
+            outputs += [part for part in joined if len(part)]
             for (target, _), index in self._indexes.items():
                 if target == number:
                     index.insert(change)
@@ -203,6 +203,19 @@ class JoinOperator(Operator):
                 left, right = change.rows.column(one.left_column), change.rows.column(one.right_column)
                 change = change.filter(_equal_not_null(left, right))
         return change if self._append_only[number] else consolidate(change)
+
+    def _in_blocks(self, number: int, change: Change) -> Iterator[Change]:
+        """Yield a change in parts of which each makes about `PAIRS_MAX` pairs where all rows are crossed."""
+        pairs = 1
+        for probe in self._legs[number]:
+            if not probe.columns:
+                pairs *= max(self._indexes[probe.target, probe.columns].rows.row_count, 1)
+        block = max(PAIRS_MAX // pairs, 1)
+        if pairs == 1 or len(change) <= block:
+            yield change
+            return
+        for first in range(0, len(change), block):
+            yield change.take(np.arange(first, min(first + block, len(change))))
 
     def _delta(self, number: int, change: Change, context: StepContext) -> Change:
         """Return the join of one input's change with all other inputs as they are now."""
@@ -255,8 +268,9 @@ class JoinOperator(Operator):
         """Give up rows that no change can reach any more, and keys without rows."""
         if not self._sweep.is_due(self.state_rows):
             return
+        below = self._frontier.beyond_reach(inputs)
         for (number, _), index in self._indexes.items():
-            for column, bound_us in self._frontier.per_input(self.bounds(inputs))[number].items():
+            for column, bound_us in below[number].items():
                 index.rows.drop_below(column, bound_us)
         for keys in self._keys.values():
             held = keys.free()
@@ -269,7 +283,8 @@ class JoinOperator(Operator):
     @override
     def can_free(self, inputs: Sequence[Bounds]) -> str | None:
         missing = "the inputs are not held together in event time"
-        return described(self.bounds(inputs), self.schema.names, missing)
+        freed = {name: low for one in self._frontier.beyond_reach(inputs) for name, low in one.items()}
+        return described(freed, self.schema.names, missing)
 
     @property
     @override
@@ -279,10 +294,9 @@ class JoinOperator(Operator):
     @property
     @override
     def detail(self) -> str:
-        return (
-            " and ".join(f"{one.left_column} = {one.right_column}" for one in self._node.equalities)
-            or "cross"
-        )
+        keys = " and ".join(f"{one.left_column} = {one.right_column}" for one in self._node.equalities)
+        rest = "" if self._node.residual is None else f" where {self._node.residual.sql}"
+        return (keys or "every pair") + rest
 
     @property
     @override

@@ -75,7 +75,7 @@ class OneSide:
         if node.range is not None:
             side = PointSide(schema.arrow) if self.has_point else IntervalSide(schema.arrow)
         elif keeps_rows:
-            side = PlainSide(schema.arrow, append_only=append_only, one_key=not node.equalities)
+            side = PlainSide(schema.arrow, append_only=append_only)
         self.shows = shows
         self.side = side
         self.append_only = append_only
@@ -276,9 +276,9 @@ class MatchJoinOperator(Operator):
         """Give up the rows of each side that no change of the other can reach, and keys without rows."""
         if not self._sweep.is_due(self.state_rows + self._keys.live):
             return
-        for me, other in ((self._left, inputs[1]), (self._right, inputs[0])):
+        for me, below in zip((self._left, self._right), self._frontier.beyond_reach(inputs), strict=True):
             if me.side is not None:
-                for column, bound_us in kept(self._frontier.reach(other), me.schema.names).items():
+                for column, bound_us in below.items():
                     me.side.drop_below(column, bound_us)
                 me.counts.trim(me.side.heap)
         self._forget_keys(inputs)
@@ -301,12 +301,9 @@ class MatchJoinOperator(Operator):
 
     @override
     def can_free(self, inputs: Sequence[Bounds]) -> str | None:
-        reached = {
-            **kept(self._frontier.reach(inputs[1]), self._left.schema.names),
-            **kept(self._frontier.reach(inputs[0]), self._right.schema.names),
-        }
         missing = "the inputs are not held together in event time"
-        return described(reached, (*self._left.schema.names, *self._right.schema.names), missing)
+        freed = {name: low for one in self._frontier.beyond_reach(inputs) for name, low in one.items()}
+        return described(freed, (*self._left.schema.names, *self._right.schema.names), missing)
 
     @property
     @override
