@@ -49,14 +49,20 @@ class Base:
 
 
 def random_case(rnd: Random, name: str = "random") -> Case:
-    """Return one case."""
+    """Return one case: several nested views and few changes, or one view and many."""
+    is_long = rnd.random() < 0.25
     bases = _bases(rnd)
     types = Types([base.relation for base in bases])
     try:
-        views = _views(rnd, types, bases)
+        views = _views(rnd, types, bases, is_long=is_long)
     finally:
         types.close()
-    return Case(name, (*(base.block for base in bases), *views), tuple(_steps(rnd, bases)), always=True)
+    return Case(
+        name,
+        (*(base.block for base in bases), *views),
+        tuple(_steps(rnd, bases, is_long=is_long)),
+        always=True,
+    )
 
 
 def _bases(rnd: Random) -> list[Base]:
@@ -82,12 +88,13 @@ def _base(rnd: Random, kind: str, number: int) -> Base:
     return Base("table" if kind == "bag" else kind, f"{names[kind]}{number}", tuple(columns), options, [])
 
 
-def _views(rnd: Random, types: Types, bases: list[Base]) -> list[Block]:
+def _views(rnd: Random, types: Types, bases: list[Base], *, is_long: bool) -> list[Block]:
     relations = [base.relation for base in bases]
     timed = {base.name: "ts" for base in bases if "lateness" in base.options}
     blocks = []
-    for at in range(rnd.choice((1, 1, 2, 3))):
-        sql, columns = Grammar(rnd, types, relations).view(rnd.choice((0, 0, 1, 1, 2)))
+    for at in range(1 if is_long else rnd.choice((1, 1, 2, 3))):
+        depth = rnd.choice((0, 1)) if is_long else rnd.choice((0, 0, 1, 1, 2))
+        sql, columns = Grammar(rnd, types, relations).view(depth)
         name = f"v{at}"
         options = _emit(rnd, sql, timed)
         if options:
@@ -109,13 +116,13 @@ def _emit(rnd: Random, sql: str, timed: dict[str, str]) -> tuple[tuple[str, str]
     return (("emit", "final"),) if able and rnd.random() < 0.8 else ()
 
 
-def _steps(rnd: Random, bases: list[Base]) -> list[Block]:
+def _steps(rnd: Random, bases: list[Base], *, is_long: bool) -> list[Block]:
     """Return what happens: in one large step or many small ones, with time passing and a restart between."""
     advance = Block("advance")
-    often = rnd.choice((1.0, 0.6, 0.2))
+    often = 0.95 if is_long else rnd.choice((1.0, 0.6, 0.2))
     lives = rnd.random() < 0.25
     steps: list[Block] = [advance] if rnd.random() < 0.3 else []
-    for _ in range(rnd.randint(1, 9)):
+    for _ in range(rnd.randint(12, 25) if is_long else rnd.randint(1, 9)):
         if rnd.random() < 0.1:
             steps += [Block("begin"), *(_change(rnd, rnd.choice(bases)) for _ in range(2)), Block("commit")]
         else:
