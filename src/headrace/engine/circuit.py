@@ -27,13 +27,14 @@ from headrace.engine.operators.recursive import RecursiveOperator
 from headrace.engine.operators.rename import RenameOperator
 from headrace.engine.operators.scan import ScanOperator
 from headrace.engine.operators.session import SessionOperator
-from headrace.engine.operators.session_aggregate import SessionAggregateOperator, window_below
+from headrace.engine.operators.session_aggregate import SessionAggregateOperator
 from headrace.engine.operators.set_op import SetOpOperator
 from headrace.engine.operators.topn import TopNOperator
 from headrace.engine.operators.topn_append import TopNAppendOperator, is_for
 from headrace.engine.operators.touched import TouchedOperator
 from headrace.engine.operators.union_all import UnionAllOperator
 from headrace.engine.operators.unnest import UnnestOperator
+from headrace.engine.session_shape import sessions_last, window_below
 from headrace.engine.sharing import Signature, signature
 from headrace.engine.zset import consolidate, settle
 from headrace.errors import UnsupportedSql
@@ -97,7 +98,7 @@ class Circuit:
         if sign is not None and sign in self._signed:
             self._numbers[id(node)] = self._renamed(node, self._signed[sign])
             return self._numbers[id(node)]
-        parts = split_over(node) if isinstance(node, Over) else node
+        parts = _rewritten(node)
         if parts is not node:
             self._made.append(parts)
             self._numbers[id(node)] = self._add(parts, is_append_only)
@@ -250,6 +251,18 @@ def _join(node: Join | MatchJoin | AsofJoin, append_only_inputs: list[bool]) -> 
     if isinstance(node, MatchJoin):
         return MatchJoinOperator(node, append_only_inputs=append_only_inputs)
     return JoinOperator(node, append_only_inputs=append_only_inputs)
+
+
+def _rewritten(node: Node) -> Node:
+    """Return a node in the form that the cheapest operators take."""
+    match node:
+        case Over():
+            return split_over(node)
+        case Aggregate():
+            moved = sessions_last(node)
+            return node if window_below(moved) is None else moved
+        case _:
+            return node
 
 
 def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:

@@ -15,6 +15,7 @@ from tests.engine.makers import OTHERS, THINGS, other, thing
 from tests.engine.world import Row, World, random_steps, schema
 
 from headrace.engine.hashing import truncated_hashes
+from headrace.engine.operators.base import OperatorInfo
 
 VISITS = schema(k="BIGINT", s="VARCHAR", ts="TIMESTAMP", x="INTEGER", d="DECIMAL(18,2)", f="DOUBLE")
 START = datetime.fromisoformat("2024-01-01T00:00:00")
@@ -31,6 +32,12 @@ VIEWS = [
         "FROM SESSION(t, ts, '5s', k, s) GROUP BY ALL"
     ),
     "SELECT window_start, count(*) AS n FROM SESSION(t, ts, '10s', k) GROUP BY ALL",
+    (
+        "SELECT k AS key, window_end AS until, sum(x * 2) AS s, min(ts) AS low, max(abs(x)) AS high "
+        "FROM SESSION(t, ts, '6s', k) GROUP BY key, until"
+    ),
+    "SELECT k, window_start, sum(x + 1) AS s FROM SESSION(t, ts, '6s', k) GROUP BY ALL",
+    "SELECT k, window_end, max(epoch(window_end) - x) AS s FROM SESSION(t, ts, '6s', k) GROUP BY ALL",
     "SELECT k, window_end, sum(x) FILTER (WHERE s = 'a') AS s FROM SESSION(t, ts, '4s', k) GROUP BY ALL",
 ]
 
@@ -78,3 +85,27 @@ def test_over_relations_of_every_type() -> None:
     made.add("text", "SELECT s, window_end, min(s) AS m FROM SESSION(t, ts, '50s', s) GROUP BY ALL")
     made.add("joined", "SELECT w.k, w.window_end, u.name FROM SESSION(t, ts, '1m', k) w JOIN u ON u.k = w.k")
     random_steps(made, {"t": thing, "u": other}, steps=8, seed=6)
+
+
+def test_what_merges_and_what_reads_its_rows_again() -> None:
+    made = world(append_only=True)
+    rules = [_rules(made.engine.explain(f"v{number}")) for number in range(len(VIEWS))]
+    merging = [number for number, found in enumerate(rules) if "merging sessions" in found]
+    assert merging == [1, 2, 3, 6, 7, 9]
+    assert [number for number, found in enumerate(rules) if "touched sessions" in found] == [0, 4, 5, 8]
+
+
+def _rules(info: OperatorInfo) -> set[str]:
+    return {info.rule}.union(*(_rules(below) for below in info.inputs))
+
+
+def test_a_row_at_the_end_of_a_session_gives_out_two_rows() -> None:
+    made = world(append_only=True)
+    rows = [(_at(second), 1) for second in range(200)]
+    made.step({"t": rows})
+    output = made.step({"t": [(_at(201), 1)]})
+    assert len(output.changes["v1"]) == 2
+
+
+def _at(second: int) -> Row:
+    return {"k": 1, "s": "a", "ts": START + timedelta(seconds=second), "x": 1, "d": None, "f": 1.0}

@@ -16,7 +16,6 @@ A row that goes may part its session: then the rows of that session alone are re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -27,37 +26,18 @@ from headrace.contracts.schema import Schema
 from headrace.engine.aggregates.choose import choose_parts
 from headrace.engine.aggregates.part import GroupBatch, Result
 from headrace.engine.columns import I64, Bools, group_keys, nonzero
-from headrace.engine.duck import Duck, quote
+from headrace.engine.duck import Duck
 from headrace.engine.frontier import kept
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.session import session_bounds, session_text
 from headrace.engine.session_rows import SessionRows
+from headrace.engine.session_shape import over_rows
 from headrace.engine.sessions import Moves, Sessions, Spans
 from headrace.engine.sweep import Sweep, described
 from headrace.engine.window_time import bound_arrays
 from headrace.engine.zset import settle
 from headrace.sql.plan import Aggregate, Session
-
-
-def window_below(node: Aggregate) -> Session | None:
-    """Return the session window whose sessions are the groups of an aggregate that can merge them."""
-    window = node.input
-    if not isinstance(window, Session):
-        return None
-    bounds = set(window.schema.names[-2:])
-    keys = set(node.keys)
-    if keys - bounds != set(window.keys) or not keys & bounds:
-        return None
-    for call in node.calls:
-        if bounds & set(call.columns) or any(quote(bound) in call.sql for bound in bounds):
-            return None
-    parts, _ = choose_parts(_over_rows(node, window), append_only=True)
-    return window if all(part.merges for part in parts) else None
-
-
-def _over_rows(node: Aggregate, window: Session) -> Aggregate:
-    return replace(node, input=window.input)
 
 
 class SessionAggregateOperator(Operator):
@@ -74,7 +54,7 @@ class SessionAggregateOperator(Operator):
         self._rows = SessionRows(window, append_only=append_only, keeps_rows=not append_only)
         self._read = None if append_only else self._rows.times
         self._sessions = Sessions(window.gap_us)
-        self._parts, self._places = choose_parts(_over_rows(node, window), append_only=True)
+        self._parts, self._places = choose_parts(over_rows(node, window), append_only=True)
         self._bounds = Schema(window.schema.columns[-2:]).arrow
         self._sweep = Sweep()
         self._failed: set[int] = set()
