@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -15,6 +16,7 @@ from headrace.change import Change
 from headrace.contracts.schema import Schema
 from headrace.engine.circuit import Circuit
 from headrace.engine.duck import Duck
+from headrace.engine.levels import Threads, levels_of, step_threads
 from headrace.engine.memory import Memory
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import OperatorInfo, StepContext
@@ -76,10 +78,27 @@ class View:
         return seen
 
 
+@dataclass(slots=True)
+class Advanced:
+    """What a step did to one view.
+
+    Attributes:
+        change: its change, or None where nothing reached it.
+        seen: what readers see of it, or None where nothing was published.
+        failure: why its content could not take the change.
+    """
+
+    change: Change | None = None
+    seen: Change | None = None
+    failure: Exception | None = None
+
+
 class Engine:
     """Base relations and views. Not thread-safe: the runtime serialises; snapshots are immutable."""
 
-    def __init__(self, *, duck_threads: int = 1, memory: Memory | None = None) -> None:
+    def __init__(
+        self, *, duck_threads: int = 1, memory: Memory | None = None, threads: int | None = None
+    ) -> None:
         self.memory = memory or Memory()
         self._relations: dict[str, Schema] = {}
         self._append_only: set[str] = set()
@@ -88,7 +107,11 @@ class Engine:
         self._bounds: dict[str, Bounds] = {}
         self._views: dict[str, View] = {}
         self._order: list[str] = []
-        self._duck = Duck(duck_threads)
+        self._reads: dict[str, set[str]] = {}
+        self._levels: tuple[tuple[str, ...], ...] = ()
+        self._threads = Threads(step_threads() if threads is None else threads)
+        self._duck_threads = duck_threads
+        self._ducks: dict[str, Duck] = {}
         self._history: History | None = None
         self._taps: tuple[Tap, ...] = ()
 
@@ -171,9 +194,17 @@ class Engine:
             raise UnknownName.of("view", name, [view.plan.name for view in self._views.values()])
         return name.lower()
 
+    def _duck(self, name: str) -> Duck:
+        """Return the connection of a view: no two views share one."""
+        if name not in self._ducks:
+            self._ducks[name] = Duck(self._duck_threads)
+        return self._ducks[name]
+
     def _sort(self) -> None:
         graph = {name: _reads(view.plan) & self._views.keys() for name, view in self._views.items()}
         self._order = [name for name in TopologicalSorter(graph).static_order() if name in self._views]
+        self._levels = levels_of(self._order, graph)
+        self._reads = {name: _reads(view.plan) for name, view in self._views.items()}
 
     # --- building
     # ----------------------------------------------------------------------------------------------
@@ -188,7 +219,7 @@ class Engine:
             if name not in self._relations and name not in views:
                 raise UnknownName.of("relation", name, [*self._relations, *views])
         circuit = self._circuit(plan, views)
-        context = StepContext(self._duck, self._clock)
+        context = StepContext(self._duck(plan.name.lower()), self._clock)
         view = View(plan, circuit)
         view.store.apply(circuit.start(context))
         for name in sorted(_reads(plan)):
@@ -205,7 +236,7 @@ class Engine:
     def _passed(self, view: View, newer: Mapping[str, View] | None = None) -> View:
         """Give out what is final by now; for views that are built between two steps."""
         bounds = {**self._bounds, **_bounds_of(newer or {})}
-        context = StepContext(self._duck, self._clock, {}, bounds)
+        context = StepContext(self._duck(view.plan.name.lower()), self._clock, {}, bounds)
         if view.circuit.is_due(context):
             view.store.apply(view.circuit.step({}, context))
         return view
@@ -242,26 +273,19 @@ class Engine:
     ) -> StepOutput:
         self._clock = clock if self._clock is None else max(self._clock, clock)
         self._bounds = self._stream_bounds(watermarks)
-        context = StepContext(self._duck, self._clock, watermarks, self._bounds)
         moved = {name.lower(): change for name, change in changes.items() if len(change)}
         output = StepOutput()
-        for name in self._order:
-            view = self._views[name]
-            reads = _reads(view.plan)
-            if reads & moved.keys() or (view.broken is None and view.circuit.is_due(context)):
-                moved[name] = self._step_view(view, moved, context)
-            upstream = next(
-                (self._views[at].error for at in reads if at in self._views and self._views[at].error), None
-            )
-            error = view.broken or view.circuit.error or upstream
-            if name in moved or error != view.error:
-                change = moved.get(name, Change.empty(view.plan.schema.arrow))
-                seen = self._published(view, change, error)
-                if len(seen):
-                    output.changes[view.plan.name] = seen
-            if view.error is not None:
-                output.errors[view.plan.name] = view.error
-            self._bounds[name] = self._forget(view)
+        for level in self._levels:
+            contexts = [
+                StepContext(self._duck(name), self._clock, watermarks, self._bounds) for name in level
+            ]
+            jobs = [
+                partial(self._advance, name, moved, context)
+                for name, context in zip(level, contexts, strict=True)
+            ]
+            rows = [sum(len(moved[at]) for at in self._reads[name] if at in moved) for name in level]
+            for name, advanced in zip(level, self._threads.run(jobs, rows), strict=True):
+                self._take(self._views[name], advanced, moved, output)
         for tap in self._taps:
             tap(moved, clock, watermarks)
         return output
@@ -309,18 +333,46 @@ class Engine:
         root = Final(plan.root.schema, plan.root, columns[0])
         return Circuit(replace(plan, root=root), lambda name: self._is_append_only(name, views))
 
-    def _published(self, view: View, change: Change, error: str | None) -> Change:
-        """Publish a view's change; a content that it does not fit is given up: the view and its readers are
-        built anew at the next step that reaches them.
+    def _advance(self, name: str, moved: Mapping[str, Change], context: StepContext) -> Advanced:
+        """Step one view and publish its change; touches nothing but the view."""
+        view = self._views[name]
+        reads = self._reads[name]
+        done = Advanced()
+        if reads & moved.keys() or (view.broken is None and view.circuit.is_due(context)):
+            done.change = self._step_view(view, moved, context)
+        upstream = next(
+            (self._views[at].error for at in reads if at in self._views and self._views[at].error), None
+        )
+        error = view.broken or view.circuit.error or upstream
+        if done.change is not None or error != view.error:
+            change = Change.empty(view.plan.schema.arrow) if done.change is None else done.change
+            try:
+                done.seen = view.publish(change, error)
+            except Exception as failure:  # noqa: BLE001 - one view must never stop the others
+                done.failure = failure
+                return done
+        self._forget(view)
+        return done
+
+    def _take(self, view: View, done: Advanced, moved: dict[str, Change], output: StepOutput) -> None:
+        """Put what a view did into the step; a content that its change does not fit is given up: the view and
+        its readers are built anew at the next step that reaches them.
         """
-        try:
-            return view.publish(change, error)
-        except Exception as failure:
-            logger.exception(
-                "the change of %s does not fit its content; it will be built anew", view.plan.name
+        name = view.plan.name
+        if done.change is not None:
+            moved[name.lower()] = done.change
+        if done.failure is not None:
+            logger.error(
+                "the change of %s does not fit its content; it will be built anew",
+                name,
+                exc_info=done.failure,
             )
-            self._break(view.plan.name.lower(), f"{type(failure).__name__}: {failure}")
-            return Change.empty(view.plan.schema.arrow)
+            self._break(name.lower(), f"{type(done.failure).__name__}: {done.failure}")
+        if done.seen is not None and len(done.seen):
+            output.changes[name] = done.seen
+        if view.error is not None:
+            output.errors[name] = view.error
+        self._bounds[name.lower()] = view.bounds
 
     def _break(self, name: str, reason: str) -> None:
         view = self._views[name]
@@ -373,8 +425,7 @@ class Engine:
         return {"views": self._views, "clock": self._clock, "bounds": self._bounds}
 
     def restore(self, state: dict[str, Any], history: History) -> None:
-        """Take over the state of an engine with the same relations and views; this one has none of its own.
-        """
+        """Take over the state of an engine with the same relations and views; this one has none of its own."""
         with self.memory.watching():
             self._views = state["views"]
         self._clock, self._bounds, self._history = state["clock"], state["bounds"], history
@@ -467,7 +518,9 @@ class Engine:
 
     def close(self) -> None:
         """Free what DuckDB holds."""
-        self._duck.close()
+        self._threads.close()
+        for duck in self._ducks.values():
+            duck.close()
 
 
 def _lowered(bounds: Bounds) -> Bounds:
