@@ -285,6 +285,12 @@ def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
             return AggregateOperator(node, append_only_input=append_only)
         case Constant():
             return ConstantOperator(node)
+        case _:
+            return _further_operator(node, append_only=append_only)
+
+
+def _further_operator(node: Node, *, append_only: bool) -> Operator:
+    match node:
         case SetOp():
             return SetOpOperator(node, append_only=append_only)
         case Unnest():

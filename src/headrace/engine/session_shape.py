@@ -64,7 +64,7 @@ def sessions_last(node: Aggregate) -> Aggregate:
 
 
 def _passed(window: Session, column: str, exprs: dict[str, Expr], project: Project) -> str:
-    """Return the name under which a column of the input passes a projection, to which it is added if need be."""
+    """Return the name under which an input column passes a projection, to which it is added if need be."""
     for name, expr in exprs.items():
         if expr.sql == quote(column):
             return name
