@@ -65,7 +65,7 @@ def test_what_is_right_passes(text: str) -> None:
         ("changes total\n  +1 [3.5]", "changes are"),
         ("upsert t -> accepted 2\n  [1, 1.5]\n  [3, 2.5]", "rows are accepted"),
         ("expect total error", "not in error"),
-        ("create v\n  SELECT CAST('x' || k AS INTEGER) AS n FROM t\nexpect v error -> y", "but not with"),
+        ("create v\n  SELECT CAST('x' || k AS INTEGER) AS n FROM t\nexpect v error -> zebra", "but not with"),
         ("refuse v\n  SELECT k FROM t", "not refused"),
         ("refuse v -> elsewhere\n  SELECT * FROM nowhere", "refused, but"),
         ("upsert nowhere\n  [1]", "KeyError"),
