@@ -9,6 +9,7 @@ from headrace.sql.bind.env import Bound, Cte, Env
 from headrace.sql.bind.expressions import resolve
 from headrace.sql.bind.matches import filtered_by
 from headrace.sql.bind.outer import domain_of, free_columns, outer_of
+from headrace.sql.bind.pivot import bind_pivot
 from headrace.sql.bind.recompute import outer_join, recompute
 from headrace.sql.bind.recursive import bind_recursive
 from headrace.sql.bind.scope import Col, Scope, same
@@ -83,9 +84,18 @@ def leaf(work: Work, env: Env, tree: Tree) -> Bound:
     try:
         if tree["type"] == "SUBQUERY":
             return _subquery(work, env, tree["subquery"]["node"])
+        if tree["type"] == "PIVOT":
+            return _pivot(work, env, tree)
         return recompute(work, env, select_of([STAR], tree), _leaf_reason(tree))
     except NotPlanned as why:
         raise NotPlanned(_leaf_reason(tree)) from why
+
+
+def _pivot(work: Work, env: Env, tree: Tree) -> Bound:
+    try:
+        return bind_pivot(work, env, tree, *bind_from(work, env, tree["source"]))
+    except NotPlanned:
+        return recompute(work, env, select_of([STAR], tree), _leaf_reason(tree))
 
 
 def _subquery(work: Work, env: Env, query: Tree) -> Bound:
