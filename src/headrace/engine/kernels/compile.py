@@ -23,6 +23,7 @@ _COMPARISONS: dict[type[exp.Expr], str] = {
 }  # fmt: skip
 _SUMS: dict[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
 _TIME_KINDS = ("time", "date")
+_BOOLEAN = type_of("BOOLEAN")
 
 
 class Compiled:
@@ -124,7 +125,7 @@ class _Compiler:
     # ----------------------------------------------------------------------------------------------
     def logical(self, part: exp.Expr) -> Kernel:
         if isinstance(part, exp.Not):
-            inner = self.compile(part.this)
+            inner = self._as(part.this, _BOOLEAN)
             return lambda rows, loaded: logic.negation(inner(rows, loaded))
         if isinstance(part, exp.Is):
             if not isinstance(part.expression, exp.Null):
@@ -134,8 +135,8 @@ class _Compiler:
         is_and = isinstance(part, exp.And)
         join = logic.conjunction if is_and else logic.disjunction
         items = list(part.flatten())
-        cheap = [self.compile(item) for item in items if not lazy.is_costly(item)]
-        costly = [self.compile(item) for item in items if lazy.is_costly(item)]
+        cheap = [self._as(item, _BOOLEAN) for item in items if not lazy.is_costly(item)]
+        costly = [self._as(item, _BOOLEAN) for item in items if lazy.is_costly(item)]
         if not costly or not cheap:
             parts = cheap or costly
             return lambda rows, loaded: join([item(rows, loaded) for item in parts])
