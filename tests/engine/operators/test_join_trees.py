@@ -11,6 +11,7 @@ from tests.engine.makers import TIMES
 from tests.engine.world import Row, World, random_steps, schema
 
 from headrace.sql import explain_plan
+from headrace.state.frozen import freeze, thaw
 
 RELATIONS = {
     name: schema(k="INTEGER", j="BIGINT", t="TIMESTAMP", x="SMALLINT", d="DECIMAL(6,1)", s="VARCHAR")
@@ -128,3 +129,17 @@ def run_case(seed: int, steps: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_equals_duckdb_after_every_step(seed: int) -> None:
     run_case(seed, 6)
+
+
+def test_equals_duckdb_over_states_that_were_written_down() -> None:
+    rng = random.Random(3)
+    world = World(RELATIONS)
+    for number in range(4):
+        world.add(f"v{number}", Tree(rng).sql())
+    world.add("interval", "SELECT p.k, q.x FROM p LEFT JOIN q ON q.x BETWEEN p.j AND p.d")
+    for turn in range(3):
+        random_steps(world, dict.fromkeys(RELATIONS, maker), steps=2, seed=turn, most=8)
+        for name in world.plans:
+            view = world.engine._views[name]
+            frozen = freeze(view.circuit)
+            view.circuit = thaw(frozen.shape, [bytearray(column) for column in frozen.columns])
