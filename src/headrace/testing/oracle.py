@@ -21,9 +21,11 @@ from headrace.contracts.schema import Column
 from headrace.contracts.types import sql_type
 from headrace.declarations import StreamDecl, TableDecl
 from headrace.intake import side_schemas
+from headrace.query.python_functions import Registered
 from headrace.results import RowStatus
 from headrace.sql import plan_view, relations_of
 from headrace.sql.plan import ViewPlan
+from headrace.sql.python_functions import of_rows
 from headrace.testing.values import RefusedError, read_value
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class Oracle:
     def __init__(self, app: App) -> None:
         self._decls: dict[str, StreamDecl | TableDecl] = {**app.streams, **app.tables}
         self._views: dict[str, str] = {decl.name: decl.sql for decl in app.view_decls.values()}
+        self._functions = dict(app.functions)
         self._rows: dict[str, list[Row]] = {name: [] for name in self._decls}
         self._keyed: dict[str, dict[Any, Row]] = {name: {} for name, decl in app.tables.items() if decl.key}
         self._streams = {name: _Stream(decl) for name, decl in app.streams.items()}
@@ -318,14 +321,25 @@ class Oracle:
         while waiting:
             open_ = {name.lower() for name in waiting}
             name = next(name for name in waiting if not needs[name] & open_)
-            made[name] = plan_view(name, waiting.pop(name), catalog, event_times=times)
+            made[name] = plan_view(
+                name, waiting.pop(name), catalog, event_times=times, functions=self._functions
+            )
             catalog[name.lower()] = made[name].schema
         self._plans = made
         return made
 
+    def _connected(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection; with Python functions one of its own, since those are known by name."""
+        if not self._functions:
+            return _database().cursor()
+        con: duckdb.DuckDBPyConnection = _database.__wrapped__()
+        written = [of_rows(one) if one.is_aggregate else one for one in self._functions.values()]
+        Registered(lambda: {one.name: one for one in written}, all_forms=True).refresh(con)
+        return con
+
     def _loaded(self) -> duckdb.DuckDBPyConnection:
         if self._con is None:
-            self._con = _database().cursor()
+            self._con = self._connected()
             for name, decl in self._decls.items():
                 columns = ", ".join(f'"{column.name}" {column.sql_type}' for column in decl.schema)
                 self._con.execute(f'CREATE TEMP TABLE "{name}" ({columns})')
