@@ -2,7 +2,8 @@
 
     make bench nexmark                                  # Headrace, Flink and DuckDB, state in memory
     make bench nexmark ARGS="--durable"                 # Headrace on a data folder, Flink with RocksDB
-    make bench nexmark ARGS="--engines headrace --events 1000000 --queries q4,q16"
+    make bench nexmark ARGS="--engines headrace,bytewax --queries q0,q1,q2,q17,q18,q22"
+    make bench nexmark ARGS="--engines headrace --events 5000000 --queries q4,q16"
     make bench nexmark ARGS="--docs"                    # writes the table into docs/reference/benchmarks.md
 
 The rows are written once, one Arrow file per stream, and every engine reads these files. Each query runs
@@ -11,18 +12,20 @@ every byte of each step's output change is read; DuckDB computes the query once 
 without kept views would at each look. What Flink does is told in `side_by_side/flink_side.py`.
 
 What is compared is events per CPU-second. Results are checked to be equal: Headrace's with DuckDB's over all
-rows, Flink's with Headrace's over the rows of the warm-up.
+rows, Flink's with Headrace's over the rows of the warm-up. Rows of the table are kept between runs, by number
+of events and size of step, so that it can be measured in parts: the last table printed holds all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +41,7 @@ from side_by_side.cost import Cost
 from side_by_side.equality import NOT_COMPARED, differences
 from side_by_side.rows import read_tables, write_rows
 
-ENGINES = ("headrace", "flink", "duckdb", "bytewax")
-COMPARED_ROWS_MAX = 200_000
+COMPARED_ROWS_MAX = 100_000
 WARM_EVENTS = 300_000
 HEAD = [
     "",
@@ -92,20 +94,30 @@ def apart(work: Callable[..., Any], *arguments: object) -> Any:
         return pool.apply(work, arguments)
 
 
-def run_headrace(name: str, rows: Path, *, durable: bool, check: bool) -> tuple[Cost, str]:
-    """Return the cost, and whether DuckDB answers the same."""
+@dataclass
+class Ours:
+    """What one process of Headrace did: its cost, DuckDB's, whether they agree, its answer to other rows."""
+
+    cost: Cost
+    duckdb: Cost | None = None
+    said: str = ""
+    view: pa.Table | None = None
+
+
+def run_headrace(name: str, rows: Path, warm: Path | None, durable: bool) -> Ours:
+    """Measure Headrace; then, where that can be, compare it with DuckDB, and answer over the rows `warm`."""
     if durable:
         with tempfile.TemporaryDirectory(dir=work_folder()) as data:
-            return headrace_side.durable(name, rows, Path(data) / "data")[0], ""
-    cost, view = headrace_side.in_memory(name, rows)
-    if not check:
-        return cost, ""
-    return cost, _agreement(view, run_duckdb(name, rows)[1])
-
-
-def headrace_view(name: str, rows: Path) -> pa.Table:
-    """Return Headrace's answer."""
-    return headrace_side.in_memory(name, rows)[1]
+            ours = Ours(headrace_side.durable(name, rows, Path(data) / "data"))
+    else:
+        cost, view = headrace_side.in_memory(name, rows)
+        ours = Ours(cost)
+        if name != "q12":
+            ours.duckdb, expected = run_duckdb(name, rows)
+            ours.said = _agreement(view, expected)
+    if warm is not None:
+        ours.view = headrace_side.in_memory(name, warm)[1]
+    return ours
 
 
 def run_duckdb(name: str, rows: Path) -> tuple[Cost, pa.Table]:
@@ -138,50 +150,70 @@ def _agreement(got: pa.Table, expected: pa.Table) -> str:
     return "DuckDB" if difference(got, expected) is None else "DUCKDB DIFFERS"
 
 
-def run_flink(flink: flink_side.Flink, row: Row, given: argparse.Namespace, rows: Path) -> None:
-    """Measure Flink and compare its answer over the rows of the warm-up."""
-    if row.name in flink_side.NOT_RUNNABLE:
-        row.checks.append("not runnable on Flink")
-        return
-    folder = work_folder() / "rows"
-    warm, tiny = write_rows(folder, WARM_EVENTS, given.step), write_rows(folder, 1_000, 1_000)
-    cost, changes = flink_side.measure(flink, row.name, warm, tiny, rows, durable=given.durable)
-    row.costs["flink"] = cost
+def run_flink(
+    flink: flink_side.Flink, row: Row, given: argparse.Namespace, rows: Path, view: pa.Table
+) -> None:
+    """Measure Flink and compare its answer over the rows of the warm-up with ours."""
+    warm, tiny = _rows(WARM_EVENTS, given.step), _rows(1_000, 1_000)
+    row.costs["flink"], changes = flink_side.measure(flink, row.name, warm, tiny, rows, durable=given.durable)
     if row.name in NOT_COMPARED:
         return
-    wrong = differences(row.name, apart(headrace_view, row.name, warm), changes)
+    wrong = differences(row.name, view, changes)
     row.checks.append("Flink" if wrong is None else "FLINK DIFFERS")
     if wrong is not None:
         print(f"{row.name}: {wrong[:1000]}")
 
 
+def _rows(events: int, step: int) -> Path:
+    return write_rows(work_folder() / "rows", events, step)
+
+
 def measured(given: argparse.Namespace, engines: list[str]) -> Iterator[Row]:
     """Yield a row per query."""
-    rows = write_rows(work_folder() / "rows", given.events, given.step)
+    rows = _rows(given.events, given.step)
     flink = flink_side.install(work_folder()) if "flink" in engines else None
     peer = bytewax_side.install(work_folder()) if "bytewax" in engines else None
     for name in given.queries.split(","):
         row = Row(name)
-        check = name != "q12" and not given.durable
-        row.costs["headrace"], said = apart(_headrace, name, rows, given.durable, check)
-        row.checks += [said] if said else []
-        if "duckdb" in engines and name != "q12":
-            row.costs["duckdb"] = apart(_duckdb, name, rows)
-        if flink is not None:
-            run_flink(flink, row, given, rows)
+        runs_on_flink = flink is not None and name not in flink_side.NOT_RUNNABLE
+        warm = _rows(WARM_EVENTS, given.step) if runs_on_flink else None
+        ours = apart(run_headrace, name, rows, warm, given.durable)
+        row.costs["headrace"] = ours.cost
+        row.checks += [ours.said] if ours.said else []
+        if ours.duckdb is not None:
+            row.costs["duckdb"] = ours.duckdb
+        if flink is not None and runs_on_flink:
+            run_flink(flink, row, given, rows, ours.view)
+        elif flink is not None:
+            row.checks.append("not runnable on Flink")
         if peer is not None and name in bytewax_side.QUERIES:
-            row.costs["bytewax"] = peer.run(
-                name, write_rows(work_folder() / "rows", WARM_EVENTS, given.step), WARM_EVENTS
-            )
+            row.costs["bytewax"] = peer.run(name, _rows(WARM_EVENTS, given.step), WARM_EVENTS)
         yield row
 
 
-def _headrace(name: str, rows: Path, durable: bool, check: bool) -> tuple[Cost, str]:
-    return run_headrace(name, rows, durable=durable, check=check)
+class Results:
+    """Rows of a table, kept in a file, so that it can be measured in parts."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
-def _duckdb(name: str, rows: Path) -> Cost:
-    return run_duckdb(name, rows)[0]
+    def put(self, row: Row) -> None:
+        """Keep a row; engines that were not measured now keep their older figures."""
+        older = self._rows.get(row.name, {"costs": {}})
+        costs = older["costs"] | {engine: asdict(cost) for engine, cost in row.costs.items()}
+        if "flink" not in row.costs and "flink" in older["costs"]:
+            row.checks = older["checks"]
+        self._rows[row.name] = {"costs": costs, "checks": row.checks}
+        self._path.write_text(json.dumps(self._rows), encoding="utf-8")
+
+    def table(self) -> list[Row]:
+        """Return all rows, in the order of the queries."""
+        return [
+            Row(name, {engine: Cost(**cost) for engine, cost in found["costs"].items()}, found["checks"])
+            for name in QUERIES
+            if (found := self._rows.get(name)) is not None
+        ]
 
 
 def summary(table: list[Row]) -> str:
@@ -209,26 +241,24 @@ def _mean(values: list[float]) -> float:
 def main() -> None:
     """Print the table, row by row."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--events", type=int, default=2_000_000)
+    words.add_argument("--events", type=int, default=1_000_000)
     words.add_argument("--step", type=int, default=50_000)
     words.add_argument("--queries", default=",".join(QUERIES))
-    words.add_argument("--engines", default="headrace,flink,duckdb,bytewax", help=f"of {', '.join(ENGINES)}")
-    words.add_argument(
-        "--durable", action="store_true", help="data folder and fsync; RocksDB and checkpoints"
-    )
+    words.add_argument("--engines", default="headrace,flink")
+    words.add_argument("--durable", action="store_true", help="data folder, fsync; RocksDB, checkpoints")
     words.add_argument("--docs", action="store_true", help="write the table into the documentation")
     given = words.parse_args()
     engines = given.engines.split(",")
-    if given.durable:
-        engines = [engine for engine in engines if engine in ("headrace", "flink")]
     state = "durable" if given.durable else "state in memory"
     title = f"{given.events:,} events in steps of {given.step:,}, {state}; events per CPU-second"
     print(f"{title}; {machine()}", flush=True)
-    table = []
+    kind = "-durable" if given.durable else ""
+    results = Results(work_folder() / f"nexmark-{given.events}-by-{given.step}{kind}.json")
     print("  ".join(f"{word:>11}" for word in HEAD))
     for row in measured(given, engines):
-        table.append(row)
+        results.put(row)
         print("  ".join(f"{cell:>11}" for cell in row.cells()), flush=True)
+    table = results.table()
     print(f"\n{aligned(HEAD, [row.cells() for row in table])}\n\n{summary(table)}")
     if given.docs:
         text = f"{title}.\n\n{markdown(HEAD, [row.cells() for row in table])}\n\n{summary(table)}"

@@ -27,7 +27,7 @@ NOT_RUNNABLE = {"q6": "Flink refuses an OVER over changes (FLINK-19059)"}
 LIGHT = ("q0", "q1", "q2", "q3", "q8", "q10", "q12", "q13", "q14", "q21", "q22")
 """Queries that cost Flink hardly more than starting a job: they are run more often, for a steadier figure."""
 JOBS = ("tiny", "tiny", "rows")
-LIGHT_JOBS = ("rows", "rows", "tiny", "tiny", "rows", "tiny", "rows")
+LIGHT_JOBS = ("rows", "tiny", "rows", "tiny", "rows")
 
 _OPENED = ("lang", "net", "io", "nio", "lang.reflect", "text", "time", "util", "util.concurrent")
 SETTINGS = {
