@@ -84,7 +84,7 @@ def _part(node: Aggregate, family: str, calls: list[AggCall], *, append_only: bo
             return ordered.OrderedPart(calls, schema[calls[0].args[0]], node.schema)
         case "value counts":
             argument = schema[calls[0].args[0]]
-            return value_counts.ValueCountsPart(calls, argument, node.schema, append_only=append_only)
+            return value_counts.ValueCountsPart(calls, argument, node.schema)
         case "end":
             end = ends.end_of(calls[0], schema)
             assert end is not None

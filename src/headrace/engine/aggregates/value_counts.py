@@ -59,10 +59,10 @@ class ValueCountsPart(Part):
     rule = "ordered range"
     recycles = True
 
-    def __init__(self, calls: list[AggCall], argument: Column, output: Schema, *, append_only: bool) -> None:
+    def __init__(self, calls: list[AggCall], argument: Column, output: Schema) -> None:
         self._calls = calls
         self._argument = argument
-        self._values = Arrangement(pa.schema([("x", argument.arrow)]), append_only=append_only)
+        self._values = Arrangement(pa.schema([("x", argument.arrow)]), append_only=False)  # equal values are added up
         self._answer = Schema.of(output[call.name] for call in calls)
         self._kept = Answers(self._answer.arrow)
 
