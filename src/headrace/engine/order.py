@@ -185,11 +185,25 @@ def _length(item: object) -> object:
 
 
 def lexsort(groups: I64, arrays: Sequence[tuple[pa.Array, OrderKey]]) -> I64:
-    """Return the order of rows by group, then by the order keys, stable."""
-    words: list[U64] = []
-    for array, key in arrays:
-        words.extend(sort_columns(array, key))
-    return np.lexsort([*reversed(words), groups])
+    """Return the order of rows by group, then by the order keys, stable.
+
+    The second key and those after it are looked at for rows alone that tie in what comes before.
+    """
+    words = sort_columns(*arrays[0]) if arrays else []
+    order = np.lexsort([*reversed(words), groups])
+    if len(arrays) < 2 or len(order) < 2:
+        return order
+    tied = groups[order[1:]] == groups[order[:-1]]
+    for word in words:
+        tied &= word[order[1:]] == word[order[:-1]]
+    if not tied.any():
+        return order
+    stretches = np.cumsum(np.append(True, ~tied))
+    places = nonzero(np.append(tied, False) | np.append(False, tied))
+    rows = order[places]
+    taken = [(array.take(pa.array(rows)), key) for array, key in arrays[1:]]
+    order[places] = rows[lexsort(stretches[places], taken)]
+    return order
 
 
 def row_numbers(slots: I64) -> I64:

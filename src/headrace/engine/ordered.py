@@ -253,6 +253,10 @@ def _search(run: OrderedRun, starts: I64, ends: I64, words: U64, *, beyond: bool
         return np.clip(found, starts, ends)
     low, high = starts.copy(), ends.copy()
     open_ = nonzero(low < high)
+    last = run.words[high[open_] - 1]
+    ended = last <= words[open_] if beyond else last < words[open_]
+    low[open_[ended]] = high[open_[ended]]
+    open_ = open_[~ended]
     while len(open_):
         middle = (low[open_] + high[open_]) >> 1
         here, wanted = run.words[middle], words[open_]

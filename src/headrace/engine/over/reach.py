@@ -80,23 +80,35 @@ def segments(rows: OrderedRows, slots: I64, words: U64, reach: Reach) -> Segment
     if not reach.running:
         fresh[1:] |= words[order[1:]] != words[order[:-1]]
     sites = order[fresh]
-    at, where = slots[sites], words[sites]
+    begin = nonzero(_parted(rows, slots[sites], words[sites]))
+    end = np.append(begin[1:], len(sites)) - 1
+    at, lowest, highest = slots[sites[begin]], words[sites[begin]], words[sites[end]]
     held = rows.bounds(at)
-    first = _earlier(held, where, reach.ahead_rows, reach.ahead)
+    first = _earlier(held, lowest, reach.ahead_rows, reach.ahead)
     back_rows = max(reach.back_rows, int(reach.running))
     read_from = _earlier(held, first, back_rows, reach.back)
     if reach.running:
-        last = read_to = np.full(len(sites), _ALL)
+        last = read_to = np.full(len(begin), _ALL)
     else:
-        last = _later(held, where, reach.back_rows, reach.back)
+        last = _later(held, highest, reach.back_rows, reach.back)
         read_to = _later(held, last, reach.ahead_rows, reach.ahead)
-    apart = np.ones(len(sites), dtype=np.bool_)
+    apart = np.ones(len(begin), dtype=np.bool_)
     apart[1:] = (at[1:] != at[:-1]) | (read_from[1:] > read_to[:-1])
-    begin = nonzero(apart)
-    end = np.append(begin[1:], len(sites)) - 1
+    heads = nonzero(apart)
+    tails = np.append(heads[1:], len(begin)) - 1
+    places = np.repeat(np.cumsum(apart) - 1, end - begin + 1)
     owners = np.empty(len(slots), dtype=np.int64)
-    owners[order] = (np.cumsum(apart) - 1)[np.cumsum(fresh) - 1]
-    return Segments(at[begin], read_from[begin], first[begin], last[end], read_to[end], owners)
+    owners[order] = places[np.cumsum(fresh) - 1]
+    return Segments(at[heads], read_from[heads], first[heads], last[tails], read_to[tails], owners)
+
+
+def _parted(rows: OrderedRows, slots: I64, words: U64) -> Bools:
+    """Return which of some places in order have rows, or another slot, between themselves and the last."""
+    parted = np.ones(len(slots), dtype=np.bool_)
+    parted[1:] = slots[1:] != slots[:-1]
+    for _, _, ends in rows.bounds(slots).clip(None, words).parts:
+        parted[1:] |= ends[1:] != ends[:-1]
+    return parted
 
 
 def needed_from(rows: OrderedRows, slots: I64, word: int, reach: Reach) -> U64:
