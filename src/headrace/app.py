@@ -26,6 +26,7 @@ from headrace.declarations import (
     StreamDecl,
     TableDecl,
     ViewDecl,
+    RECOMPUTE_ROWS_MAX,
     options_of,
     with_options,
 )
@@ -191,7 +192,7 @@ class App:
         self._tables[name] = declared
         return declared
 
-    def view(self, name: str, sql: str, *, emit: str | None = None) -> ViewDecl:
+    def view(self, name: str, sql: str, *, emit: str | None = None, refresh: str | None = None) -> ViewDecl:
         """Declare a view: its SQL reads streams, tables and other views, declared before or later.
 
         Args:
@@ -200,13 +201,16 @@ class App:
             emit: `"final"`: only rows that nothing can change any more, because `window_end`, or another
                 column that follows event time, has passed the watermark. A line `-- emit: final` in the SQL
                 says the same. None: every row as it is now.
+            refresh: such as `"10s"`: the view is computed anew so often, beside the steps and from a
+                consistent snapshot; it then is of an older version than the others, which every answer names.
+                A line `-- refresh: 10s` in the SQL says the same. None: it moves with every step.
 
         Raises:
             DeclarationError: the name or an option makes no sense, or there is no SQL.
         """
         where = f"view {check_name('view', name, self._taken())!r}"
         if isinstance(sql, str) and sql.strip().strip(";"):
-            sql = with_options(sql, emit=emit)
+            sql = with_options(sql, emit=emit, refresh=refresh)
             options_of(sql, where=where)
         return self._add_view(ViewDecl(name, sql))
 
@@ -349,6 +353,7 @@ class App:
         clock: Callable[[], datetime] | None = None,
         on_change: OnChange = "refuse",
         state_bytes_max: int | None = None,
+        recompute_rows_max: int = RECOMPUTE_ROWS_MAX,
     ) -> Run:
         """Open the app: in memory, or durable in a data folder, which is made where it is missing.
 
@@ -360,6 +365,8 @@ class App:
                 change, `apply` the change before anything else, or `keep` those of the folder.
             state_bytes_max: bytes of state that may lie in memory; what is beyond, the longest unused first,
                 lies in files of the data folder, or of the system's temporary folder. None: all in memory.
+            recompute_rows_max: input rows up to which a part without an incremental rule may be recomputed at
+                every step; beyond, its view is in error until it declares `refresh`.
 
         Raises:
             SqlError: a view's SQL does not parse or bind.
@@ -376,6 +383,7 @@ class App:
             clock=clock,
             on_change=on_change,
             state_bytes_max=state_bytes_max,
+            recompute_rows_max=recompute_rows_max,
         )
 
     def fingerprint(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrace.contracts.durations import duration
 from headrace.contracts.schema import Schema
 from headrace.errors import DeclarationError
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 DEFAULT_IDLE_AFTER = timedelta(minutes=5)
+RECOMPUTE_ROWS_MAX = 1_000_000
+"""Input rows up to which a part of a view without an incremental rule is recomputed at every step."""
+REFRESH_MIN = timedelta(milliseconds=100)
 DEFAULT_MAX_AHEAD = timedelta(hours=1)
 DEFAULT_EVENT_ID_WINDOW = timedelta(days=30)
 
@@ -93,7 +97,7 @@ class ViewDecl:
     path: Path | None = None
 
 
-_OPTION = re.compile(r"^[ \t]*--[ \t]*(emit)[ \t]*:[ \t]*(.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_OPTION = re.compile(r"^[ \t]*--[ \t]*(emit|refresh)[ \t]*:[ \t]*(.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,11 @@ class ViewOptions:
 
     Attributes:
         emit: `final`: only rows that no later change can concern; None: every row as it is now.
+        refresh: how often the view is computed anew, beside the steps; None: it moves with every step.
     """
 
     emit: str | None = None
+    refresh: timedelta | None = None
 
 
 def options_of(sql: str, *, where: str | None = None) -> ViewOptions:
@@ -124,9 +130,17 @@ def options_of(sql: str, *, where: str | None = None) -> ViewOptions:
     emit = found.get("emit")
     if emit not in (None, "final"):
         raise DeclarationError(f"emit is {emit!r}", where=where, expected="final, or no such option")
-    return ViewOptions(emit)
+    refresh = duration(found["refresh"], where=f"{where or 'view'}, refresh") if "refresh" in found else None
+    if refresh is not None and (emit is not None or refresh < REFRESH_MIN):
+        raise DeclarationError(
+            f"refresh is {found['refresh']!r}" + (" beside emit" if emit else ""),
+            where=where,
+            expected=f"at least {REFRESH_MIN.total_seconds():g}s, and no emit",
+        )
+    return ViewOptions(emit, refresh)
 
 
-def with_options(sql: str, *, emit: str | None) -> str:
-    """Return a view's text with an option added behind it, where one is given."""
-    return sql if emit is None else f"{sql}\n-- emit: {emit}"
+def with_options(sql: str, **options: str | None) -> str:
+    """Return a view's text with the options that are given added behind it."""
+    lines = [f"\n-- {name}: {value}" for name, value in options.items() if value is not None]
+    return sql + "".join(lines)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from headrace.engine.engine import Engine
 from headrace.engine.operators.base import OperatorInfo
+from headrace.relations import KEPT_PREFIX
 from headrace.sql.plan import ViewPlan
 
 
@@ -46,3 +48,13 @@ class LateRows:
         """Return an explanation in which every scan says how many rows behind it came too late."""
         late = 0 if info.relation is None else sum(self.by_stream(info.relation).values())
         return replace(info, late_rows=late, inputs=tuple(self.told(below) for below in info.inputs))
+
+
+def late_rows(engine: Engine, plans: Mapping[str, ViewPlan]) -> LateRows:
+    """Return the late rows behind every view, as the engine keeps them; under the gate."""
+
+    def late(relation: str) -> int:
+        kept = f"{KEPT_PREFIX}{relation}__late"
+        return engine.store(kept).row_count if kept in engine else 0
+
+    return LateRows(plans, late)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -30,12 +30,14 @@ class Answer:
         schema: the columns.
         version: what it was read at.
         freshness: how old it is.
+        refreshed: of which version each view is that refreshes apart and was read, be it through others.
     """
 
     table: pa.Table
     schema: Schema
     version: Version
     freshness: Freshness
+    refreshed: Mapping[str, Version] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +101,9 @@ def order_sql(plan: ViewPlan) -> str:
         f'"{key.column}" {"DESC" if key.descending else "ASC"} NULLS {"FIRST" if key.nulls_first else "LAST"}'
         for key in plan.order
     )
+
+
+def view_info(plan: ViewPlan) -> RelationInfo:
+    """Return what is known of a view from its plan alone."""
+    order = order_sql(plan) or None
+    return RelationInfo(plan.name, "view", plan.schema, plan.sql, plan.unique_key, order=order)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from headrace.app import App, OnChange
 from headrace.change import Change, as_batch
 from headrace.contracts.validate import validate
-from headrace.declarations import StreamDecl, TableDecl
+from headrace.declarations import RECOMPUTE_ROWS_MAX, StreamDecl, TableDecl
 from headrace.definitions import Changeover, ChangePlan
 from headrace.definitions.changeover import Definition
 from headrace.engine.engine import Engine
@@ -29,12 +29,13 @@ from headrace.errors import Busy, Closed, DeclarationError, DeclarationsChanged,
 from headrace.feed import Feed, with_version
 from headrace.intake import Call, Intake, side_schemas
 from headrace.keeper import EVERY_S, Keeper, version_in
-from headrace.lateness import LateRows
+from headrace.lateness import late_rows
 from headrace.log.files import Files
 from headrace.log.log import Log
 from headrace.log.records import Declared, Record
 from headrace.query import QueryLimits, Reader
 from headrace.redefine import OnBusy, Redefinition
+from headrace.refresher import Refresher, as_of
 from headrace.relations import (
     KEPT_PREFIX,
     NEW_SUFFIX,
@@ -44,6 +45,7 @@ from headrace.relations import (
     deletion_schema,
     kept_plan,
     order_sql,
+    view_info,
     watched,
 )
 from headrace.results import AppendResult, Freshness, Version
@@ -52,6 +54,7 @@ from headrace.sql.plan import ViewPlan
 from headrace.state.checkpoint import Facts, Written
 from headrace.state.replay import Replay
 from headrace.stepper import Outlet, Stepper
+from headrace.transaction import Transaction
 from headrace.turns import Turns
 
 Kind = Literal["append", "upsert", "delete"]
@@ -61,31 +64,6 @@ PENDING_ROWS_MAX = 2_000_000
 
 
 _open_runs: WeakSet[Run] = WeakSet()
-
-
-class Transaction:
-    """Several changes, one commit: nothing is durable or seen before the block ends, and nothing if it fails.
-
-    Attributes:
-        results: the answers in the order of the calls, once the block has ended.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self.calls: list[Call] = []
-        self.results: tuple[AppendResult, ...] = ()
-
-    def append(self, stream: str, rows: Rows) -> None:
-        """Add rows to a stream."""
-        self.calls.append(self._run._call("append", stream, rows))
-
-    def upsert(self, table: str, rows: Rows) -> None:
-        """Insert or replace rows of a table by key; into a bag: add them."""
-        self.calls.append(self._run._call("upsert", table, rows))
-
-    def delete(self, table: str, rows: Rows) -> None:
-        """Delete rows of a table by key; from a bag by whole row, one copy each."""
-        self.calls.append(self._run._call("delete", table, rows))
 
 
 class Run:
@@ -98,6 +76,7 @@ class Run:
         clock: current UTC time; tests set their own.
         on_change: what to do where the folder was written under other declarations.
         memory: the bound on state in memory; None: no bound.
+        recompute_rows_max: input rows up to which what has no incremental rule is recomputed at every step.
         checkpoint_every_s: pause between checkpoints in the background, where the run steps by itself.
         files: the file system; tests give one with faults.
     """
@@ -111,12 +90,14 @@ class Run:
         clock: Callable[[], datetime] | None = None,
         on_change: OnChange = "refuse",
         memory: Memory | None = None,
+        recompute_rows_max: int = RECOMPUTE_ROWS_MAX,
         checkpoint_every_s: float = EVERY_S,
         files: Files | None = None,
     ) -> None:
         self.app = app
         self.path = path
         self._memory = memory
+        self._recompute_rows_max = recompute_rows_max
         self._clock = clock or (lambda: datetime.now(UTC))
         self._closed = False
         self._decls: dict[str, StreamDecl | TableDecl] = {}
@@ -157,9 +138,10 @@ class Run:
             self._created = dict(facts.get("created", {}))
             if any(facts.get(kind) != found for kind, found in wanted.fingerprint().items()):
                 self.app = wanted._as_declared(facts)
-        self._engine = Engine(memory=self._memory)
+        self._engine = Engine(memory=self._memory, recompute_rows_max=self._recompute_rows_max)
         self._intake = Intake(dict(self.app.streams), dict(self.app.tables), self._log, self._clock)
         self._stepper = Stepper(self._engine, self._intake, self._log, self._feed, self._clock, auto=auto)
+        self._refresher = Refresher(self._engine, self._stepper, self._asked, self._clock, auto=auto)
         change = self._refused(wanted) if on_change == "refuse" and self.app is not wanted else None
         begun = self._restored(facts)
         self._declare_relations(self.app)
@@ -179,6 +161,7 @@ class Run:
                 self._stepper.publish({})
         if self.app is not wanted and on_change == "apply":
             self.apply(wanted)
+        self._refresher.start()
 
     def _restored(self, declarations: dict[str, Any] | None) -> Facts | None:
         """Take over the newest checkpoint of the folder, if there is one that can be used."""
@@ -373,7 +356,8 @@ class Run:
     def advance(self) -> Version:
         """Return the version once everything committed before the call is in every view."""
         self._check_open()
-        return self._stepper.advance()
+        version = self._stepper.advance()
+        return version if self._refresher.is_auto else self._refresher.run_due()
 
     def wait_for(self, commit: int, timeout_s: float | None = 10.0) -> Version:
         """Block until `commit` is in a published version or the time is up; return the version then."""
@@ -417,9 +401,22 @@ class Run:
         """
         self._check_open()
         schemas = {info.name: info.schema for info in self._infos() if info.kind in kinds}
-        version, freshness, tables = self._tables(self._reader.mentioned(sql, list(schemas)))
+        names = self._reader.mentioned(sql, list(schemas))
+        version, freshness, tables = self._tables(names)
         table, schema = self._reader.run(sql, params, tables, schemas, limits or QueryLimits())
-        return Answer(table, schema, version, freshness)
+        return Answer(table, schema, version, freshness, self.refreshed(*names))
+
+    def refreshed(self, *views: str) -> dict[str, Version]:
+        """Return of which version each view is that refreshes apart, among some views and all they read."""
+        with self._stepper.gate:
+            return as_of(self._engine, views, self._plans)
+
+    def _asked(self, plan: ViewPlan) -> tuple[Version, pa.Table]:
+        """Ask DuckDB for a view, over the newest version of all that it reads."""
+        schemas = {info.name: info.schema for info in self._infos()}
+        version, _, tables = self._tables([name for name in schemas if name.lower() in plan.relations])
+        sql = plan.reference_at(version.clock or self._clock())
+        return version, self._reader.run(sql, (), tables, schemas, QueryLimits.unbounded())[0]
 
     def read(self, view: str) -> Answer:
         """Return all rows of one view, table or side table, in the order that its SQL names, if any."""
@@ -516,16 +513,7 @@ class Run:
         """Return the view's operators: rule, state, cost."""
         name = self._engine_name(self.relation(view).name)
         with self._stepper.gate:
-            return self._late_rows().told(self._engine.explain(name))
-
-    def _late_rows(self) -> LateRows:
-        """The late rows behind every view; under the gate."""
-
-        def late(relation: str) -> int:
-            kept = KEPT_PREFIX + relation + "__late"
-            return self._engine.store(kept).row_count if kept in self._engine else 0
-
-        return LateRows(self._plans, late)
+            return late_rows(self._engine, self._plans).told(self._engine.explain(name))
 
     # --- definitions ------------------------------------------------------------------------------
 
@@ -698,23 +686,10 @@ class Run:
         return infos[name.lower()]
 
     def _infos(self) -> list[RelationInfo]:
-        views = [
-            RelationInfo(
-                plan.name,
-                "view",
-                plan.schema,
-                sql=plan.sql,
-                key=plan.unique_key,
-                order=order_sql(plan) or None,
-            )
-            for plan in self._plans.values()
-        ]
+        views = [view_info(plan) for plan in self._plans.values()]
         change = self._definitions.change
         new = [] if change is None else change.shadow_plans()
-        views += [
-            RelationInfo(plan.name + NEW_SUFFIX, "view", plan.schema, plan.sql, plan.unique_key)
-            for plan in new
-        ]
+        views += [replace(view_info(plan), name=plan.name + NEW_SUFFIX) for plan in new]
         return [*self._bases.values(), *views]
 
     def _counted(self, info: RelationInfo) -> RelationInfo:
@@ -754,7 +729,7 @@ class Run:
         """Return counters for operators: steps, rows, log, doors."""
         steps = self._stepper.stats
         with self._stepper.gate:
-            late_rows = self._late_rows().by_view()
+            late = late_rows(self._engine, self._plans).by_view()
         return {
             "version": self.version.number,
             "commit": self._log.last_commit,
@@ -766,7 +741,7 @@ class Run:
             "step_buckets": dict(steps.steps_by_bucket),
             "log": self._log.stats(),
             "intake": self._intake.stats(),
-            "late_rows": late_rows,
+            "late_rows": late,
             "checkpoint": {} if self._keeper is None else self._keeper.stats(),
         }
 
@@ -775,7 +750,9 @@ class Run:
         if self._closed:
             return
         self._closed = True
+        self._stepper.end()
         self._definitions.close()
+        self._refresher.close()
         self._stepper.close()
         if self._keeper is not None:
             self._keeper.close()
@@ -805,10 +782,13 @@ def open_run(
     clock: Callable[[], datetime] | None = None,
     on_change: OnChange = "refuse",
     state_bytes_max: int | None = None,
+    recompute_rows_max: int = RECOMPUTE_ROWS_MAX,
 ) -> Run:
     """Open an app on a data folder, or in memory with None; see `App.open`."""
-    memory = Memory(state_bytes_max, path)
-    run = Run(app, path, auto=auto, clock=clock, on_change=on_change, memory=memory)
+    run = Run(
+        app, path, auto=auto, clock=clock, on_change=on_change, memory=Memory(state_bytes_max, path),
+        recompute_rows_max=recompute_rows_max,
+    )  # fmt: skip
     _open_runs.add(run)
     return run
 

@@ -30,7 +30,7 @@ STEP_ROWS_MAX = 50_000
 """Rows that one step takes at most; a commit is never cut."""
 RETRY_S = 1.0
 """Pause before a step's record is offered to a troubled log again."""
-TURN_WAIT_S = 0.02
+TURN_WAIT_S = 0.1
 """How long a step waits for its turn."""
 BREATH = 0.25
 """Pause after a step, as a share of the CPU time that the step took."""
@@ -188,8 +188,8 @@ class Stepper:
             reached = commits[-1].number if commits else self.version.commit
             has_moved = self._hear_silence(reached)
             clock = self._read_clock()
-            if not commits and not has_moved and not (self._due is not None and self._due <= clock):
-                self._due = self._engine.due
+            self._due = None if commits else self._engine.due
+            if not commits and not has_moved and (self._due is None or self._due > clock):
                 return None
             return self._run(commits, clock)
 
@@ -216,11 +216,15 @@ class Stepper:
         self._show(version, changes)
         return version
 
-    def close(self) -> None:
-        """Stop the step thread; what waits stays in the log and is computed at the next opening."""
+    def end(self) -> None:
+        """Let nobody wait any more: neither for a version nor for a disk in trouble."""
         with self._moved:
             self._closing = True
             self._moved.notify_all()
+
+    def close(self) -> None:
+        """Stop the step thread; what waits stays in the log and is computed at the next opening."""
+        self.end()
         if self._thread is not None and self._thread.ident is not None:
             self._thread.join()
 

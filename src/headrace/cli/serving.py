@@ -146,6 +146,7 @@ class Serving:
                 auto=True,
                 on_change="apply" if self._dev else "refuse",
                 state_bytes_max=self._settings.state_bytes_max,
+                recompute_rows_max=self._settings.recompute_rows_max,
             )
         except FolderLocked as error:
             holder = find_server(self._data)

@@ -24,6 +24,7 @@ from headrace.engine.operators.project import ProjectOperator
 from headrace.engine.operators.python_function import PythonFunctionOperator
 from headrace.engine.operators.recompute import RecomputeOperator
 from headrace.engine.operators.recursive import RecursiveOperator
+from headrace.engine.operators.refreshed import RefreshedOperator
 from headrace.engine.operators.rename import RenameOperator
 from headrace.engine.operators.scan import ScanOperator
 from headrace.engine.operators.session import SessionOperator
@@ -55,6 +56,7 @@ from headrace.sql.plan import (
     PythonCall,
     Recompute,
     Recursive,
+    Refreshed,
     Scan,
     Session,
     SetOp,
@@ -137,6 +139,11 @@ class Circuit:
     def append_only(self) -> bool:
         """Whether the view never takes a row back."""
         return self._stages[self._root].operator.append_only
+
+    @property
+    def root(self) -> Operator:
+        """The operator that gives the view's rows."""
+        return self._stages[self._root].operator
 
     def start(self, context: StepContext) -> Change:
         """Return the view over empty relations: the row of a global aggregate, what a recomputed query
@@ -271,6 +278,8 @@ def _operator(node: Node, *, append_only: bool, time_is_read: bool) -> Operator:
             return FilterOperator(node.predicate, node.schema, append_only=append_only)
         case NowFilter():
             return NowFilterOperator(node)
+        case Refreshed():
+            return RefreshedOperator(node)
         case Final():
             return FinalOperator(node)
         case Project():

@@ -20,10 +20,12 @@ from headrace.engine.levels import Threads, levels_of, step_threads
 from headrace.engine.memory import Memory
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import OperatorInfo, StepContext
+from headrace.engine.operators.refreshed import RefreshedOperator
 from headrace.engine.store import ViewStore
 from headrace.engine.zset import consolidate
 from headrace.errors import DeclarationError, HeadraceError, UnknownName, UnsupportedSql
-from headrace.sql.plan import Final, ViewPlan
+from headrace.results import Version
+from headrace.sql.plan import Final, Refreshed, ViewPlan
 
 logger = logging.getLogger("headrace")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,9 +99,15 @@ class Engine:
     """Base relations and views. Not thread-safe: the runtime serialises; snapshots are immutable."""
 
     def __init__(
-        self, *, duck_threads: int = 1, memory: Memory | None = None, threads: int | None = None
+        self,
+        *,
+        duck_threads: int = 1,
+        memory: Memory | None = None,
+        recompute_rows_max: int | None = None,
+        threads: int | None = None,
     ) -> None:
         self.memory = memory or Memory()
+        self._recompute_rows_max = recompute_rows_max
         self._relations: dict[str, Schema] = {}
         self._append_only: set[str] = set()
         self._event_times: dict[str, str] = {}
@@ -219,6 +227,12 @@ class Engine:
             if name not in self._relations and name not in views:
                 raise UnknownName.of("relation", name, [*self._relations, *views])
         circuit = self._circuit(plan, views)
+        if isinstance(circuit.root, RefreshedOperator):
+            first = self._computed(replace(plan, refresh=None), history, newer)
+            content = first.store.snapshot()
+            circuit.root.content = content
+            first.plan, first.circuit = plan, circuit
+            return first
         context = StepContext(self._duck(plan.name.lower()), self._clock)
         view = View(plan, circuit)
         view.store.apply(circuit.start(context))
@@ -273,11 +287,12 @@ class Engine:
     ) -> StepOutput:
         self._clock = clock if self._clock is None else max(self._clock, clock)
         self._bounds = self._stream_bounds(watermarks)
+        limit = self._recompute_rows_max
         moved = {name.lower(): change for name, change in changes.items() if len(change)}
         output = StepOutput()
         for level in self._levels:
             contexts = [
-                StepContext(self._duck(name), self._clock, watermarks, self._bounds) for name in level
+                StepContext(self._duck(name), self._clock, watermarks, self._bounds, limit) for name in level
             ]
             jobs = [
                 partial(self._advance, name, moved, context)
@@ -308,14 +323,39 @@ class Engine:
     @property
     def due(self) -> datetime | None:
         """When some view changes by itself as the clock passes, or None."""
-        times = [view.circuit.due_us for view in self._views.values() if view.broken is None]
+        views = [view for view in self._views.values() if view.broken is None]
+        roots = [view.circuit.root for view in views]
+        if any(isinstance(root, RefreshedOperator) and root.is_waiting for root in roots):
+            return _EPOCH
+        times = [view.circuit.due_us for view in views]
         due_us = min((time for time in times if time is not None), default=None)
         return None if due_us is None else _EPOCH + timedelta(microseconds=due_us)
+
+    # --- views that refresh apart
+    # --------------------------------------------------------------------------------------------------
+    @property
+    def refreshing(self) -> list[ViewPlan]:
+        """The views that refresh apart, inputs first."""
+        plans = [self._views[name].plan for name in self._order]
+        return [plan for plan in plans if plan.refresh is not None]
+
+    def refreshed(self, view: str) -> RefreshedOperator:
+        """Return what holds the rows of a view that refreshes apart."""
+        root = self._views[self._key(view)].circuit.root
+        assert isinstance(root, RefreshedOperator)
+        return root
+
+    def fail(self, view: str, message: str, as_of: Version) -> None:
+        """Say that a view that refreshes apart has no answer."""
+        self.refreshed(view).fail(message, as_of)
 
     def _circuit(self, plan: ViewPlan, views: Mapping[str, View]) -> Circuit:
         """Return the circuit of a plan; with `emit="final"`, behind it what holds back rows until their time
         has passed: `window_end` where there is one, else the first column that follows event time.
         """
+        if plan.refresh is not None:
+            every_us = plan.refresh // timedelta(microseconds=1)
+            return Circuit(replace(plan, root=Refreshed(plan.schema, every_us)), lambda _: False)
         circuit = Circuit(plan, lambda name: self._is_append_only(name, views))
         if plan.emit is None:
             return circuit

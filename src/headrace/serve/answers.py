@@ -52,19 +52,24 @@ class Stamp:
         version: the version that was read, or the newest one.
         freshness: age of what is acknowledged but not in that version.
         watermark: the smallest watermark of the streams that it rests on; None where there is none.
+        refreshed: of which version each view is that refreshes apart, among those it rests on.
     """
 
     version: Version
     freshness: Freshness
     watermark: datetime | None = None
+    refreshed: Mapping[str, Version] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """Return version, watermark and freshness for a body."""
-        return {
+        facts: dict[str, Any] = {
             "version": self.version.number,
             "watermark": iso(self.watermark),
             "freshness_ms": round(self.freshness.freshness_ms, 3),
         }
+        if self.refreshed:
+            facts["refreshed"] = {name: version.number for name, version in self.refreshed.items()}
+        return facts
 
     def headers(self) -> dict[str, str]:
         """Return the same for headers."""

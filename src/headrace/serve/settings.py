@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from headrace.declarations import RECOMPUTE_ROWS_MAX
 from headrace.errors import AccessDenied
 from headrace.query import QueryLimits
 
@@ -75,6 +76,12 @@ class ServerSettings(BaseSettings):
 
     state_bytes_max: int | None = Field(
         default=None, gt=0, description="State of views that may lie in memory; the rest lies in files."
+    )
+
+    recompute_rows_max: int = Field(
+        default=RECOMPUTE_ROWS_MAX,
+        gt=0,
+        description="Input rows up to which a part of a view may be recomputed at every step.",
     )
 
     @field_validator("tokens", "allowed_hosts", "allowed_origins", mode="before")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from headrace.contracts.schema import Schema
 from headrace.functions import PythonFunction
@@ -106,6 +106,13 @@ class Final(Node):
     @property
     def inputs(self) -> tuple[Node, ...]:
         return (self.input,)
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed(Node):
+    """Rows that are computed beside the steps, every so many microseconds, and handed over."""
+
+    every_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -608,6 +615,7 @@ class ViewPlan:
         unique_key: output columns that identify a row when the plan guarantees it (group keys), else None.
         event_time_columns: output columns that are monotone in a stream's event time (window bounds).
         emit: `final`: only rows that no later change can concern; None: every row as it is now.
+        refresh: how often the view is computed anew beside the steps; None: it moves with every step.
     """
 
     name: str
@@ -619,6 +627,7 @@ class ViewPlan:
     unique_key: tuple[str, ...] | None = None
     event_time_columns: tuple[str, ...] = field(default_factory=tuple)
     emit: str | None = None
+    refresh: timedelta | None = None
 
     @property
     def schema(self) -> Schema:

@@ -90,6 +90,7 @@ def _plan(
     functions: Mapping[str, PythonFunction],
 ) -> ViewPlan:
     text = Text(name, sql)
+    options = options_of(sql, where=f"view {name!r}")
     duck = Duck()
     try:
         tree = parse_select(duck, text)
@@ -124,7 +125,8 @@ def _plan(
             order=shown_order(answer, described),
             unique_key=unique_key(root),
             event_time_columns=event_time_columns(root, event_times),
-            emit=options_of(sql, where=f"view {name!r}").emit,
+            emit=options.emit,
+            refresh=options.refresh,
         )
     finally:
         duck.close()

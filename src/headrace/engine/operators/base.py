@@ -29,12 +29,14 @@ class StepContext:
         clock: the engine's clock, UTC, or None while history is loaded.
         watermarks: per stream, UTC.
         bounds: per relation in lower case, the bounds of its columns as of the end of this step.
+        recompute_rows_max: input rows beyond which nothing is recomputed at every step; None: no limit.
     """
 
     duck: Duck
     clock: datetime | None = None
     watermarks: Mapping[str, datetime] = field(default_factory=dict)
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    recompute_rows_max: int | None = None
 
     @property
     def clock_us(self) -> int:

@@ -56,6 +56,13 @@ class RecomputeOperator(Operator):
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
         for store, change in zip(self._stores, inputs, strict=True):
             store.apply(consolidate(change))
+        rows, most = sum(store.row_count for store in self._stores), context.recompute_rows_max
+        if most is not None and rows > most:
+            self._error = (
+                f"{self.reason} has no incremental rule, and reads {rows:,} rows, more than {most:,}: "
+                "declare refresh='10s' for the view"
+            )
+            return Change.empty(self.arrow)
         return self._difference(context)
 
     def _difference(self, context: StepContext) -> Change:
