@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from headrace.sql.plan import (
     Aggregate,
     AsofJoin,
@@ -45,46 +48,32 @@ def _write(node: Node, depth: int, lines: list[str]) -> None:
 
 def describe_node(node: Node) -> str:
     """Return what a node does, in a few words."""
-    if isinstance(node, Scan):
-        return f"{node.relation} ({', '.join(node.columns)})"
-    if isinstance(node, Constant):
-        return node.sql
-    if isinstance(node, Filter):
-        return node.predicate.sql
-    if isinstance(node, NowFilter):
-        return _clock(node)
-    if isinstance(node, Project):
-        pairs = zip(node.schema.names, node.exprs, strict=True)
-        return ", ".join(e.sql if e.sql == f'"{name}"' else f"{e.sql} AS {name}" for name, e in pairs)
-    if isinstance(node, Hop):
-        word = "step" if node.is_cumulative else "slide"
-        return f"{node.time} {word} {node.slide_us} us size {node.size_us} us"
-    if isinstance(node, Session):
-        return f"{node.time} gap {node.gap_us} us by ({', '.join(node.keys)})"
-    if isinstance(node, Join):
-        return _join(node)
-    if isinstance(node, MatchJoin | AsofJoin):
-        return _match(node)
-    if isinstance(node, Aggregate):
-        calls = ", ".join(f"{call.sql} AS {call.name}" for call in node.calls)
-        return f"by ({', '.join(node.keys)}) {calls}".rstrip()
-    if isinstance(node, TopN):
-        return _top(node)
-    if isinstance(node, Over):
-        return ", ".join(f"{call.sql} AS {call.name}" for call in node.calls)
-    if isinstance(node, SetOp):
-        return node.kind + (" all" if node.is_all else "")
-    if isinstance(node, Unnest):
-        return ", ".join(node.lists) + (" with ordinality" if node.ordinality else "")
-    if isinstance(node, PythonCall):
-        return ", ".join(f"{c.sql} AS {c.name}" for c in node.calls)
-    if isinstance(node, Recursive):
-        return f"{'union all' if node.is_all else 'union'} by {node.name}"
-    if isinstance(node, Recompute):
-        return f"{node.reason}: {node.sql}"
-    if isinstance(node, Touched):
-        return f"{node.reason} by {' and '.join(', '.join(keys) for keys in node.keys)}: {node.sql}"
-    return ""
+    write = next((_WORDS[kind] for kind in type(node).__mro__ if kind in _WORDS), None)
+    return write(node) if write is not None else ""
+
+
+def _project(node: Project) -> str:
+    pairs = zip(node.schema.names, node.exprs, strict=True)
+    return ", ".join(e.sql if e.sql == f'"{name}"' else f"{e.sql} AS {name}" for name, e in pairs)
+
+
+def _hop(node: Hop) -> str:
+    return (
+        f"{node.time} {'step' if node.is_cumulative else 'slide'} {node.slide_us} us size {node.size_us} us"
+    )
+
+
+def _aggregate(node: Aggregate) -> str:
+    return f"by ({', '.join(node.keys)}) {_calls(node)}".rstrip()
+
+
+def _calls(node: Aggregate | Over | PythonCall) -> str:
+    return ", ".join(f"{call.sql} AS {call.name}" for call in node.calls)
+
+
+def _touched(node: Touched) -> str:
+    keys = " and ".join(", ".join(columns) for columns in node.keys)
+    return f"{node.reason} by {keys if node.keys[0] else 'one key for all'}: {node.sql}"
 
 
 def _clock(node: NowFilter) -> str:
@@ -123,3 +112,27 @@ def _top(node: TopN) -> str:
 
 def _key(key: OrderKey) -> str:
     return key.column + (" desc" if key.descending else "") + (" nulls first" if key.nulls_first else "")
+
+
+_WORDS: dict[type, Callable[[Any], str]] = {
+    Scan: lambda node: f"{node.relation} ({', '.join(node.columns)})",
+    Constant: lambda node: node.sql,
+    Filter: lambda node: node.predicate.sql,
+    NowFilter: _clock,
+    Project: _project,
+    Hop: _hop,
+    Session: lambda node: f"{node.time} gap {node.gap_us} us by ({', '.join(node.keys)})",
+    Join: _join,
+    MatchJoin: _match,
+    AsofJoin: _match,
+    Aggregate: _aggregate,
+    TopN: _top,
+    Over: _calls,
+    SetOp: lambda node: node.kind + (" all" if node.is_all else ""),
+    Unnest: lambda node: ", ".join(node.lists) + (" with ordinality" if node.ordinality else ""),
+    PythonCall: _calls,
+    Recursive: lambda node: f"{'union all' if node.is_all else 'union'} by {node.name}",
+    Recompute: lambda node: f"{node.reason}: {node.sql}",
+    Touched: _touched,
+}
+"""How each kind of node is described; kinds that are not here have nothing to say."""

@@ -69,6 +69,20 @@ def test_equals_duckdb_after_every_step(condition: str) -> None:
     random_steps(world(condition), MAKERS, steps=8, seed=7, most=10)
 
 
+THREE = [
+    "SELECT x.k, y.x, b.y FROM a x JOIN a y ON x.k = y.k JOIN b ON b.t BETWEEN x.t AND y.t",
+    "SELECT x.k, y.x, b.y FROM a x JOIN a y ON x.k = y.k AND x.x < y.x JOIN b ON b.y < y.x AND b.d > 1",
+    "SELECT a.k, b.y, c.y AS z FROM b, a, b c WHERE a.k = c.k AND b.y BETWEEN a.low AND a.high AND c.d < 3",
+]
+
+
+@pytest.mark.parametrize("sql", THREE)
+def test_an_input_held_by_a_range_alone_is_joined_last(sql: str) -> None:
+    made = World(RELATIONS)
+    assert "MatchJoin: inner " in explain_plan(made.add("v", sql))
+    random_steps(made, MAKERS, steps=6, seed=5)
+
+
 def test_equals_duckdb_when_all_hashes_collide() -> None:
     with truncated_hashes(1):
         random_steps(world(CONDITIONS[5]), MAKERS, steps=5, seed=8)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from headrace.contracts.schema import Schema
 from headrace.sql.bind.work import OtherJoin, TreeExpr, Work
 from headrace.sql.passes.asof_keys import asof_join
-from headrace.sql.passes.join_ranges import order_of, take_range
+from headrace.sql.passes.join_ranges import order_of, split_between, take_range
 from headrace.sql.passes.rebuild import all_of, bottom_up, tree_of
 from headrace.sql.plan import Equality, Expr, Join, MatchJoin, Node, Range
 from headrace.sql.render import columns_of
-from headrace.sql.tree import TRUE, Tree, bound, conjuncts, raw_cast
+from headrace.sql.tree import Tree, bound, conjuncts, is_true, raw_cast
 
 _KINDS = {
     "LEFT JOIN": "left", "RIGHT JOIN": "left", "FULL JOIN": "full", "SEMI JOIN": "semi", "ANTI JOIN": "anti",
@@ -60,8 +60,9 @@ def _apart(work: Work, node: Join) -> Node | None:
         return None
     keys = Keys(work, node.parts)
     rest = keys.take(node.residual)
+    unequal = [part for tree in conjuncts(rest.tree) for part in split_between(keys, tree)] if rest else []
     held = {side for one in keys.found for side in (one.left, one.right)}
-    orders = [order_of(keys, tree) for tree in conjuncts(rest.tree)] if rest else []
+    orders = [order_of(keys, tree) for tree in unequal]
     ranged = {side for one in orders if one for side in (one.small_side, one.large_side)}
     alone = sorted(ranged - held)
     if not alone or len(held) < 2:
@@ -119,7 +120,7 @@ class Keys:
         rest: list[Expr] = []
         for tree in conjuncts(tree_of(condition)):
             equality = self._equality(tree)
-            if tree == TRUE:
+            if is_true(tree):
                 continue
             if equality is None:
                 rest.append(TreeExpr(self.work.render(tree), columns_of(tree), "BOOLEAN", tree))

@@ -72,7 +72,7 @@ def take_range(keys: Keys, residual: TreeExpr | None) -> tuple[Range | None, Tre
     """
     if residual is None:
         return None, None
-    trees = [part for tree in conjuncts(residual.tree) for part in _split(keys, tree)]
+    trees = [part for tree in conjuncts(residual.tree) for part in split_between(keys, tree)]
     orders = [found for tree in trees if (found := order_of(keys, tree)) is not None]
     low, high = _best(keys, orders)
     if low is None and high is None:
@@ -89,7 +89,7 @@ def take_range(keys: Keys, residual: TreeExpr | None) -> tuple[Range | None, Tre
     return _range(keys, low, high), made
 
 
-def _split(keys: Keys, tree: Tree) -> list[Tree]:
+def split_between(keys: Keys, tree: Tree) -> list[Tree]:
     """Return a BETWEEN as its two comparisons where one of them may be a bound."""
     if tree.get("class") != "BETWEEN" or tree.get("type") != "COMPARE_BETWEEN":
         return [tree]
