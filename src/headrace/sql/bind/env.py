@@ -46,6 +46,7 @@ class Cte:
 
     entry: Tree
     env: Env
+    outer: Outer | None = None
 
     @property
     def query(self) -> Tree:
@@ -74,7 +75,8 @@ class Env:
             if str(entry["key"]).lower() in env.ctes:
                 raise NotPlanned(f"a WITH that hides another {entry['key']!r}")
             env = replace(
-                env, ctes=env.ctes | {str(entry["key"]).lower(): Cte(entry, replace(env, outer=None))}
+                env,
+                ctes=env.ctes | {str(entry["key"]).lower(): Cte(entry, replace(env, outer=None), env.outer)},
             )
         return env
 

@@ -135,18 +135,23 @@ def relation(work: Work, env: Env, name: str) -> Bound:
     """Return a common table expression or a relation of the catalog under its name."""
     cte = env.ctes.get(name.lower())
     if cte is not None:
-        return _cte(work, cte)
+        return _cte(work, env, cte)
     schema = work.catalog[name.lower()]
     columns = tuple(Col(c.name, work.names.fresh(c.name), c.sql_type) for c in schema)
     plan_schema = Schema.of(column(col.name, col.sql_type) for col in columns)
     return Bound(Scan(plan_schema, name.lower(), schema.names), columns)
 
 
-def _cte(work: Work, cte: Cte) -> Bound:
+def _cte(work: Work, env: Env, cte: Cte) -> Bound:
     """Return a common table expression; each reads the same plan, later ones under names of their own."""
     known = work.shared.get(id(cte.entry))
     if known is None:
-        work.shared[id(cte.entry)] = answer = _bind_cte(work, cte)
+        try:
+            work.shared[id(cte.entry)] = answer = _bind_cte(work, cte)
+        except NotPlanned:
+            if env.outer is None or cte.outer is not env.outer:
+                raise
+            answer = _bind_cte(work, replace(cte, env=replace(cte.env, outer=env.outer)))
         return answer
     columns = tuple(Col(col.label, work.names.fresh(col.label), col.sql_type) for col in known.columns)
     items = [(col.name, bound(old.name)) for col, old in zip(columns, known.columns, strict=True)]
@@ -160,7 +165,8 @@ def _bind_cte(work: Work, cte: Cte) -> Bound:
         except NotPlanned as why:
             return _recomputed_recursion(work, cte, why.reason)
     answer = work.bind(cte.query, cte.env)
-    return Bound(answer.node, _renamed(answer.columns, cte.entry["value"].get("aliases") or []))
+    columns = _renamed(answer.columns, cte.entry["value"].get("aliases") or [])
+    return Bound(answer.node, columns, keys=answer.keys)
 
 
 def _recomputed_recursion(work: Work, cte: Cte, reason: str) -> Bound:

@@ -129,7 +129,18 @@ class Select:
         """Return an expression with its names resolved, outer ones where they stand among the rows here."""
         tree = rewrite(tree, self._by_place)
         tree = resolve(self.work, tree, self._lookup(before), subqueries=self._subqueries)
+        self._refuse_aggregates_of_outer(tree)
         return self.inside.placed(tree)
+
+    def _refuse_aggregates_of_outer(self, tree: Tree) -> None:
+        """An aggregate over outer columns alone belongs to the query around, which it groups."""
+        if self.env.outer is None:
+            return
+        here = {col.name for source in self.scope.sources for col in source.columns}
+        for part in expressions(tree):
+            names = set(columns_of(part)) if is_aggregate(part) else set()
+            if names and not names & here and names <= self.env.outer.types.keys():
+                raise NotPlanned("an aggregate of the query around a subquery")
 
     def _by_place(self, tree: Tree) -> Tree | None:
         """`#2` is the second column of FROM."""
