@@ -9,6 +9,7 @@ from headrace.cli.definitions import apply, plan, rollback
 from headrace.cli.demo import demo
 from headrace.cli.doctor import doctor
 from headrace.cli.explain import explain
+from headrace.cli.folder import backup, fsck, restore
 from headrace.cli.init import init
 from headrace.cli.query import query
 from headrace.cli.replay import replay
@@ -24,5 +25,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "rollback": rollback,
     "replay": replay,
     "doctor": doctor,
+    "backup": backup,
+    "restore": restore,
+    "fsck": fsck,
     "demo": demo,
 }
