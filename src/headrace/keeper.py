@@ -19,6 +19,7 @@ from headrace.engine.engine import Engine, History
 from headrace.errors import HeadraceError, StorageError
 from headrace.intake import Intake
 from headrace.log.codec import from_us, to_us
+from headrace.log.files import Files
 from headrace.results import Version
 from headrace.state.checkpoint import Checkpoints, Facts, Written
 from headrace.state.frozen import freeze
@@ -42,6 +43,7 @@ class Keeper:
         version: the published version; asked under the gate.
         declared: declarations in force, as the log has them.
         rows: rows per relation in the log so far.
+        files: the file system; tests give one with faults.
     """
 
     def __init__(
@@ -54,8 +56,9 @@ class Keeper:
         version: Callable[[], Version],
         declared: Callable[[], dict[str, Any]],
         rows: Callable[[], dict[str, int]],
+        files: Files | None = None,
     ) -> None:
-        self._checkpoints = Checkpoints(folder)
+        self._checkpoints = Checkpoints(folder, files)
         self._engine = engine
         self._intake = intake
         self._gate = gate
