@@ -86,7 +86,12 @@ CALLS = {
     "mode": ["mode(i)", "mode(s)"],
     "product": ["product(f)"],
     "quantile": ["quantile(i, 0.4)"],
-    "quantile_cont": ["quantile_cont(i, 0.4)", "quantile_cont(f, [0.1, 0.9])", "quantile_cont(ts, 0.5)"],
+    "quantile_cont": [
+        "quantile_cont(i, 0.4)",
+        "quantile_cont(d, [0.25, 1, 0])",
+        "quantile_cont(f, [0.1, 0.9])",
+        "quantile_cont(ts, 0.5)",
+    ],
     "quantile_disc": ["quantile_disc(i, 0.4)", "quantile_disc(s, 0.5)", "quantile_disc(i, [0.1, 0.9])"],
     "regr_avgx": ["regr_avgx(f, g)"],
     "regr_avgy": ["regr_avgy(f, g)"],

@@ -39,22 +39,28 @@ def serves(call: AggCall, schema: Schema) -> bool:
         return not call.params
     if call.order and call.order != (OrderKey(call.args[0]),):
         return False  # DESC turns the fraction round
-    if call.func in _DISCRETE + _CONTINUOUS and fraction_of(call) is not None:
+    if call.func in _DISCRETE + _CONTINUOUS and fractions_of(call) is not None:
         kind = schema[call.args[0]].sql_type
         return call.func in _DISCRETE or kind in _SIMPLE_TYPES or kind.startswith("DECIMAL")
     return False
 
 
 @cache
-def fraction_of(call: AggCall) -> Fraction | None:
-    """Return the constant fraction of a quantile, between 0 and 1, or None where it is something else."""
+def fractions_of(call: AggCall) -> tuple[Fraction, ...] | None:
+    """Return the constant fractions of a quantile, between 0 and 1, or None where it has others or none."""
     if call.func == "median":
-        return Fraction(1, 2)
+        return (Fraction(1, 2),)
+    text = call.params[0] if call.params else ""
     try:
-        fraction = Fraction(call.params[0].strip("()").strip())
-    except (IndexError, ValueError, ZeroDivisionError):
+        parts = text.removeprefix("list_value").split(",") if _is_list(call) else [text]
+        found = tuple(Fraction(part.strip("() ")) for part in parts)
+    except (ValueError, ZeroDivisionError):
         return None
-    return fraction if 0 <= fraction <= 1 else None
+    return found if all(0 <= fraction <= 1 for fraction in found) else None
+
+
+def _is_list(call: AggCall) -> bool:
+    return bool(call.params) and call.params[0].startswith("list_value(")
 
 
 class OrderedPart(Part):
@@ -67,9 +73,10 @@ class OrderedPart(Part):
         self._calls = calls
         self._kind = argument.arrow
         self._outputs = [output[call.name].arrow for call in calls]
+        self._reads = [(call, fraction) for call in calls for fraction in fractions_of(call) or (None,)]
         self._values = OrderedValues()
         self._counts: Growable[np.int64] = Growable(np.int64)
-        self._words = [Growable(np.uint64) for _ in calls]
+        self._words = [Growable(np.uint64) for _ in self._reads]
 
     @override
     def update(self, batch: GroupBatch) -> None:
@@ -79,20 +86,19 @@ class OrderedPart(Part):
         self._values.insert(slots, words, weights)
         np.add.at(self._counts.data, slots, weights)
         bounds = self._values.bounds(batch.touched)
-        for call, kept in zip(self._calls, self._words, strict=True):
-            kept.data[batch.touched] = self._read(call, batch.touched, bounds)
+        for (call, fraction), kept in zip(self._reads, self._words, strict=True):
+            kept.data[batch.touched] = self._read(call, fraction, batch.touched, bounds)
 
     def _resize(self, size: int) -> None:
         self._counts.resize(size)
         for kept in self._words:
             kept.resize(size)
 
-    def _read(self, call: AggCall, slots: I64, bounds: Bounds) -> U64:
+    def _read(self, call: AggCall, fraction: Fraction | None, slots: I64, bounds: Bounds) -> U64:
         """Return the result of a call per slot, as the word of a value or the bits of a double."""
-        if call.func in ("min", "max"):
+        if fraction is None:
             return self._values.first(slots, last=call.func == "max", bounds=bounds)[0]
-        fraction, counts = fraction_of(call), self._counts.data[slots]
-        assert fraction is not None
+        counts = self._counts.data[slots]
         if call.func in _DISCRETE:
             ranks = -(-counts * fraction.numerator // fraction.denominator) - 1
             return words_at(bounds, [np.maximum(ranks, 0)])[0]
@@ -120,16 +126,23 @@ class OrderedPart(Part):
         self._resize(batch.size)
         known = self._counts.data[batch.touched] > 0
         found = []
-        for call, kept, output in zip(self._calls, self._words, self._outputs, strict=True):
-            words = kept.data[batch.touched]
-            if call.func not in _CONTINUOUS:
-                found.append(Result(value_of(words, self._kind, known)))
-            elif pa.types.is_decimal(output):
-                numbers = np.trunc(words.view(np.float64)).astype(np.int64)
-                found.append(Result(value_of(numbers.view(np.uint64) ^ _SIGN, output, known)))
-            else:
-                found.append(Result(pa.array(words.view(np.float64), mask=~known)))
+        kept = iter(self._words)
+        for call, output in zip(self._calls, self._outputs, strict=True):
+            kind = output.value_type if _is_list(call) else output
+            parts = [
+                self._values_of(call, next(kept).data[batch.touched], kind, known)
+                for _ in fractions_of(call) or (None,)
+            ]
+            found.append(Result(_listed(parts, output, known) if _is_list(call) else parts[0]))
         return found
+
+    def _values_of(self, call: AggCall, words: U64, kind: pa.DataType, known: Bools) -> pa.Array:
+        if call.func not in _CONTINUOUS:
+            return value_of(words, self._kind, known)
+        if pa.types.is_decimal(kind):
+            numbers = np.trunc(words.view(np.float64)).astype(np.int64)
+            return value_of(numbers.view(np.uint64) ^ _SIGN, kind, known)
+        return pa.array(words.view(np.float64), mask=~known)
 
     @override
     def release(self, slots: I64, dead: Bools) -> None:
@@ -147,3 +160,12 @@ class OrderedPart(Part):
     @override
     def nbytes(self) -> int:
         return self._values.nbytes + sum(kept.nbytes for kept in self._words)
+
+
+def _listed(parts: list[pa.Array], kind: pa.DataType, known: Bools) -> pa.Array:
+    """Return one list per group of its values in several columns; NULL where the group has none."""
+    count, width = len(known), len(parts)
+    order = (np.arange(count)[:, None] + count * np.arange(width)[None, :]).ravel()
+    values = pa.concat_arrays([part.cast(kind.value_type) for part in parts]).take(pa.array(order))
+    offsets = pa.array(np.arange(0, (count + 1) * width, width, dtype=np.int32))
+    return pa.ListArray.from_arrays(offsets, values, type=kind, mask=pa.array(~known))

@@ -62,7 +62,8 @@ class ValueCountsPart(Part):
     def __init__(self, calls: list[AggCall], argument: Column, output: Schema) -> None:
         self._calls = calls
         self._argument = argument
-        self._values = Arrangement(pa.schema([("x", argument.arrow)]), append_only=False)  # equal values are added up
+        # not append-only, so that equal values are added up
+        self._values = Arrangement(pa.schema([("x", argument.arrow)]), append_only=False)
         self._answer = Schema.of(output[call.name] for call in calls)
         self._kept = Answers(self._answer.arrow)
 
