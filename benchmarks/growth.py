@@ -44,7 +44,7 @@ EVENTS = Schema.of(
     [
         Column("k", "BIGINT", pa.int64()),
         Column("v", "BIGINT", pa.int64()),
-        Column("at", "TIMESTAMP", pa.timestamp("us")),
+        Column("happened", "TIMESTAMP", pa.timestamp("us")),
     ]
 )
 NAMES = Schema.of([Column("k", "BIGINT", pa.int64()), Column("name", "BIGINT", pa.int64())])
@@ -68,8 +68,8 @@ SHAPES = {
         rows_per_key=5,
     ),
     "session": Shape(
-        "SELECT k, count(*) AS n, window_start, window_end FROM SESSION(e, at, INTERVAL '30 seconds', k) "
-        "GROUP BY k, window_start, window_end",
+        "SELECT k, count(*) AS n, window_start, window_end "
+        "FROM SESSION(e, happened, INTERVAL '30 seconds', k) GROUP BY k, window_start, window_end",
         rows_per_key=2,
     ),
 }
