@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from tests.engine.makers import OTHERS, THINGS, other, thing
-from tests.engine.world import CLOCK, World, random_steps
+from tests.engine.world import CLOCK, World, random_steps, schema
 
 from headrace.change import Change
 from headrace.engine.hashing import truncated_hashes
@@ -67,5 +68,26 @@ def test_a_row_that_goes_and_comes_in_one_change_says_nothing() -> None:
     row = {"k": 1, "name": "p", "w": 1.0}
     made.step({"t": [(row, 1)]})
     rows = pa.RecordBatch.from_pylist([row, row], schema=OTHERS.arrow)
-    output = made.engine.step({"t": Change(rows, Change.inserts(rows).weights * [1, -1])}, CLOCK, {})
+    output = made.engine.step({"t": Change(rows, np.array([1, -1]))}, CLOCK, {})
     assert not output.changes
+
+
+def test_rows_that_are_gone_from_both_sides_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.engine.sweep.SWEEP_ROWS_MIN", 4)
+    made = World({"t": OTHERS, "u": OTHERS})
+    made.add("v", "SELECT k FROM t EXCEPT SELECT k FROM u")
+    rows = [{"k": number, "name": "p", "w": 1.0} for number in range(40)]
+    for row in rows:
+        made.step({"t": [(row, 1)]})
+        made.step({"t": [(row, -1)]})
+    assert made.engine.explain("v").state_rows <= 8
+
+
+def test_equal_intervals_go_as_they_came() -> None:
+    spans = schema(i="INTERVAL")
+    made = World({"t": spans, "u": spans})
+    made.add("v", "SELECT i FROM t EXCEPT SELECT i FROM u")
+    month, days = {"i": pa.MonthDayNano([1, 0, 0])}, {"i": pa.MonthDayNano([0, 30, 0])}
+    made.step({"t": [(month, 1)]})
+    made.step({"u": [(days, 1)]})
+    assert made.engine.snapshot("v").num_rows == 0

@@ -25,11 +25,14 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.engine.columns import I64, group_keys, nonzero, views
+from headrace.engine.frontier import renamed, smallest
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_rows import KeyRows
 from headrace.engine.key_table import KeyTable
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
+from headrace.engine.sweep import Sweep, described
 from headrace.sql.plan import SetOp
 
 
@@ -45,6 +48,9 @@ class SetOpOperator(Operator):
         self._node = node
         self._set = KeyTable([column.arrow for column in node.schema])
         self._key_rows = KeyRows.where_needed(self.arrow)
+        self._key_rows = KeyRows.where_needed(self.arrow)
+        self._names = [part.schema.names for part in node.parts]
+        self._sweep = Sweep()
         self._weights: tuple[Growable[np.int64], Growable[np.int64]] = (
             Growable(np.int64),
             Growable(np.int64),
@@ -60,6 +66,7 @@ class SetOpOperator(Operator):
         for weights in self._weights:
             weights.resize(self._set.size)
         before = self._out(touched)
+        begins = ~(self._weights[0].data[touched] | self._weights[1].data[touched]).astype(np.bool_)
         split = len(inputs[0])
         for weights, rows, change in zip(
             self._weights, (entries[:split], entries[split:]), inputs, strict=True
@@ -67,7 +74,11 @@ class SetOpOperator(Operator):
             np.add.at(weights.data, rows, change.weights)
         moved = self._out(touched) - before
         kept = nonzero(moved)
-        rows = pa.RecordBatch.from_arrays(keys, schema=self.arrow).take(pa.array(firsts[kept]))
+        rows = pa.RecordBatch.from_arrays(keys, schema=self.arrow).take(pa.array(firsts))
+        if self._key_rows is not None:
+            written = self._key_rows.settled(touched, rows.columns, begins, self._set.size)
+            rows = pa.RecordBatch.from_arrays(written, schema=self.arrow)
+        rows = rows.take(pa.array(kept))
         if self._key_rows is not None:
             begins = before[kept] == 0
             written = self._key_rows.settled(touched[kept], rows.columns, begins, self._set.size)
@@ -89,6 +100,29 @@ class SetOpOperator(Operator):
             case _:
                 return np.asarray(((left > 0) & (right == 0)).astype(np.int64))
 
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        return smallest(
+            [renamed(part, names, self.schema.names) for part, names in zip(inputs, self._names, strict=True)]
+        )
+
+    @override
+    def forget(self, inputs: Sequence[Bounds]) -> None:
+        """Give up rows that have gone from both sides, and those with a column below the bounds of both."""
+        if not self._sweep.is_due(self._set.live):
+            return
+        left, right = (weights.view() for weights in self._weights)
+        gone = ((left == 0) & (right == 0)) | self._set.final(self.schema.names, self.bounds(inputs))
+        entries = nonzero(gone & ~self._set.free())
+        self._set.release(entries)
+        for weights in self._weights:
+            weights.clear(entries)
+        self._sweep.done(self._set.live)
+
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        return described(self.bounds(inputs), self.schema.names, "no column of both sides follows event time")
+
     @property
     @override
     def detail(self) -> str:
@@ -97,7 +131,7 @@ class SetOpOperator(Operator):
     @property
     @override
     def state_rows(self) -> int:
-        return self._set.size
+        return self._set.live
 
     @property
     @override

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.engine.columns import I64, nonzero
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.sql.plan import Unnest
 
@@ -46,6 +47,10 @@ class UnnestOperator(Operator):
         if self._node.ordinality is not None:
             columns.append(pa.array(places + 1, mask=places >= longest[rows]))
         return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), change.weights[rows])
+
+    @override
+    def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
+        return {name: inputs[0][name] for name in self._kept if name in inputs[0]}
 
     @property
     @override
