@@ -408,8 +408,9 @@ class Run:
 
     def refreshed(self, *views: str) -> dict[str, Version]:
         """Return of which version each view is that refreshes apart, among some views and all they read."""
-        with self._stepper.gate:
-            return as_of(self._engine, views, self._plans)
+        if all(plan.refresh is None for plan in list(self._plans.values())):
+            return {}
+        return as_of(self._engine, views, self._plans)
 
     def _asked(self, plan: ViewPlan) -> tuple[Version, pa.Table]:
         """Ask DuckDB for a view, over the newest version of all that it reads."""

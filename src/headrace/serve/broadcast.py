@@ -25,7 +25,7 @@ from headrace.serve.viewer import Viewer
 
 logger = logging.getLogger("headrace")
 
-TURN_WAIT_S = 0.02
+TURN_WAIT_S = 0.1
 """How long the encoder waits for its turn."""
 DRAIN_MAX = 1_000
 """Versions that the encoder takes at once."""
@@ -111,8 +111,7 @@ class Broadcast:
                 return
             began = time.perf_counter()
             try:
-                with self._run.turns.turn(TURN_WAIT_S):
-                    self._encode(arrived)
+                self._encode(arrived)
             except Exception:
                 logger.exception("a change could not be encoded; its viewers get a new snapshot")
                 self._on_loop(self._lose_all)
@@ -135,7 +134,7 @@ class Broadcast:
 
     def _encode(self, arrived: list[tuple[Version, Mapping[str, Change]]]) -> None:
         now = time.monotonic()
-        delivery: Delivery = []
+        due = []
         for channel in tuple(self._channels.values()):
             source = channel.source
             parts = [
@@ -143,10 +142,14 @@ class Broadcast:
                 for version, changes in arrived
                 if source in changes and len(changes[source])
             ]
-            encoded = channel.encode(parts, now)
-            if encoded:
-                delivery.append((channel, encoded))
-                self.messages_encoded += len(encoded)
+            due.append((channel, channel.batches(parts, now)))
+        with self._run.turns.turn(TURN_WAIT_S):
+            delivery = [
+                (channel, [channel.message(parts, stamp) for parts, stamp in batches])
+                for channel, batches in due
+                if batches
+            ]
+        self.messages_encoded += sum(len(encoded) for _, encoded in delivery)
         if delivery:
             self._on_loop(self._deliver, delivery)
 

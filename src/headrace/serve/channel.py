@@ -12,10 +12,11 @@ import pyarrow as pa
 from headrace.change import Change
 from headrace.engine.zset import consolidate
 from headrace.errors import HeadraceError, UnknownName
-from headrace.results import Version
 from headrace.relations import KEPT_PREFIX, RelationInfo
+from headrace.results import Version
 from headrace.runtime import Run
 from headrace.serve import messages
+from headrace.serve.answers import Stamp
 from headrace.serve.messages import Message
 from headrace.serve.stamps import Stamper
 from headrace.serve.viewer import Viewer
@@ -54,8 +55,8 @@ class Pending:
 class Channel:
     """Encodes each change once and hands it to its viewers.
 
-    `encode` runs on the encoder's thread, `take_snapshot` on a thread of the readers' pool, everything
-    else on the event loop.
+    `batches` and `message` run on the encoder's thread, `take_snapshot` on a thread of the readers' pool,
+    everything else on the event loop.
 
     Args:
         run: what is read.
@@ -81,17 +82,21 @@ class Channel:
 
     # --- changes: the encoder's thread ---------------------------------------------------------------
 
-    def encode(self, parts: Sequence[Part], now: float) -> list[Message]:
-        """Return the messages for new changes; with `every_ms`, nothing before the pause is over."""
+    def batches(self, parts: Sequence[Part], now: float) -> list[tuple[Sequence[Part], Stamp]]:
+        """Return what each message that is due now will hold, and its stamp; with `every_ms`, nothing before
+        the pause is over. May wait for a step.
+        """
         if self.key.every_ms:
             self._pending.parts.extend(parts)
             if not self._pending.parts or now < self.due_at():
                 return []
             parts, self._pending = self._pending.parts, Pending(sent_at=now)
-            return [self._message(parts)]
-        if len(parts) > MERGE_BEYOND:
-            return [self._message(parts)]
-        return [self._message([part]) for part in parts]
+            batches: list[Sequence[Part]] = [parts]
+        elif len(parts) > MERGE_BEYOND:
+            batches = [parts]
+        else:
+            batches = [[part] for part in parts]
+        return [(batch, self._stamper.stamp(self.key.view, batch[-1].version)) for batch in batches]
 
     def due_at(self) -> float:
         """Return when what waits is to be sent (`time.monotonic`); infinity where nothing waits."""
@@ -99,11 +104,11 @@ class Channel:
             return float("inf")
         return self._pending.sent_at + self.key.every_ms / 1000
 
-    def _message(self, parts: Sequence[Part]) -> Message:
+    def message(self, parts: Sequence[Part], stamp: Stamp) -> Message:
+        """Return one message for the changes of `batches`."""
         first, last = parts[0].version.number, parts[-1].version
         previous, self._previous = self._previous, last.number
         schemas = {tuple(part.change.schema.names) for part in parts} | {tuple(self.info.schema.names)}
-        stamp = self._stamper.stamp(self.key.view, last)
         if len(schemas) > 1:
             return Message("redefined", last.number, "", None, first, previous)
         moved = Change.concat([part.change for part in parts])

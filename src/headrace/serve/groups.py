@@ -30,7 +30,7 @@ Begin = Callable[[str, list[Any]], Callable[[], AppendResult]]
 """Decides about rows of a stream at once; what it returns waits until they are durable."""
 GROUP_BYTES_MAX = 4 << 20
 """Bodies of one group; one that is larger by itself is a group alone."""
-TURN_WAIT_S = 0.04
+TURN_WAIT_S = 0.1
 """How long a group waits for its turn."""
 GROUP_EVERY_S = 0.02
 """Pause between the beginnings of two groups, while there is something on its way."""
