@@ -6,11 +6,12 @@ After every call the fate of each row is compared with the oracle's; after an `a
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -83,6 +84,7 @@ def play(case: Case, runner: Runner | None = None) -> None:
         MismatchError: something is not as the case, the oracle or DuckDB says.
     """
     with ExitStack() as stack:
+        complaints = stack.enter_context(_complaints())
         player = Player(case, runner or embedded(), stack)
         for block in case.steps:
             try:
@@ -91,6 +93,22 @@ def play(case: Case, runner: Runner | None = None) -> None:
                 raise
             except HeadraceError as error:
                 raise player.failed(block, f"{type(error).__name__}: {error}") from error
+            if complaints:
+                raise player.failed(block, f"the log complains: {complaints[0]}")
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what Headrace logs as a warning or worse: a view that was built anew looks right afterwards."""
+    found: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: found.append(logging.Formatter().format(record))  # type: ignore[method-assign]
+    logger = logging.getLogger("headrace")
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
 
 
 class Player:
