@@ -112,20 +112,25 @@ class Refresher:
 
 
 def as_of(engine: Engine, names: Sequence[str], plans: Mapping[str, ViewPlan]) -> dict[str, Version]:
-    """Return the versions of which views that refresh apart are, among some views and all they read."""
+    """Return the versions of which views that refresh apart are, among some views and all they read.
+
+    Any thread may ask; it waits for nobody.
+    """
     found: dict[str, Version] = {}
+    if not engine.has_refreshing:
+        return found
     seen: set[str] = set()
     waiting = [name.lower() for name in names]
     while waiting:
         name = waiting.pop()
-        if name in seen or name not in plans:
+        plan = plans.get(name)
+        if name in seen or plan is None:
             continue
         seen.add(name)
-        plan = plans[name]
         if plan.refresh is None:
             waiting.extend(relation.lower() for relation in plan.relations)
             continue
-        version = engine.refreshed(name).as_of
+        version = engine.as_of(name)
         if version is not None:
             found[plan.name] = version
     return found

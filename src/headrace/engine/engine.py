@@ -345,6 +345,17 @@ class Engine:
         assert isinstance(root, RefreshedOperator)
         return root
 
+    @property
+    def has_refreshing(self) -> bool:
+        """Whether any view refreshes apart."""
+        return any(view.plan.refresh is not None for view in list(self._views.values()))
+
+    def as_of(self, view: str) -> Version | None:
+        """Return the version of which a view that refreshes apart is; None: none yet, or no such view."""
+        found = self._views.get(view.lower())
+        root = None if found is None else found.circuit.root
+        return root.as_of if isinstance(root, RefreshedOperator) else None
+
     def fail(self, view: str, message: str, as_of: Version) -> None:
         """Say that a view that refreshes apart has no answer."""
         self.refreshed(view).fail(message, as_of)

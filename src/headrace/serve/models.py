@@ -19,6 +19,10 @@ class Stamped(_Model):
     freshness_ms: float = Field(
         description="Age of the oldest acknowledged commit that is not in the version."
     )
+    refreshed: dict[str, int] | None = Field(
+        default=None,
+        description="Of which version each view is that refreshes apart; absent where there is none.",
+    )
 
 
 class ErrorFacts(BaseModel):

@@ -31,7 +31,7 @@ async def run_sql(request: Request) -> Response:
             Page(
                 answer.table,
                 answer.schema,
-                type(stamp)(answer.version, answer.freshness, stamp.watermark),
+                type(stamp)(answer.version, answer.freshness, stamp.watermark, answer.refreshed),
                 extra,
             ),
             kind,
