@@ -67,6 +67,12 @@ def test_what_is_none_of_ours_is_not_read(value: Any) -> None:
         thaw(pickle.dumps(value, protocol=5), [])
 
 
+@pytest.mark.parametrize("named", [b"headrace.engine.memory\nos.system", b"headrace.engine.memory\nmkstemp"])
+def test_what_our_modules_import_is_none_of_ours(named: bytes) -> None:
+    with pytest.raises(StorageError):
+        thaw(b"c" + named + b"\n.", [])
+
+
 def test_what_is_no_pickle_is_told() -> None:
     with pytest.raises(StorageError, match="cannot be read back"):
         thaw(b"\x80\x05nonsense", [])

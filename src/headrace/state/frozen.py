@@ -15,7 +15,17 @@ from headrace.errors import StorageError
 
 INLINE_BYTES_MAX = 1 << 16
 """Columns up to this size lie in the pickle."""
-_MODULES = ("headrace.", "numpy", "pyarrow", "datetime", "decimal", "collections", "uuid", "zoneinfo")
+_ROOMS = ("change", "contracts", "declarations", "engine", "functions", "intake", "results", "sql")
+_LIBRARIES = {
+    "numpy": ("dtype", "ndarray"),
+    "numpy._core.numeric": ("_frombuffer",),
+    "numpy._core.multiarray": ("_reconstruct", "scalar"),
+    "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "uuid": ("UUID",),
+    "collections": ("Counter", "OrderedDict", "defaultdict", "deque"),
+}
 _BUILTINS = frozenset(("set", "frozenset", "bytearray", "slice", "range", "object"))
 
 
@@ -64,10 +74,22 @@ class _Careful(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("builtins", "getattr"):
             return _method
-        known = module.startswith(_MODULES) or (module == "builtins" and name in _BUILTINS)
-        if not known or name.startswith("__"):
-            raise StorageError(f"the checkpoint asks for {module}.{name}, which is none of ours")
-        return super().find_class(module, name)
+        if _is_ours(module, name):
+            found = super().find_class(module, name)
+            if not module.startswith("headrace.") or found.__module__.startswith("headrace."):
+                return found
+        raise StorageError(f"the checkpoint asks for {module}.{name}, which is none of ours")
+
+
+def _is_ours(module: str, name: str) -> bool:
+    if name.startswith("__") or "." in name:
+        return False
+    room, _, rest = module.partition(".")
+    if room == "headrace":
+        return rest.partition(".")[0] in _ROOMS
+    if module == "pyarrow.lib" or (module == "builtins" and name in _BUILTINS):
+        return True
+    return name in _LIBRARIES.get(module, ())
 
 
 def _method(owner: Any, name: str) -> Any:
