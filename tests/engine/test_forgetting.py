@@ -11,10 +11,10 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.engine.world import Row, World, schema
 
 from headrace.engine import sweep
 from headrace.engine.operators.base import OperatorInfo
-from tests.engine.world import Row, World, schema
 
 EVENTS = schema(id="BIGINT", t="TIMESTAMP", v="INTEGER", s="VARCHAR", d="DECIMAL(10,2)", f="DOUBLE")
 START = datetime(2024, 1, 1, tzinfo=UTC)
