@@ -153,16 +153,10 @@ def _statement(node: Node, inputs: list[str]) -> str:
         return _hop(node, inputs[0])
     if isinstance(node, Session):
         return _session(node, inputs[0])
-    if isinstance(node, UnionAll):
-        selects = [f"SELECT * FROM {table} AS t({names})" for table in inputs]
-        return " UNION ALL ".join(selects)
-    if isinstance(node, SetOp):
-        word = f" {node.kind.upper()}{' ALL' if node.is_all else ''} "
-        return word.join(f"SELECT * FROM {table} AS t({names})" for table in inputs)
+    if isinstance(node, UnionAll | SetOp | Join | MatchJoin | AsofJoin):
+        return _of_several(node, inputs, names)
     if isinstance(node, Unnest):
         return _unnest(node, inputs[0])
-    if isinstance(node, Join):
-        return _join(node, inputs)
     if isinstance(node, Aggregate):
         keys = ", ".join(quote(key) for key in node.keys)
         calls = [f"{call.sql} AS {quote(call.name)}" for call in node.calls]
@@ -175,12 +169,20 @@ def _statement(node: Node, inputs: list[str]) -> str:
         return f"SELECT DISTINCT {names} FROM {inputs[0]}"
     if isinstance(node, TopN):
         return _top(node, inputs[0], names)
-    if isinstance(node, MatchJoin | AsofJoin):
-        return _match(node, inputs)
     if isinstance(node, Touched):
         return f"SELECT {names} FROM ({node.sql}) AS _({KEY_COLUMN}, {names})"
     assert isinstance(node, Recompute)
     return node.sql
+
+
+def _of_several(node: UnionAll | SetOp | Join | MatchJoin | AsofJoin, inputs: list[str], names: str) -> str:
+    if isinstance(node, UnionAll):
+        selects = [f"SELECT * FROM {table} AS t({names})" for table in inputs]
+        return " UNION ALL ".join(selects)
+    if isinstance(node, SetOp):
+        word = f" {node.kind.upper()}{' ALL' if node.is_all else ''} "
+        return word.join(f"SELECT * FROM {table} AS t({names})" for table in inputs)
+    return _join(node, inputs) if isinstance(node, Join) else _match(node, inputs)
 
 
 def _hop(node: Hop, table: str) -> str:

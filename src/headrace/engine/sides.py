@@ -283,7 +283,9 @@ class IntervalSide(Side):
 
     @override
     def held(self, size: int) -> Bools:
-        return self.rows.held(size * _LEVELS).reshape(size, _LEVELS).any(axis=1)
+        found = np.zeros(size, dtype=np.bool_)
+        found[nonzero(self.rows.held(size * _LEVELS)) // _LEVELS] = True
+        return found
 
     @property
     @override

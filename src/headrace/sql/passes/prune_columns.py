@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from headrace.contracts.schema import Schema
 from headrace.sql.bind.work import OtherJoin, TreeRecompute, Window, Work
-from headrace.sql.passes.rebuild import other_join, with_inputs
+from headrace.sql.passes.rebuild import with_inputs
 from headrace.sql.plan import (
     Aggregate,
     AsofJoin,
@@ -35,41 +35,25 @@ def prune_columns(work: Work, root: Node) -> Node:  # noqa: ARG001  (every pass 
 def _keep(node: Node, wanted: set[str]) -> Node:
     if isinstance(node, Scan):
         return _scan(node, wanted)
-    if isinstance(node, Filter):
-        return with_inputs(node, [_keep(node.input, wanted | set(node.predicate.columns))])
+    own = _reads(node)
+    if own is not None:
+        return with_inputs(
+            node, [_keep(part, (wanted | own) & set(part.schema.names)) for part in node.inputs]
+        )
     if isinstance(node, Project):
         return _project(node, wanted)
-    if isinstance(node, Hop):
-        return with_inputs(node, [_keep(node.input, (wanted & set(node.input.schema.names)) | {node.time})])
-    if isinstance(node, Session):
-        own = (wanted & set(node.input.schema.names)) | {node.time, *node.keys}
-        return with_inputs(node, [_keep(node.input, own)])
     if isinstance(node, UnionAll):
         return _union(node, wanted)
     if isinstance(node, SetOp):
         return with_inputs(node, [_exactly(part, list(part.schema.names)) for part in node.parts])
-    if isinstance(node, Unnest):
-        own = (wanted & set(node.input.schema.names)) | set(node.lists)
-        return with_inputs(node, [_keep(node.input, own)])
-    if isinstance(node, Join):
-        keys = {e.left_column for e in node.equalities} | {e.right_column for e in node.equalities}
-        wanted = wanted | keys | set(node.residual.columns if node.residual else ())
-        return with_inputs(node, [_keep(part, wanted & set(part.schema.names)) for part in node.parts])
-    if isinstance(node, OtherJoin):
-        wanted = wanted | set(node.condition.columns)
-        left = _keep(node.left, wanted & set(node.left.schema.names))
-        right = _keep(node.right, wanted & set(node.right.schema.names))
-        return other_join(left, right, node.words, node.condition)
-    if isinstance(node, MatchJoin | AsofJoin):
-        return _match(node, wanted)
     if isinstance(node, Aggregate):
         return _aggregate(node, wanted)
     if isinstance(node, TopN):
         if node.rank == "row_number" and node.rank_column not in wanted:
             # nobody sees the number, so a new row need not renumber the others: it is a LIMIT
             node = replace(node, schema=node.input.schema, rank=None, rank_column=None, rank_keys=0)
-        own = wanted | set(node.partition) | {key.column for key in node.order}
-        return with_inputs(node, [_keep(node.input, own & set(node.input.schema.names))])
+        needed = wanted | set(node.partition) | {key.column for key in node.order}
+        return with_inputs(node, [_keep(node.input, needed & set(node.input.schema.names))])
     if isinstance(node, Window | PythonCall):
         return _window(node, wanted)
     if isinstance(node, TreeRecompute) and node.mentioned is not None:
@@ -81,14 +65,32 @@ def _keep(node: Node, wanted: set[str]) -> Node:
     return with_inputs(node, [_keep(child, set(child.schema.names)) for child in node.inputs])
 
 
-def _match(node: MatchJoin | AsofJoin, wanted: set[str]) -> Node:
-    wanted = wanted | {column for pair in node.equalities for column in pair}
-    if isinstance(node, AsofJoin):
-        wanted |= {node.left_column, node.right_column}
-    else:
-        wanted |= set(node.residual.columns if node.residual else ())
-        wanted |= set(node.range.columns if node.range else ())
-    return with_inputs(node, [_keep(part, wanted & set(part.schema.names)) for part in node.inputs])
+def _reads(node: Node) -> set[str] | None:
+    """Return the columns that a node reads itself where it hands on those of its inputs by name, else
+    None.
+    """
+    match node:
+        case Filter():
+            return set(node.predicate.columns)
+        case Hop():
+            return {node.time}
+        case Session():
+            return {node.time, *node.keys}
+        case Unnest():
+            return set(node.lists)
+        case OtherJoin():
+            return set(node.condition.columns)
+        case Join():
+            keys = {name for one in node.equalities for name in (one.left_column, one.right_column)}
+            return keys | set(node.residual.columns if node.residual else ())
+        case AsofJoin():
+            return {name for pair in node.equalities for name in pair} | {node.left_column, node.right_column}
+        case MatchJoin():
+            keys = {name for pair in node.equalities for name in pair}
+            keys |= set(node.residual.columns if node.residual else ())
+            return keys | set(node.range.columns if node.range else ())
+        case _:
+            return None
 
 
 def _some(names: Iterable[str], wanted: set[str]) -> list[str]:
