@@ -246,3 +246,24 @@ def test_options_that_make_no_sense_are_refused(options: str) -> None:
         app.view("v", f"{options}SELECT t FROM e")
     with app.open(None) as run, pytest.raises(hr.DeclarationError, match="emit"):
         run.create_view("v", f"{options}SELECT t FROM e")
+
+
+def test_a_checkpoint_keeps_what_is_to_leave_and_what_is_not_final_yet(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    app = windows()
+    app.view("recent", "SELECT id FROM e WHERE t > now() - INTERVAL 1 MINUTE")
+    app.view("apart", "SELECT count(*) AS n FROM recent", refresh="10s")
+    with app.open(tmp_path, clock=clock) as run:
+        run.append("e", [{"id": at, "t": NOON + timedelta(seconds=40 * at)} for at in range(3)])
+        clock.advance(timedelta(seconds=10))
+        run.advance()
+        run.checkpoint()
+    with app.open(tmp_path, clock=clock) as run:
+        assert (ids(run), counts(run)) == ([0, 1, 2], [2])
+        assert run.query("FROM apart").to_pylist() == [{"n": 3}]
+        clock.advance(timedelta(seconds=50))
+        run.append("e", [{"id": 9, "t": NOON + timedelta(seconds=130)}])
+        run.advance()
+        assert (ids(run), counts(run)) == ([1, 2, 9], [2, 1])
+        run.advance()
+        assert run.query("FROM apart").to_pylist() == [{"n": 3}]
