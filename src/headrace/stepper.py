@@ -32,7 +32,7 @@ RETRY_S = 1.0
 """Pause before a step's record is offered to a troubled log again."""
 TURN_WAIT_S = 0.1
 """How long a step waits for its turn."""
-BREATH = 0.25
+BREATH = 0.6
 """Pause after a step, as a share of the CPU time that the step took."""
 BREATH_S_MAX = 0.03
 IDLE_TICK_S = 1.0
