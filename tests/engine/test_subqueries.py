@@ -40,7 +40,7 @@ MATCHES = [
 ]
 LATERALS = [
     "SELECT t.k, x.n, x.m FROM t, LATERAL (SELECT count(*) AS n, max(name) AS m FROM u WHERE u.k = t.k) AS x",
-    "SELECT t.k, x.m FROM t LEFT JOIN LATERAL (SELECT w AS m FROM u WHERE k = t.k ORDER BY w LIMIT 2) x ON t.b",
+    "SELECT t.k, m FROM t LEFT JOIN LATERAL (SELECT w AS m FROM u WHERE k = t.k ORDER BY w LIMIT 2) ON t.b",
     "SELECT t.k, x.name FROM t, LATERAL (SELECT DISTINCT name FROM u WHERE u.k >= t.k) AS x",
 ]
 

@@ -15,7 +15,8 @@ VIEWS = [
     "SELECT k, b, max(x) AS m FROM t GROUP BY CUBE (k, b) HAVING count(*) > 1",
     "SELECT k, count(DISTINCT s) AS n FROM t GROUP BY GROUPING SETS ((k), (), (k))",
     "SELECT count(*) AS n FROM t GROUP BY ()",
-    "SELECT x + 1 AS y, avg(x) AS a FROM t WHERE k > 1 GROUP BY GROUPING SETS ((y), ()) QUALIFY row_number() OVER (ORDER BY grouping(y) DESC, y) < 3",
+    """SELECT x + 1 AS y, avg(x) AS a FROM t WHERE k > 1 GROUP BY GROUPING SETS ((y), ())
+    QUALIFY row_number() OVER (ORDER BY grouping(y) DESC, y) < 3""",
 ]
 
 
