@@ -5,9 +5,10 @@ stay equal to DuckDB's answer over the whole of the streams.
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 
 import pytest
-from tests.engine.test_forgetting import EVENTS, held, run
+from tests.engine.test_forgetting import EVENTS, START, held, run
 from tests.engine.world import World
 
 from headrace.engine import sweep
@@ -47,6 +48,21 @@ def test_state_stays_flat(names: list[str], monkeypatch: pytest.MonkeyPatch) -> 
         assert late[name][0] <= 1.4 * early[name][0] + 16, name
         note = world.engine.explain(name).inputs[0].can_free or world.engine.explain(name).can_free
         assert note is None or note.startswith("frees state by "), name
+
+
+@pytest.mark.parametrize("op", [">=", ">"])
+def test_a_left_row_at_the_very_watermark_finds_the_row_before_it(
+    op: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "SWEEP_ROWS_MIN", 1)
+    world = World({"e": EVENTS, "f": EVENTS}, append_only=("e", "f"), event_times={"e": "t", "f": "t"})
+    world.add("v", f"SELECT e.id, f.id AS other FROM e ASOF LEFT JOIN f ON e.t {op} f.t")
+    for second in range(6):
+        now = START + timedelta(seconds=second)
+        event = {"id": second, "t": now.replace(tzinfo=None), "v": 1, "s": None, "d": None, "f": None}
+        marks = {"e": now, "f": now}
+        world.step({"f": [(event, 1)]}, marks)
+        world.step({"e": [(event, 1)]}, marks)
 
 
 def test_keys_that_vanish_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

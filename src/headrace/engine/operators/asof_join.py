@@ -213,11 +213,17 @@ class AsofJoinOperator(Operator):
         self._sweep.done(self.state_rows + self._keys.live)
 
     def _keep_latest(self, low_us: int) -> None:
-        """Drop the right rows of each key before the last one that is not beyond a time."""
+        """Drop the right rows of each key before the last one that is earlier than a time.
+
+        Rows at that very time may still go, or be too late for a left row at it.
+        """
         kind = self._node.right.schema[self._node.right_column].arrow
         time = pa.array([low_us], pa.timestamp("us", getattr(kind, "tz", None))).cast(kind, safe=False)
         slots = nonzero(self._right.held(max(self._keys.size, 1)))
-        limits = np.full(len(slots), order_word(time)[0], dtype=np.uint64)
+        word = order_word(time)[0]
+        if word == 0:
+            return
+        limits = np.full(len(slots), word - _ONE, dtype=np.uint64)
         latest, known = self._right.bounds(slots).clip(None, limits).first(last=True)
         first = np.zeros(max(self._keys.size, 1), dtype=np.uint64)
         first[slots[known]] = latest[known]
