@@ -9,6 +9,7 @@ a few array operations a block.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,26 @@ class _Block:
         self.columns = {name: np.empty(capacity, dtype=np.int64) for name in columns}
         self._slots = np.zeros(capacity * SLOTS_PER_ENTRY, dtype=np.int32)
         self._mask = capacity * SLOTS_PER_ENTRY - 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Write down what is filled; the slots of a block that is mostly empty are found again."""
+        count, columns = self.count, {name: values[: self.count] for name, values in self.columns.items()}
+        slots = self._slots if 2 * count > self.capacity else None
+        return {
+            "start": self.start, "capacity": self.capacity, "count": count,
+            "hi": self.hi[:count], "lo": self.lo[:count], "columns": columns, "slots": slots,
+        }  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the block again, with its room."""
+        _Block.__init__(self, state["start"], state["capacity"], tuple(state["columns"]))
+        if state["slots"] is None:
+            self.add(state["hi"], state["lo"])
+        else:
+            self.count, self._slots = state["count"], state["slots"]
+            self.hi[: self.count], self.lo[: self.count] = state["hi"], state["lo"]
+        for name, values in state["columns"].items():
+            self.columns[name][: self.count] = values
 
     def _home(self, hi: Digests) -> Entries:
         return hi.view(np.int64) & self._mask
