@@ -76,6 +76,9 @@ def _base(rnd: Random, kind: str, number: int) -> Base:
     options: dict[str, str] = {}
     if kind == "table":
         options["key"] = "k"
+        if rnd.random() < 0.15:
+            columns.append(("seq", "SMALLINT"))
+            options["sequence"] = "seq"
     if kind == "stream":
         if rnd.random() < 0.35:
             options["event_id"] = "k"
@@ -159,7 +162,7 @@ def _row(rnd: Random, base: Base) -> Row:
         return row
     row = []
     for name, kind in base.columns:
-        must = name == base.key or name == "ts"
+        must = name in (base.key, "ts", "seq")
         row.append(value(rnd, kind, nulls=0.02 if must else 0.12))
         if kind in BAD and rnd.random() < 0.005:
             row[-1] = rnd.choice(BAD[kind])

@@ -89,6 +89,7 @@ class Oracle:
         self._functions = dict(app.functions)
         self._rows: dict[str, list[Row]] = {name: [] for name in self._decls}
         self._keyed: dict[str, dict[Any, Row]] = {name: {} for name, decl in app.tables.items() if decl.key}
+        self._sequences: dict[str, dict[Any, Any]] = {name: {} for name in app.tables}
         self._streams = {name: _Stream(decl) for name, decl in app.streams.items()}
         self._plans: dict[str, ViewPlan] = {}
         self._con: duckdb.DuckDBPyConnection | None = None
@@ -153,17 +154,34 @@ class Oracle:
             self._rows[table] += [row for row in read if row is not None]
             return [RowStatus.REJECTED if row is None else RowStatus.ACCEPTED for row in read]
         held = self._keyed[table]
-        last = {_key(row, decl.key): at for at, row in enumerate(read) if row is not None}
+        older = self._older(decl, read)
+        last = {_key(row, decl.key): at for at, row in enumerate(read) if row is not None and at not in older}
         statuses = []
         for at, row in enumerate(read):
-            if row is None:
-                statuses.append(RowStatus.REJECTED)
+            if row is None or at in older:
+                statuses.append(RowStatus.REJECTED if row is None else RowStatus.REPEATED)
                 continue
             key = _key(row, decl.key)
             is_same = last[key] == at and key in held and repr(held[key]) == repr(row)
             statuses.append(RowStatus.REPEATED if is_same else RowStatus.ACCEPTED)
         held.update({key: read[at] for key, at in last.items() if statuses[at] == RowStatus.ACCEPTED})
         return statuses
+
+    def _older(self, decl: TableDecl, rows: list[Row | None]) -> set[int]:
+        """Return which rows have a smaller sequence than one before them, held, deleted or of this call."""
+        older: set[int] = set()
+        if decl.key is None or decl.sequence is None:
+            return older
+        known = self._sequences[decl.name]
+        for at, row in enumerate(rows):
+            if row is None:
+                continue
+            key, sequence = _key(row, decl.key), row[decl.sequence]
+            if key in known and sequence < known[key]:
+                older.add(at)
+            else:
+                known[key] = sequence
+        return older
 
     def delete(self, table: str, rows: Iterable[Row]) -> list[RowStatus]:
         """Delete by key, or one copy of a whole row from a bag; rows that are not held are rejected."""
