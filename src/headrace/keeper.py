@@ -76,6 +76,12 @@ class Keeper:
     # --- starting ---------------------------------------------------------------------------------
     def restore(self, declarations: dict[str, Any] | None, history: History) -> Facts | None:
         """Put the newest usable checkpoint into engine and intake; None: begin at the start of the log."""
+        with self._engine.memory.watching():
+            facts = self._restored(declarations, history)
+        self._engine.memory.settle()
+        return facts
+
+    def _restored(self, declarations: dict[str, Any] | None, history: History) -> Facts | None:
         for facts, parts in self._checkpoints.newest():
             if declarations is None or facts.declarations != declarations:
                 logger.warning("a checkpoint of other declarations is passed over: version %d", facts.version)

@@ -112,6 +112,10 @@ def test_an_app_takes_the_bound(tmp_path: Path) -> None:
         assert run.query("SELECT count(*) AS n, sum(s) AS s FROM totals").to_pylist() == [
             {"n": 60_000, "s": 60_000 * 59_999 // 2}
         ]
+        run.checkpoint()
+    with app.open(tmp_path, state_bytes_max=200_000) as run:
+        assert run._engine.memory.resident_bytes <= 200_000
+        assert run.query("SELECT count(*) AS n FROM totals").to_pylist() == [{"n": 60_000}]
 
 
 @pytest.mark.parametrize("limit_bytes", [None, 1, 3_000_000])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from headrace.engine.columns import I64, U64, Bools, nonzero
-from headrace.engine.memory import zeros
+from headrace.engine.memory import fits, zeros
 
 Verify = Callable[[I64, I64], Bools]
 """Of (positions in the batch, ids found): which pairs are truly equal."""
@@ -141,9 +141,13 @@ class Table:
 
 
 def _table(hashes: U64, ids: I64, used: int) -> Table:
-    table = Table(0)
-    table.hashes, table.ids, table.used = hashes, ids, used
-    table.mask = np.int64(len(hashes) - 1)
+    if fits(hashes.nbytes + ids.nbytes):
+        table = Table(0)
+        table.hashes, table.ids = hashes, ids
+    else:
+        table = Table(len(hashes))
+        table.hashes[:], table.ids[:] = hashes, ids
+    table.used, table.mask = used, np.int64(len(hashes) - 1)
     return table
 
 
