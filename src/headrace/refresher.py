@@ -67,6 +67,10 @@ class Refresher:
         if self._thread is not None:
             self._thread.start()
 
+    def after(self, version: Version) -> Version:
+        """Refresh what is due once a step was asked for, unless a thread does; return the newest version."""
+        return version if self.is_auto else self.run_due()
+
     def run_due(self) -> Version:
         """Refresh every view whose time has come; return the version that is published then."""
         with self._busy:

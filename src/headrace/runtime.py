@@ -356,8 +356,7 @@ class Run:
     def advance(self) -> Version:
         """Return the version once everything committed before the call is in every view."""
         self._check_open()
-        version = self._stepper.advance()
-        return version if self._refresher.is_auto else self._refresher.run_due()
+        return self._refresher.after(self._stepper.advance())
 
     def wait_for(self, commit: int, timeout_s: float | None = 10.0) -> Version:
         """Block until `commit` is in a published version or the time is up; return the version then."""
@@ -408,8 +407,6 @@ class Run:
 
     def refreshed(self, *views: str) -> dict[str, Version]:
         """Return of which version each view is that refreshes apart, among some views and all they read."""
-        if all(plan.refresh is None for plan in list(self._plans.values())):
-            return {}
         return as_of(self._engine, views, self._plans)
 
     def _asked(self, plan: ViewPlan) -> tuple[Version, pa.Table]:
