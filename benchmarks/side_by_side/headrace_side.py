@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -82,8 +81,13 @@ def _clocks() -> tuple[float, float]:
 
 def _cost(events: int, started: tuple[float, float]) -> Cost:
     cpu, wall = _clocks()
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Cost(events, cpu - started[0], wall - started[1], peak_mb)
+    return Cost(events, cpu - started[0], wall - started[1], _peak_mb())
+
+
+def _peak_mb() -> float:
+    """Return the largest resident memory of this process itself, not of the one that it was forked from."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
 
 
 def _fitted(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
