@@ -74,7 +74,7 @@ def filled(folder: Path, size: int) -> list[list[str]]:
 
 
 def opened(folder: Path) -> float:
-    """Open the folder in a process of its own; return the seconds until the first answer, imports included."""
+    """Open the folder in a process of its own; return the seconds to its first answer, imports included."""
     began = time.perf_counter()
     subprocess.run([sys.executable, __file__, "--answer", str(folder)], check=True, stdout=subprocess.PIPE)
     return time.perf_counter() - began
@@ -110,9 +110,7 @@ def main() -> None:
         print(aligned(head, table), "\n")
     print(machine())
     if options.docs:
-        publish(
-            "recovery", "\n\n".join([machine(), markdown(HEAD_TAKEN, taken), markdown(HEAD_OPENED, starts)])
-        )
+        publish("recovery", "\n\n".join([markdown(HEAD_TAKEN, taken), markdown(HEAD_OPENED, starts)]))
 
 
 if __name__ == "__main__":

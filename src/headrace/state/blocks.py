@@ -14,6 +14,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 from headrace.errors import StorageError
 from headrace.log.files import Files, read_exactly, write_all
@@ -29,7 +30,7 @@ Place = tuple[int, int, int, str]
 
 def digest_of(data: memoryview | bytes) -> str:
     """Return the digest that tells one block from another, and a whole one from a damaged one."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+    return hashlib.sha256(data).digest()[:DIGEST_BYTES].hex()
 
 
 def pack_path(folder: Path, number: int) -> Path:
@@ -99,12 +100,13 @@ class PackWriter:
 
 
 class PackReader:
-    """Reads blocks; keeps the packs open until `close`."""
+    """Reads blocks; keeps the packs open until `close`. Thread-safe."""
 
     def __init__(self, files: Files, folder: Path) -> None:
         self._files = files
         self._folder = folder
         self._open: dict[int, int] = {}
+        self._lock = Lock()
 
     def read(self, places: Iterable[Place]) -> bytearray:
         """Return the bytes of blocks, one behind the other.
@@ -125,8 +127,9 @@ class PackReader:
 
     def _block(self, pack: int, offset: int, length: int) -> bytes:
         try:
-            if pack not in self._open:
-                self._open[pack] = self._files.open_read(pack_path(self._folder, pack))
+            with self._lock:
+                if pack not in self._open:
+                    self._open[pack] = self._files.open_read(pack_path(self._folder, pack))
             return read_exactly(self._files, self._open[pack], length, offset)
         except OSError as error:
             raise StorageError(

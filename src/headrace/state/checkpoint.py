@@ -12,6 +12,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version as version_of
@@ -31,6 +32,7 @@ logger = logging.getLogger("headrace")
 FORMAT = 1
 KEPT = 2
 """Manifests that are kept; should the newest be damaged, the one before it serves."""
+READERS = 2
 FOLDER = "state"
 _NAME = re.compile(r"\d{12}\.json")
 _ROOMS = ("change.py", "contracts", "engine", "intake", "sql", "state")
@@ -185,10 +187,11 @@ class Checkpoints:
     def _parts(self, document: dict[str, Any]) -> dict[str, Any]:
         reader = PackReader(self._files, self._folder)
         try:
-            return {
-                name: thaw(reader.read(part["shape"]), [reader.read(places) for places in part["columns"]])
-                for name, part in document["parts"].items()
-            }
+            with ThreadPoolExecutor(READERS) as readers:  # digests leave the interpreter to others
+                return {
+                    name: thaw(reader.read(part["shape"]), list(readers.map(reader.read, part["columns"])))
+                    for name, part in document["parts"].items()
+                }
         finally:
             reader.close()
 
