@@ -29,6 +29,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -378,6 +379,10 @@ def rows_in(readers: list[Reader]) -> int:
     return sum(len(reader.heard) for reader in readers)
 
 
+def itself(reader: Reader) -> Reader:
+    return reader
+
+
 async def measured(port: int, pid: int, rate: int, seconds: float, warm_up_s: float) -> dict[str, Any]:
     """Run one rate and return the figures."""
     requests = bodies(rate, int(rate * (seconds + warm_up_s) / BATCH))
@@ -385,7 +390,9 @@ async def measured(port: int, pid: int, rate: int, seconds: float, warm_up_s: fl
         await ask("127.0.0.1", port, post(f"/v1/tables/{name}/upsert", orjson.dumps(rows)))
     loop = asyncio.get_running_loop()
     readers = [Reader(view) for view in VIEWS]
-    lines = [(await loop.create_connection(lambda r=r: r, "127.0.0.1", port))[0] for r in readers]  # type: ignore[misc]
+    lines = [
+        (await loop.create_connection(partial(itself, reader), "127.0.0.1", port))[0] for reader in readers
+    ]
     await asyncio.gather(*(reader.began.wait() for reader in readers))
     gc.collect()
     gc.freeze()
@@ -406,6 +413,8 @@ async def measured(port: int, pid: int, rate: int, seconds: float, warm_up_s: fl
     counted_from = start + warm_up_s
     return {
         "wanted": rate,
+        "rows": len(requests) * BATCH,
+        "requests_per_commit": len(sent.acknowledged) / max(len(sent.commits), 1),
         "sent": len(requests) * BATCH / sent_s,
         "statuses": sent.statuses,
         "views": samples(readers, sent, counted_from),
@@ -490,9 +499,11 @@ def show(figures: dict[str, Any], *, each: bool) -> None:
     if each:
         for view, found in views.items():
             print(told(f"  {view}", found))
+    server, client = figures["server_cores"], figures["client_cores"]
+    print(f"  cores: server {server:.2f}, shop and readers {client:.2f}; load {load}")
     print(
-        f"  server {figures['server_cores']:.2f} cores, shop and readers {figures['client_cores']:.2f}; "
-        f"{figures['versions_per_s']:.1f} versions/s, {figures['messages_per_s']:.0f} messages/s; load {load}",
+        f"  {figures['rows']:,} rows, {figures['requests_per_commit']:.1f} requests a commit, "
+        f"{figures['versions_per_s']:.1f} versions/s, {figures['messages_per_s']:.0f} messages/s",
         flush=True,
     )
 
