@@ -8,7 +8,6 @@ from headrace.sql.bind.work import Work
 from headrace.sql.clock import Edge, edges, is_time, mentions_now, reads_clock
 from headrace.sql.passes.rebuild import all_of, bottom_up, filtered, tree_of
 from headrace.sql.plan import Expr, Filter, Join, Node, NowFilter
-from headrace.sql.render import columns_of
 from headrace.sql.tree import Tree, bound, conjuncts
 
 
@@ -85,7 +84,7 @@ def _edges(work: Work, node: Node, part: Tree) -> list[Edge]:
         )
     for edge in found:
         kind = work.expr(node.schema, edge.tree).sql_type
-        if not is_time(kind) or not columns_of(edge.tree):
+        if not is_time(kind):
             raise work.text.unsupported(
                 part, f"now() is compared with a {kind}", "a TIMESTAMP, TIMESTAMPTZ or DATE of the row"
             )
