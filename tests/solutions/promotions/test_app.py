@@ -69,7 +69,7 @@ def test_the_views_hold_after_the_folder_is_opened_again(tmp_path: Path) -> None
 def test_every_view_has_a_rule_that_costs_what_changed() -> None:
     with app.open(None) as run:
         rules = {info.rule for view in app.view_decls for info in operators(run.explain(view))}
-    assert rules == {"linear", "accumulators", "delta join", "distinct set", "ordered range"}
+    assert rules == {"linear", "accumulators", "delta join", "match counts", "distinct set", "ordered range"}
 
 
 def operators(info: Any) -> list[Any]:
