@@ -252,6 +252,32 @@ def test_a_view_in_error_is_in_error_after_the_start_and_heals(tmp_path: Path) -
         assert len(run.query("FROM ratio").to_pylist()) == 8
 
 
+def drawing(version: str, drawn: list[int]) -> hr.App:
+    """An app with a function that answers otherwise each time it is asked."""
+
+    def draw(_: int) -> int:
+        drawn.append(len(drawn) + 1)
+        return drawn[-1]
+
+    app = hr.App("draw")
+    app.stream("tickets", "id BIGINT")
+    app.function("draw", draw, args=["BIGINT"], returns="BIGINT", version=version, rowwise=True)
+    app.view("drawn", "SELECT id, draw(id) AS number FROM tickets")
+    return app
+
+
+def test_answers_of_a_python_function_are_kept_and_those_of_another_are_not(tmp_path: Path) -> None:
+    drawn: list[int] = []
+    with drawing("1", drawn).open(tmp_path) as run:
+        run.append("tickets", [{"id": 1}, {"id": 2}])
+        run.advance()
+        run.checkpoint()
+    with drawing("1", drawn).open(tmp_path) as run:
+        assert sorted(row["number"] for row in run.query("FROM drawn").to_pylist()) == [1, 2]
+    with drawing("2", drawn).open(tmp_path, on_change="apply") as run:
+        assert min(row["number"] for row in run.query("FROM drawn").to_pylist()) > 2
+
+
 def test_in_memory_there_is_nothing_to_write(tmp_path: Path) -> None:
     with shop().open(None) as run, pytest.raises(hr.errors.DeclarationError, match="in memory"):
         run.checkpoint()

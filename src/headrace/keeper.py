@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from headrace.engine.engine import Engine, History
 from headrace.errors import HeadraceError, StorageError
+from headrace.functions import PythonFunction
 from headrace.intake import Intake
 from headrace.log.codec import from_us, to_us
 from headrace.log.files import Files
@@ -43,6 +44,7 @@ class Keeper:
         version: the published version; asked under the gate.
         declared: declarations in force, as the log has them.
         rows: rows per relation in the log so far.
+        functions: the declared Python functions by name.
         files: the file system; tests give one with faults.
     """
 
@@ -56,6 +58,7 @@ class Keeper:
         version: Callable[[], Version],
         declared: Callable[[], dict[str, Any]],
         rows: Callable[[], dict[str, int]],
+        functions: Callable[[], Mapping[str, PythonFunction]],
         files: Files | None = None,
     ) -> None:
         self._checkpoints = Checkpoints(folder, files)
@@ -65,6 +68,7 @@ class Keeper:
         self._version = version
         self._declared = declared
         self._rows = rows
+        self._functions = functions
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
@@ -82,7 +86,7 @@ class Keeper:
         return facts
 
     def _restored(self, declarations: dict[str, Any] | None, history: History) -> Facts | None:
-        for facts, parts in self._checkpoints.newest():
+        for facts, parts in self._checkpoints.newest(self._functions()):
             if declarations is None or facts.declarations != declarations:
                 logger.warning("a checkpoint of other declarations is passed over: version %d", facts.version)
                 continue

@@ -171,6 +171,7 @@ class Run:
             self.path, self._engine, self._intake, gate=lambda: self._stepper.gate,
             version=lambda: self._stepper.version, declared=self._declared_facts,
             rows=lambda: dict(self._definitions.rows.counts), files=self._files,
+            functions=lambda: self.app.functions,
         )  # fmt: skip
         facts = self._keeper.restore(declarations, self._history)
         if facts is not None:

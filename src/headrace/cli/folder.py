@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from headrace.errors import FolderLocked, HeadraceError, StorageError
 
 if TYPE_CHECKING:
     from headrace.app import App
+    from headrace.functions import PythonFunction
 
 FolderArgument = Annotated[Path, typer.Argument(help="The folder of the copy.")]
 
@@ -104,7 +105,7 @@ def checks(folder: Path, app: App | None) -> Iterator[Found]:
     """Yield what is found: the log, the checkpoints, and with an app the views."""
     log = _told("log", lambda: _log(folder))
     yield log
-    yield _told("checkpoints", lambda: _checkpoints(folder))
+    yield _told("checkpoints", lambda: _checkpoints(folder, {} if app is None else app.functions))
     if log.problem is not None:
         note("without a whole log the views cannot be computed again")
         return
@@ -128,11 +129,11 @@ def _log(folder: Path) -> str:
     return f"{checked(folder):,} commits, every checksum right"
 
 
-def _checkpoints(folder: Path) -> str:
+def _checkpoints(folder: Path, functions: Mapping[str, PythonFunction]) -> str:
     from headrace.state.checkpoint import Checkpoints
 
     with _messages() as heard:
-        whole = [facts.version for facts, _ in Checkpoints(folder).newest()]
+        whole = [facts.version for facts, _ in Checkpoints(folder).newest(functions)]
     if heard:
         raise StorageError("; ".join(heard), hint="the log serves without them; they may be deleted")
     return f"{len(whole)} whole" + (f", the newest of version {whole[0]:,}" if whole else "")

@@ -17,12 +17,14 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version as version_of
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 
 import headrace
 from headrace.errors import HeadraceError, StorageError
+from headrace.functions import PythonFunction
 from headrace.log.files import Files, read_exactly, write_all
 from headrace.state.blocks import PackReader, PackWriter, Place, remove_packs
 from headrace.state.frozen import Frozen, thaw
@@ -172,24 +174,32 @@ class Checkpoints:
         remove_packs(self._files, self._folder, {place[0] for place in kept})
 
     # --- reading ----------------------------------------------------------------------------------
-    def newest(self) -> Iterator[tuple[Facts, dict[str, Any]]]:
-        """Yield the whole checkpoints, newest first, each with its parts; what cannot be used is logged."""
+    def newest(
+        self, functions: Mapping[str, PythonFunction] = MappingProxyType({})
+    ) -> Iterator[tuple[Facts, dict[str, Any]]]:
+        """Yield the whole checkpoints, newest first, each with its parts; what cannot be used is logged.
+
+        Args:
+            functions: the declared Python functions by name.
+        """
         for number in reversed(self._numbers()):
             try:
                 document = self._document(number)
                 if document["program"] != program():
                     raise StorageError("another version of the program wrote it")
-                yield Facts(**document["facts"]), self._parts(document)
+                yield Facts(**document["facts"]), self._parts(document, functions)
             except (HeadraceError, OSError, KeyError, TypeError) as error:
                 reason = error.problem if isinstance(error, HeadraceError) else str(error)
                 logger.warning("checkpoint %d is passed over: %s", number, reason)
 
-    def _parts(self, document: dict[str, Any]) -> dict[str, Any]:
+    def _parts(self, document: dict[str, Any], functions: Mapping[str, PythonFunction]) -> dict[str, Any]:
         reader = PackReader(self._files, self._folder)
         try:
             with ThreadPoolExecutor(READERS) as readers:  # digests leave the interpreter to others
                 return {
-                    name: thaw(reader.read(part["shape"]), list(readers.map(reader.read, part["columns"])))
+                    name: thaw(
+                        reader.read(part["shape"]), list(readers.map(reader.read, part["columns"])), functions
+                    )
                     for name, part in document["parts"].items()
                 }
         finally:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from headrace.errors import StorageError
+from headrace.functions import PythonFunction
 
 INLINE_BYTES_MAX = 1 << 16
 """Columns up to this size lie in the pickle."""
@@ -63,14 +66,32 @@ def freeze(value: Any) -> Frozen:
         columns.append(raw if raw.readonly else memoryview(bytes(raw)))
         return False
 
+    written = io.BytesIO()
     try:
-        shape = pickle.dumps(value, protocol=5, buffer_callback=beside)
+        _Writer(written, protocol=5, buffer_callback=beside).dump(value)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise StorageError(f"the state cannot be written down: {error}") from error
-    return Frozen(shape, columns)
+    return Frozen(written.getvalue(), columns)
+
+
+class _Writer(pickle.Pickler):
+    def persistent_id(self, value: Any) -> tuple[str, str] | None:
+        """Write a Python function down by name and fingerprint: its code is where it was declared."""
+        return (value.name, value.fingerprint) if isinstance(value, PythonFunction) else None
 
 
 class _Careful(pickle.Unpickler):
+    def __init__(self, shape: io.BytesIO, columns: list[bytearray], functions: Mapping[str, PythonFunction]):
+        super().__init__(shape, buffers=columns)
+        self._functions = functions
+
+    def persistent_load(self, known: Any) -> PythonFunction:
+        name, fingerprint = known
+        found = self._functions.get(name)
+        if found is None or found.fingerprint != fingerprint:
+            raise StorageError(f"the checkpoint asks for a function {name!r} that is not declared so")
+        return found
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("builtins", "getattr"):
             return _method
@@ -99,13 +120,17 @@ def _method(owner: Any, name: str) -> Any:
     return getattr(owner, name)
 
 
-def thaw(shape: bytes | bytearray, columns: list[bytearray]) -> Any:
-    """Return the object; its columns may be written to.
+def thaw(
+    shape: bytes | bytearray,
+    columns: list[bytearray],
+    functions: Mapping[str, PythonFunction] = MappingProxyType({}),
+) -> Any:
+    """Return the object; its columns may be written to. `functions` are the declared ones by name.
 
     Raises:
         StorageError: it names something that is none of ours, or is no pickle.
     """
     try:
-        return _Careful(io.BytesIO(shape), buffers=columns).load()
+        return _Careful(io.BytesIO(shape), columns, functions).load()
     except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, ValueError) as error:
         raise StorageError(f"the checkpoint cannot be read back: {error}") from error
