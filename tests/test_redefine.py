@@ -278,8 +278,9 @@ def test_readers_never_see_a_mixture_while_rows_pour_in() -> None:
 
         def read() -> None:
             sql = (
-                "SELECT (SELECT max(amount) FROM turnover) AS of_rows, (SELECT max(amount) FROM best) AS kept,"
-                " (SELECT count(*) FROM orders) AS there, (SELECT max(orders) FROM counted) AS counted"
+                "SELECT (SELECT max(amount) FROM turnover) AS of_rows, "
+                "(SELECT max(amount) FROM best) AS kept, "
+                "(SELECT count(*) FROM orders) AS there, (SELECT max(orders) FROM counted) AS counted"
             )
             while not done.is_set():
                 (row,) = run.query(sql).to_pylist()

@@ -23,10 +23,10 @@ from headrace.declarations import (
     DEFAULT_EVENT_ID_WINDOW,
     DEFAULT_IDLE_AFTER,
     DEFAULT_MAX_AHEAD,
+    RECOMPUTE_ROWS_MAX,
     StreamDecl,
     TableDecl,
     ViewDecl,
-    RECOMPUTE_ROWS_MAX,
     options_of,
     with_options,
 )
@@ -398,7 +398,7 @@ class App:
         }
 
     def _as_declared(self, facts: Mapping[str, Any]) -> App:
-        """Return the app that `fingerprint` gave those facts of; what this one declares alike keeps its models."""
+        """Return the app that `fingerprint` gave those facts of; what is declared alike keeps its models."""
         now = self.fingerprint()
         app = App(facts["app"], folder=self.folder)
         for name, found in facts["streams"].items():

@@ -31,8 +31,8 @@ from headrace.client.wire import (
 )
 from headrace.contracts.jsontext import json_text
 from headrace.errors import Busy, RowsRejected, UnknownName
-from headrace.results import AppendResult, Freshness, Version
 from headrace.relations import Answer, RelationInfo
+from headrace.results import AppendResult, Freshness, Version
 
 PAGE_ROWS = 200_000
 FOLLOW_WAIT_S = 20

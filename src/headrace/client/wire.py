@@ -18,8 +18,8 @@ from headrace.contracts.jsontext import json_text
 from headrace.contracts.schema import Column, Schema
 from headrace.contracts.types import sql_type
 from headrace.errors import ConnectError, RowsRejected
-from headrace.results import AppendResult, Freshness, Rejection, RowStatus, Version
 from headrace.relations import RelationInfo
+from headrace.results import AppendResult, Freshness, Rejection, RowStatus, Version
 
 ARROW = "application/vnd.apache.arrow.stream"
 JSON = "application/json"

@@ -81,7 +81,8 @@ class SqlType:
     @property
     def is_storable(self) -> bool:
         """Whether a stream or table may have a column of it; views may have any."""
-        if isinstance(self.arrow, pa.BaseExtensionType) or pa.types.is_union(self.arrow) or self.sql in _FOREIGN:
+        foreign = isinstance(self.arrow, pa.BaseExtensionType) or pa.types.is_union(self.arrow)
+        if foreign or self.sql in _FOREIGN:
             return False
         return all(child.is_storable for child in self.children)
 

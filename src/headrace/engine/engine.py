@@ -476,7 +476,7 @@ class Engine:
         return {"views": self._views, "clock": self._clock, "bounds": self._bounds}
 
     def restore(self, state: dict[str, Any], history: History) -> None:
-        """Take over the state of an engine with the same relations and views; this one has none of its own."""
+        """Take over the state of an engine with the same relations and views; this one has no views."""
         with self.memory.watching():
             self._views = state["views"]
         self._clock, self._bounds, self._history = state["clock"], state["bounds"], history

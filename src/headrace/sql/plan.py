@@ -436,8 +436,8 @@ class Frame:
 
     Attributes:
         unit: `rows` or `range`.
-        start: None for UNBOUNDED PRECEDING, 0 for CURRENT ROW, −n for n PRECEDING, n for n FOLLOWING: rows, or
-            (with `range`) units of the order column, microseconds where it is a time.
+        start: None for UNBOUNDED PRECEDING, 0 for CURRENT ROW, −n for n PRECEDING, n for n FOLLOWING: rows,
+            or (with `range`) units of the order column, microseconds where it is a time.
         end: the same; None for UNBOUNDED FOLLOWING.
     """
 

@@ -111,7 +111,10 @@ class OrderedPart(Part):
         low, high = (self._numbers(words) for words in words_at(bounds, ends))
         share = ranks - below
         with np.errstate(invalid="ignore", over="ignore"):
-            between = fused_multiply_add(low, 1.0 - share, high * share)
+            if pa.types.is_decimal(self._kind):  # as DuckDB does for what it keeps as integers
+                between = fused_multiply_add(high - low, share, low)
+            else:
+                between = fused_multiply_add(low, 1.0 - share, high * share)
         return np.where(share == 0, low, between).view(np.uint64)
 
     def _numbers(self, words: U64) -> F64:
