@@ -36,6 +36,9 @@ from typing import Any
 import numpy as np
 import orjson
 
+from report import markdown, publish
+
+HEAD = ["wanted/s", "sent/s", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "server cores", "versions/s"]
 BATCH = 100
 CUSTOMERS = 5_000
 MERCHANTS = 200
@@ -508,6 +511,14 @@ def show(figures: dict[str, Any], *, each: bool) -> None:
     )
 
 
+def listed(figures: dict[str, Any]) -> list[str]:
+    """Return the line of one rate for the page."""
+    every = [value for found in figures["views"].values() for value in found]
+    quantiles = [f"{value:.1f}" for value in np.percentile(every, [50, 99, 99.9, 100])]
+    sent = [f"{figures['wanted']:,}", f"{figures['sent']:,.0f}"]
+    return [*sent, *quantiles, f"{figures['server_cores']:.2f}", f"{figures['versions_per_s']:.1f}"]
+
+
 def main() -> None:
     """Measure every rate against a server of its own."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -515,15 +526,19 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=60.0)
     options.add_argument("--warm-up", type=float, default=5.0)
     options.add_argument("--each", action="store_true", help="a line for each view")
+    options.add_argument("--docs", action="store_true", help="write the table into the documentation")
     chosen = options.parse_args()
     print(f"{len(VIEWS)} views, a reader each; requests of {BATCH}; {os.cpu_count()} cores")
+    rows = []
     for rate in chosen.rates.split(","):
         port = free_port()
         with serving(port) as pid:
             asyncio.run(until_ready(port, pid))
-            show(
-                asyncio.run(measured(port, pid, int(rate), chosen.seconds, chosen.warm_up)), each=chosen.each
-            )
+            figures = asyncio.run(measured(port, pid, int(rate), chosen.seconds, chosen.warm_up))
+            show(figures, each=chosen.each)
+            rows.append(listed(figures))
+    if chosen.docs:
+        publish("latency", markdown(HEAD, rows))
 
 
 if __name__ == "__main__":
