@@ -501,10 +501,11 @@ class Run:
         else:
             seen = int(since)
         while True:
+            ended = self._closed
             latest, tables = self._feed.since(name, seen)
             yield from tables
             seen = max(seen, latest)
-            if not follow or self._closed:
+            if not follow or ended:
                 return
             self._feed.wait_beyond(seen, timeout_s=1.0)
 
@@ -618,7 +619,6 @@ class Run:
         return Definition(self.app, dict(self._plans), dict(self._created))
 
     def _logged(self, relation: str, commit: int) -> Iterator[Change]:
-        """Yield all changes of a stream, table or side table up to a commit."""
         info = self._bases.get(relation.lower())
         return iter(()) if info is None else self._log.history(info.name, upto_commit=commit)
 
@@ -636,7 +636,8 @@ class Run:
         self.app, self._created = definition.app, dict(definition.created)
         self._plans = dict(definition.plans)
         self._feed.restart(restarted, self.version.number + 1)
-        return self._stepper.publish(changes)
+        anew = [self._plans[name] for name in restarted if name in self._plans]
+        return self._stepper.publish({**changes, **{p.name: Change.empty(p.schema.arrow) for p in anew}})
 
     def _remember(self, name: str, sql: str) -> None:
         self._created[name] = sql

@@ -19,13 +19,13 @@ COLUMNS = "order_id BIGINT, category TEXT, amount DECIMAL(18,2), placed_at TIMES
 NOON = "2026-01-01T12:00:00Z"
 
 
-def declared() -> hr.App:
+def declared(gmv: str = "SELECT sum(amount) AS gmv, count(*) AS orders FROM orders") -> hr.App:
     """The shop: a stream, a keyed table, a bag, and views over them."""
     app = hr.App("shop")
     app.stream("orders", COLUMNS, event_id="order_id", event_time="placed_at", lateness="1h")
     app.stream("clicks", "url TEXT")
     app.table("customers", "id BIGINT, name TEXT", key="id")
-    app.view("gmv", "SELECT sum(amount) AS gmv, count(*) AS orders FROM orders")
+    app.view("gmv", gmv)
     app.view(
         "by_category", "SELECT category, sum(amount) AS gmv, count(*) AS n FROM orders GROUP BY category"
     )

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pyarrow as pa
 import pytest
-from tests.serve.conftest import Shop, order, serving
+from tests.serve.conftest import Shop, declared, order, serving
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -274,6 +274,18 @@ def test_a_dropped_view_ends_its_readers() -> None:
                 reader.until("nothing more")
             assert caught.value.rcvd is not None
             assert caught.value.rcvd.code == 4404
+
+
+def test_a_view_with_other_columns_is_shown_anew_though_no_row_changes() -> None:
+    with serving(heartbeat_s=0.1) as shop:
+        shop.run.append("orders", [order(1)])
+        shop.run.advance()
+        changed = declared("SELECT sum(amount) AS gmv, count(*) AS orders, 1 AS one FROM orders")
+        with follow(shop, "gmv") as line:
+            reader = Reader(line)
+            assert reader.until("snapshot")["rows"] == [{"gmv": "1.50", "orders": 1}]
+            shop.run.apply(changed)
+            assert reader.until("snapshot")["rows"] == [{"gmv": "1.50", "orders": 1, "one": 1}]
 
 
 def test_viewers_are_counted_and_forgotten(shop: Shop) -> None:

@@ -32,6 +32,9 @@ DRAIN_MAX = 1_000
 Delivery = list[tuple[Channel, list[Message]]]
 
 
+GONE = "there is no such view any more"
+
+
 class Broadcast:
     """All channels of one server. Attach it with `start` on the event loop; end it with `close`.
 
@@ -140,7 +143,7 @@ class Broadcast:
             parts = [
                 Part(version, changes[source])
                 for version, changes in arrived
-                if source in changes and len(changes[source])
+                if source in changes and channel.concerns(changes[source])
             ]
             due.append((channel, channel.batches(parts, now)))
         with self._run.turns.turn(TURN_WAIT_S):
@@ -240,10 +243,10 @@ class Broadcast:
             try:
                 errors = await asyncio.to_thread(self._errors)
             except HeadraceError:
-                errors = {}
+                continue
             for channel in tuple(self._channels.values()):
-                channel.note_error(errors.get(channel.info.name))
+                channel.note_error(errors.get(channel.info.name, GONE))
                 channel.beat()
 
-    def _errors(self) -> dict[str, str]:
-        return {info.name: info.error for info in self._run.relations() if info.error}
+    def _errors(self) -> dict[str, str | None]:
+        return {info.name: info.error for info in self._run.relations()}

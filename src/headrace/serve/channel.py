@@ -104,12 +104,15 @@ class Channel:
             return float("inf")
         return self._pending.sent_at + self.key.every_ms / 1000
 
+    def concerns(self, change: Change) -> bool:
+        """Whether viewers must hear of a change: it holds rows, or says that the columns are others now."""
+        return bool(len(change)) or change.schema != self.info.schema.arrow
+
     def message(self, parts: Sequence[Part], stamp: Stamp) -> Message:
         """Return one message for the changes of `batches`."""
         first, last = parts[0].version.number, parts[-1].version
         previous, self._previous = self._previous, last.number
-        schemas = {tuple(part.change.schema.names) for part in parts} | {tuple(self.info.schema.names)}
-        if len(schemas) > 1:
+        if any(part.change.schema != self.info.schema.arrow for part in parts):
             return Message("redefined", last.number, "", None, first, previous)
         moved = Change.concat([part.change for part in parts])
         if len(parts) > 1:
