@@ -48,8 +48,6 @@ RUNNER = Runner("written down", lambda app, folder, clock: WrittenDown(app.open(
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.path.stem}: {case.name}")
 def test_case(case: Case) -> None:
-    if "embedded" in case.xfail:
-        pytest.skip(f"the engine cannot do it yet: {case.xfail['embedded']}")
     play(case, RUNNER)
 
 
