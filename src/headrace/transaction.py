@@ -9,7 +9,7 @@ from headrace.relations import Rows
 from headrace.results import AppendResult
 
 if TYPE_CHECKING:
-    from headrace.runtime import Run
+    from headrace.ways_in import WaysIn
 
 
 class Transaction:
@@ -19,7 +19,7 @@ class Transaction:
         results: the answers in the order of the calls, once the block has ended.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: WaysIn) -> None:
         self._run = run
         self.calls: list[Call] = []
         self.results: tuple[AppendResult, ...] = ()

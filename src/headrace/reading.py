@@ -1,0 +1,208 @@
+"""What is read of a running app: answers, snapshots, changes, what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.change import Change, as_batch
+from headrace.engine.engine import Engine
+from headrace.engine.store import ViewStore
+from headrace.errors import UnknownName, ViewInError
+from headrace.feed import with_version
+from headrace.lateness import late_rows
+from headrace.parts import Parts
+from headrace.query import QueryLimits
+from headrace.refresher import as_of
+from headrace.relations import (
+    KEPT_PREFIX,
+    NEW_SUFFIX,
+    Answer,
+    RelationInfo,
+    order_sql,
+    view_info,
+)
+from headrace.results import Freshness, Version
+from headrace.sql.plan import ViewPlan
+
+
+class Reading(Parts):
+    """How rows are read."""
+
+    def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> pa.Table:
+        """Answer one SELECT over views, tables, streams and side tables, all at one version."""
+        return self.answer(sql, params).table
+
+    def answer(
+        self,
+        sql: str,
+        params: Sequence[Any] | Mapping[str, Any] = (),
+        *,
+        limits: QueryLimits | None = None,
+        kinds: Sequence[str] = ("view", "table", "stream", "side"),
+    ) -> Answer:
+        """Answer one SELECT, with version and freshness.
+
+        Args:
+            sql: DuckDB SQL, read-only.
+            params: values for `?` or `$name`.
+            limits: time, memory and rows; None: the defaults.
+            kinds: which kinds of relations may be read.
+
+        Raises:
+            SqlError, UnknownName, ViewInError, QueryStopped.
+        """
+        self._check_open()
+        schemas = {info.name: info.schema for info in self._infos() if info.kind in kinds}
+        names = self._reader.mentioned(sql, list(schemas))
+        version, freshness, tables = self._tables(names)
+        table, schema = self._reader.run(sql, params, tables, schemas, limits or QueryLimits())
+        return Answer(table, schema, version, freshness, self.refreshed(*names))
+
+    def refreshed(self, *views: str) -> dict[str, Version]:
+        """Return of which version each view is that refreshes apart, among some views and all they read."""
+        return as_of(self._engine, views, self._plans)
+
+    def _asked(self, plan: ViewPlan) -> tuple[Version, pa.Table]:
+        """Ask DuckDB for a view, over the newest version of all that it reads."""
+        schemas = {info.name: info.schema for info in self._infos()}
+        version, _, tables = self._tables([name for name in schemas if name.lower() in plan.relations])
+        sql = plan.reference_at(version.clock or self._clock())
+        return version, self._reader.run(sql, (), tables, schemas, QueryLimits.unbounded())[0]
+
+    def read(self, view: str) -> Answer:
+        """Return all rows of one view, table or side table, in the order that its SQL names, if any."""
+        info = self.relation(view)
+        plan = self._plans.get(info.name.lower())
+        order = f" ORDER BY {order_sql(plan)}" if plan and plan.order else ""
+        return self.answer(f'SELECT * FROM "{info.name}"{order}', limits=QueryLimits.unbounded())
+
+    def snapshot(self, view: str) -> tuple[Version, pa.Table]:
+        """Return the version and all rows of a view, table or side table, in no order."""
+        self._check_open()
+        version, _, tables = self._tables([self.relation(view).name])
+        return version, next(iter(tables.values()))()
+
+    def _tables(self, names: Sequence[str]) -> tuple[Version, Freshness, dict[str, Callable[[], pa.Table]]]:
+        tables: dict[str, Callable[[], pa.Table]] = {}
+        with self._stepper.gate:
+            version, freshness = self._stepper.version, self._stepper.freshness
+            for name in names:
+                if self._is_stream(name):
+                    tables[name] = partial(self._stream_rows, name, version.commit)
+                else:
+                    tables[name] = self._store(name).freeze().table
+        return version, freshness, tables
+
+    def _store(self, name: str) -> ViewStore:
+        found = self._preparing(name)
+        if found is None:
+            return self._engine.store(self._engine_name(name))
+        plan, engine = found
+        error = engine.view_error(plan.name)
+        if error is not None:
+            raise ViewInError(error, where=name, hint="change the definition and apply it again")
+        return engine.store(plan.name)
+
+    def _preparing(self, name: str) -> tuple[ViewPlan, Engine] | None:
+        """Return plan and engine of `<view>__new`, at the running version; None: no such view is prepared."""
+        change = self._definitions.change
+        if change is None or not name.lower().endswith(NEW_SUFFIX):
+            return None
+        found = change.shadow_view(name[: -len(NEW_SUFFIX)])
+        if found is not None:
+            change.hold()
+        return found
+
+    def _is_stream(self, name: str) -> bool:
+        info = self._bases.get(name.lower())
+        return info is not None and info.kind == "stream"
+
+    def _engine_name(self, name: str) -> str:
+        lowered = name.lower()
+        if lowered in self._bases:
+            return KEPT_PREFIX + lowered
+        error = self._engine.view_error(lowered)
+        if error is not None:
+            raise ViewInError(error, where=name, hint="remove the row that causes it, or replace the view")
+        return lowered
+
+    def _stream_rows(self, name: str, commit: int) -> pa.Table:
+        info = self._bases[name.lower()]
+        schema = info.schema.arrow
+        batches = [change.rows for change in self._log.history(info.name, upto_commit=commit)]
+        return pa.Table.from_batches(batches, schema=schema)
+
+    def changes(
+        self, view: str, since: int | Version | None = None, *, follow: bool = False
+    ) -> Iterator[pa.Table]:
+        """Yield Arrow tables with the view's columns, `_weight` and `_version`.
+
+        Args:
+            view: a view or a table.
+            since: the version that the caller has; None begins with all rows of the present version.
+            follow: wait for more instead of ending at the present.
+
+        Raises:
+            VersionGone: changes right after `since` are no longer kept.
+        """
+        name = self._engine_name(self.relation(view).name)
+        if since is None:
+            version, rows = self.snapshot(view)
+            seen = version.number
+            yield with_version(Change.inserts(as_batch(rows)), seen)
+        else:
+            seen = int(since)
+        while True:
+            ended = self._closed
+            latest, tables = self._feed.since(name, seen)
+            yield from tables
+            seen = max(seen, latest)
+            if not follow or ended:
+                return
+            self._feed.wait_beyond(seen, timeout_s=1.0)
+
+    def explain(self, view: str) -> Any:
+        """Return the view's operators: rule, state, cost."""
+        name = self._engine_name(self.relation(view).name)
+        with self._stepper.gate:
+            return late_rows(self._engine, self._plans).told(self._engine.explain(name))
+
+    def relations(self) -> list[RelationInfo]:
+        """Return every readable name: streams, tables, side tables and views, with counts and errors."""
+        with self._stepper.gate:
+            return [self._counted(info) for info in self._infos()]
+
+    def relation(self, name: str) -> RelationInfo:
+        """Return one readable name.
+
+        Raises:
+            UnknownName: with a *did you mean*.
+        """
+        infos = {info.name.lower(): info for info in self._infos()}
+        if name.lower() not in infos:
+            raise UnknownName.of("view", name, (info.name for info in infos.values()))
+        return infos[name.lower()]
+
+    def _infos(self) -> list[RelationInfo]:
+        views = [view_info(plan) for plan in self._plans.values()]
+        change = self._definitions.change
+        new = [] if change is None else change.shadow_plans()
+        views += [replace(view_info(plan), name=plan.name + NEW_SUFFIX) for plan in new]
+        return [*self._bases.values(), *views]
+
+    def _counted(self, info: RelationInfo) -> RelationInfo:
+        if info.kind == "stream":
+            return info
+        lowered = info.name.lower()
+        found = self._preparing(info.name)
+        if found is not None:
+            plan, engine = found
+            rows, error = engine.store(plan.name).row_count, engine.view_error(plan.name)
+            return replace(info, rows=rows, error=error)
+        name = KEPT_PREFIX + lowered if lowered in self._bases else lowered
+        return replace(info, rows=self._engine.store(name).row_count, error=self._engine.view_error(name))
