@@ -11,6 +11,7 @@ from headrace.definitions import Changeover, ChangePlan
 from headrace.definitions.changeover import Definition
 from headrace.errors import DeclarationError, UnknownName
 from headrace.log.records import Declared
+from headrace.points import reach
 from headrace.reading import Reading
 from headrace.redefine import OnBusy
 from headrace.results import Version
@@ -134,14 +135,18 @@ class Defining(Reading):
         facts = {**definition.app.fingerprint(), "created": dict(definition.created)}
         self._intake.heal()
         self._log.append(Declared(facts)).wait()
+        reach("definitions declared")
         self._declare_relations(definition.app)
         self._intake.redeclare(definition.app.streams, definition.app.tables)
         exchange()
+        reach("definitions exchanged")
         self.app, self._created = definition.app, dict(definition.created)
         self._plans = dict(definition.plans)
         self._feed.restart(restarted, self.version.number + 1)
         anew = [self._plans[name] for name in restarted if name in self._plans]
-        return self._stepper.publish({**changes, **{p.name: Change.empty(p.schema.arrow) for p in anew}})
+        version = self._stepper.publish({**changes, **{p.name: Change.empty(p.schema.arrow) for p in anew}})
+        reach("definitions shown")
+        return version
 
     def _remember(self, name: str, sql: str) -> None:
         self._created[name] = sql

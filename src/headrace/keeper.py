@@ -21,6 +21,7 @@ from headrace.functions import PythonFunction
 from headrace.intake import Intake
 from headrace.log.codec import from_us, to_us
 from headrace.log.files import Files
+from headrace.points import reach
 from headrace.results import Version
 from headrace.state.checkpoint import Checkpoints, Facts, Written
 from headrace.state.frozen import freeze
@@ -111,6 +112,7 @@ class Keeper:
                 intake_commit, intake = self._intake.frozen(freeze)
                 declarations = self._declared()
             self.last_stall_s = time.perf_counter() - began
+            reach("checkpoint frozen")
             facts = Facts(
                 version.number, version.commit, intake_commit,
                 None if version.clock is None else to_us(version.clock),

@@ -320,11 +320,12 @@ def open_run(
     on_change: OnChange = "refuse",
     state_bytes_max: int | None = None,
     recompute_rows_max: int = RECOMPUTE_ROWS_MAX,
+    files: Files | None = None,
 ) -> Run:
-    """Open an app on a data folder, or in memory with None; see `App.open`."""
+    """Open an app on a data folder, or in memory with None; see `App.open` and, for `files`, `Run`."""
     run = Run(
         app, path, auto=auto, clock=clock, on_change=on_change, memory=Memory(state_bytes_max, path),
-        recompute_rows_max=recompute_rows_max,
+        recompute_rows_max=recompute_rows_max, files=files,
     )  # fmt: skip
     _open_runs.add(run)
     return run

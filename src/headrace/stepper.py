@@ -16,6 +16,7 @@ from headrace.errors import Closed, HeadraceError, StepFailed, StorageError
 from headrace.fairlock import FairLock
 from headrace.feed import Feed
 from headrace.log.records import Commit, Record, Step, merged, rows_of
+from headrace.points import reach
 from headrace.results import Freshness, Version
 from headrace.turns import Turns
 
@@ -126,6 +127,7 @@ class Stepper:
         """Take a record that the log has made durable; commits queue up for the next step."""
         if not isinstance(record, Commit):
             return
+        reach("commit durable")
         with self._moved:
             now = time.monotonic()
             if self._oldest is None:
@@ -251,6 +253,7 @@ class Stepper:
         changes = merged(commits)
         with self.turns.turn(TURN_WAIT_S):
             output = self._engine.step(changes, clock, watermarks)
+        reach("version computed")
         self._due = self._engine.due
         if not commits and not output.changes:
             return None
@@ -276,12 +279,14 @@ class Stepper:
                         raise
 
     def _show(self, version: Version, changes: Mapping[str, Change]) -> None:
+        reach("version recorded")
         self._feed.push(version.number, changes)
         with self._moved:
             self.version = version
             self._waiting_commits = len(self._pending)
             self._oldest = self._pending[0][1] if self._pending else None
             self._moved.notify_all()
+        reach("version shown")
         for outlet in tuple(self.outlets):
             try:
                 outlet.publish(version, changes)

@@ -6,6 +6,7 @@
 from headrace.testing.cases import Block, Case, parse_cases, read_cases
 from headrace.testing.clock import ManualClock
 from headrace.testing.compare import difference, same_rows
+from headrace.testing.crash import CrashOnCue
 from headrace.testing.oracle import ExpectedError, Oracle
 from headrace.testing.outlets import ListOutlet
 from headrace.testing.play import MismatchError, Runner, embedded, play
@@ -13,6 +14,7 @@ from headrace.testing.play import MismatchError, Runner, embedded, play
 __all__ = [
     "Block",
     "Case",
+    "CrashOnCue",
     "ExpectedError",
     "ListOutlet",
     "ManualClock",
