@@ -1,20 +1,50 @@
-"""The recent changes of every view, in memory, so that readers can follow from a version they have seen."""
+"""The recent changes of every view, in memory: readers follow from a version they have seen, and the past is
+read out of it.
+"""
 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 
 from headrace.change import VERSION, Change
 from headrace.errors import VersionGone
+from headrace.log.codec import to_us
+from headrace.results import Version
+
+HELD_TIMES_MAX = 4
+"""What is not on disk yet is held up to so many times the bounds; then it goes, and the past has a gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One version as it was published.
+
+    Attributes:
+        version: the version.
+        changes: per view that changed, by lower-case name, its consolidated change.
+        errors: per view without an answer at that version, by lower-case name, why.
+    """
+
+    version: Version
+    changes: Mapping[str, Change]
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all changes together."""
+        return sum(len(change) for change in self.changes.values())
 
 
 class Feed:
-    """A bounded window of the latest changes, all views together.
+    """A bounded window of the latest changes, all views together. Versions in it follow each other.
 
     Args:
         rows_max: rows kept over all views; the oldest versions go first.
@@ -24,50 +54,106 @@ class Feed:
     def __init__(self, *, rows_max: int = 1_000_000, versions_max: int = 10_000) -> None:
         self._rows_max = rows_max
         self._versions_max = versions_max
-        self._entries: deque[tuple[int, dict[str, Change]]] = deque()
+        self._entries: deque[Entry] = deque()
         self._rows = 0
-        self._floor = 0
+        self._begun = Version(0)
         self._latest = 0
+        self._held: int | None = None
+        self._held_rows = 0
         self._floors: dict[str, int] = {}
         self._moved = threading.Condition()
 
-    def start_at(self, version: int) -> None:
+    def start_at(self, version: Version) -> None:
         """Say that nothing before or at `version` is kept, as after a restart."""
         with self._moved:
             self._entries.clear()
             self._rows = 0
-            self._floor = self._latest = version
+            self._begun, self._latest = version, version.number
+            if self._held is not None:
+                self._held, self._held_rows = version.number, 0
 
-    def push(self, version: int, changes: Mapping[str, Change]) -> None:
+    def push(
+        self, version: Version, changes: Mapping[str, Change], errors: Mapping[str, str] | None = None
+    ) -> None:
         """Add the changes of a version and wake the readers that follow."""
+        kept = {name.lower(): change for name, change in changes.items() if len(change)}
+        entry = Entry(version, kept, errors or {})
         with self._moved:
-            kept = {name: change for name, change in changes.items() if len(change)}
-            self._entries.append((version, kept))
-            self._rows += sum(len(change) for change in kept.values())
-            self._latest = version
-            while self._entries and (self._rows > self._rows_max or len(self._entries) > self._versions_max):
-                gone, dropped = self._entries.popleft()
-                self._rows -= sum(len(change) for change in dropped.values())
-                self._floor = gone
+            self._entries.append(entry)
+            self._rows += entry.rows
+            self._held_rows += entry.rows
+            self._latest = version.number
+            self._let_go()
             self._moved.notify_all()
+
+    def _let_go(self) -> None:
+        times = 1
+        while self._entries:
+            times = 1 if self._held is None or self._entries[0].version.number <= self._held else HELD_TIMES_MAX
+            if self._rows <= self._rows_max * times and len(self._entries) <= self._versions_max * times:
+                return
+            gone = self._entries.popleft()
+            self._rows -= gone.rows
+            self._begun = gone.version
 
     def restart(self, views: Iterable[str], version: int) -> None:
         """Say that no changes lead to `version` of some views: they have other columns there, or are new."""
         with self._moved:
-            for view in views:
-                self._floors[view.lower()] = version
-            for _, changes in self._entries:
-                for view in [name for name in changes if self._floors.get(name.lower()) == version]:
-                    self._rows -= len(changes.pop(view))
+            self._floors.update({view.lower(): version for view in views})
+
+    # --- what is not on disk yet ------------------------------------------------------------------
+    def hold(self, version: int) -> None:
+        """Keep what comes after `version`, beyond the bounds if need be: it is nowhere else yet."""
+        with self._moved:
+            self._held = version
+            self._held_rows = sum(entry.rows for entry in self._after(version))
+            self._let_go()
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """Versions and rows that are nowhere else yet."""
+        with self._moved:
+            after = self._begun.number if self._held is None else self._held
+            return self._latest - max(after, self._begun.number), self._held_rows
+
+    # --- reading ----------------------------------------------------------------------------------
+    @property
+    def begun(self) -> Version:
+        """The version that the window starts from: its own changes are not in it, all later ones are."""
+        return self._begun
+
+    def after(self, version: int) -> list[Entry]:
+        """Return the entries after a version, oldest first."""
+        with self._moved:
+            return self._after(version)
+
+    def _after(self, version: int) -> list[Entry]:
+        skipped = max(0, version - self._begun.number)
+        return list(islice(self._entries, skipped, None))
+
+    def version(self, number: int) -> Version | None:
+        """Return a version of the window, or None where it is not in it."""
+        with self._moved:
+            if number == self._begun.number:
+                return self._begun
+            at = number - self._begun.number - 1
+            return self._entries[at].version if 0 <= at < len(self._entries) else None
+
+    def newest_at(self, clock_us: int) -> Version | None:
+        """Return the newest version of the window that is not younger, or None where all of them are."""
+        with self._moved:
+            versions = [self._begun, *(entry.version for entry in self._entries)]
+        at = bisect_right(versions, clock_us, key=clock_us_of)
+        return versions[at - 1] if at else None
 
     def since(self, view: str, version: int) -> tuple[int, list[pa.Table]]:
         """Return the latest version and the changes after `version`, with `_weight` and `_version` columns.
 
         Raises:
-            VersionGone: when changes right after `version` are no longer kept.
+            VersionGone: when changes right after `version` are no longer in the window.
         """
         with self._moved:
-            floor = max(self._floor, self._floors.get(view.lower(), 0))
+            floor = max(self._begun.number, self._floors.get(view.lower(), 0))
             if version < floor:
                 raise VersionGone(
                     f"changes since version {version} are no longer kept",
@@ -75,9 +161,9 @@ class Feed:
                     expected=f"a version of {floor} or later (now: {self._latest})",
                     hint="start again with since=None, which begins with all rows",
                 )
-            found = [(n, changes[view]) for n, changes in self._entries if n > version and view in changes]
+            found = [entry for entry in self._after(version) if view in entry.changes]
             latest = self._latest
-        return latest, [with_version(change, number) for number, change in found]
+        return latest, [with_version(entry.changes[view], entry.version.number) for entry in found]
 
     def wait_beyond(self, version: int, timeout_s: float) -> int:
         """Block until a version after `version` exists or the time is up; return the latest version."""
@@ -89,6 +175,11 @@ class Feed:
         """Wake all waiting readers, as at closing."""
         with self._moved:
             self._moved.notify_all()
+
+
+def clock_us_of(version: Version) -> int:
+    """Return a version's clock as microseconds since 1970; the empty state is older than everything."""
+    return -(1 << 62) if version.clock is None else to_us(version.clock)
 
 
 def with_version(change: Change, version: int) -> pa.Table:
