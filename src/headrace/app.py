@@ -33,6 +33,7 @@ from headrace.declarations import (
 from headrace.errors import DeclarationError, ProjectError
 from headrace.facts import stream_of, table_of
 from headrace.functions import Form, PythonFunction, declare, folded, recalled
+from headrace.named_queries import NamedQuery, named_query
 
 if TYPE_CHECKING:
     from headrace.runtime import Run
@@ -44,6 +45,7 @@ OnChange = Literal["refuse", "apply", "keep"]
 """What to do with a data folder that was written under other declarations."""
 
 _KEY_KINDS_REFUSED = {"float", "json", "struct", "list", "array", "map", "interval", "other"}
+_HISTORY_COLUMNS = ("valid_from", "valid_to", "_deleted", "_order", "_valid_from", "_valid_to")
 _EVENT_TIME_TYPES = ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
 
 
@@ -68,6 +70,7 @@ class App:
         self._tables: dict[str, TableDecl] = {}
         self._views: dict[str, ViewDecl] = {}
         self._functions: dict[str, PythonFunction] = {}
+        self._queries: dict[str, NamedQuery] = {}
 
     def __repr__(self) -> str:
         counts = f"{len(self._streams)} streams, {len(self._tables)} tables, {len(self._views)} views"
@@ -92,6 +95,11 @@ class App:
     def functions(self) -> Mapping[str, PythonFunction]:
         """The declared Python functions by lower-case name."""
         return MappingProxyType(self._functions)
+
+    @property
+    def named_queries(self) -> Mapping[str, NamedQuery]:
+        """The declared queries by name."""
+        return MappingProxyType(self._queries)
 
     def stream(
         self,
@@ -169,8 +177,11 @@ class App:
             name: unique among streams, tables and views, without regard to case.
             columns: a model, or a SQL column list.
             key: one column or several; a NULL in them is rejected.
-            effective: TIMESTAMP column from when a row is valid.
+            effective: TIMESTAMP column from when a row is valid; with it, `<name>__history` holds every
+                accepted version with `valid_from` and `valid_to`.
             sequence: column that orders the versions of one key; an older one never overwrites a newer one.
+                With `effective`, it enters the history, and a sequence that has been, with other content, is
+                rejected.
 
         Raises:
             DeclarationError: a name or column makes no sense.
@@ -184,6 +195,7 @@ class App:
         if effective is not None:
             effective = check_column(where, "effective", effective, schema)
             _check_time_type(where, "effective", effective, schema)
+            _check_history(where, effective, schema)
         if sequence is not None:
             sequence = check_column(where, "sequence", sequence, schema)
             _check_key_type(where, "sequence", sequence, schema)
@@ -223,21 +235,18 @@ class App:
             ProjectError: there is no such folder, or a file cannot be read.
             DeclarationError: a file's name cannot be the name of a view, or the file is empty.
         """
+        return [self._add_view(self._read_view(file)) for file in self._sql_files(folder, "views")]
+
+    def _sql_files(self, folder: str | Path, call: str) -> list[Path]:
         path = self.folder / folder
         if not path.is_dir():
             raise ProjectError(
-                f"there is no folder {folder}", where=f"views({str(folder)!r})", expected=str(path)
+                f"there is no folder {folder}", where=f"{call}({str(folder)!r})", expected=str(path)
             )
-        files = sorted(path.glob("*.sql"))
-        return [self._add_view(self._read_view(file)) for file in files]
+        return sorted(path.glob("*.sql"))
 
     def _read_view(self, file: Path) -> ViewDecl:
-        try:
-            sql = file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ProjectError(
-                f"the file cannot be read: {error}", where=str(file), expected="UTF-8 text"
-            ) from None
+        sql = _text_of(file)
         try:
             name = check_name("view", file.stem, self._taken())
         except DeclarationError as error:
@@ -251,6 +260,33 @@ class App:
             where = str(declared.path) if declared.path else f"view {declared.name!r}"
             raise DeclarationError("the view has no SQL", where=where, expected="a SELECT")
         self._views[declared.name] = declared
+        return declared
+
+    def query(self, name: str, sql: str) -> NamedQuery:
+        """Declare a query that is asked for by name: `run.ask`, `GET /v1/queries/{name}`, a panel.
+
+        Its parameters stand as `$name` in the SQL, and are described in comments before it, as in
+        `-- $merchant TEXT: whose` or `-- $since DATE = 2026-01-01: the first day`; one without a default must
+        be given.
+
+        Raises:
+            DeclarationError: the name is taken, or a parameter is not described.
+        """
+        return self._add_query(name, sql)
+
+    def queries(self, folder: str | Path) -> list[NamedQuery]:
+        """Declare one query for each `.sql` file in a folder; the file's name is the query's name.
+
+        Raises:
+            ProjectError: there is no such folder, or a file cannot be read.
+            DeclarationError: as for `query`.
+        """
+        files = self._sql_files(folder, "queries")
+        return [self._add_query(file.stem, _text_of(file), file) for file in files]
+
+    def _add_query(self, name: str, sql: str, path: Path | None = None) -> NamedQuery:
+        declared = named_query(check_name("query", name, self._taken()), sql, path)
+        self._queries[name] = declared
         return declared
 
     def function(
@@ -411,12 +447,28 @@ class App:
         for name, found in facts.get("functions", {}).items():
             same = found == now.get("functions", {}).get(name)
             app._functions[name] = self._functions[name] if same else recalled(name, found)
+        app._queries = self._queries
         app.dashboards = self.dashboards
         return app
 
     def _taken(self) -> Iterable[tuple[str, str]]:
-        for kind, names in (("stream", self._streams), ("table", self._tables), ("view", self._views)):
+        kinds: dict[str, Iterable[str]] = {
+            "stream": self._streams,
+            "table": self._tables,
+            "view": self._views,
+            "query": self._queries,
+        }
+        for kind, names in kinds.items():
             yield from ((name, kind) for name in names)
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProjectError(
+            f"the file cannot be read: {error}", where=str(file), expected="UTF-8 text"
+        ) from None
 
 
 def _calling_folder() -> Path:
@@ -486,6 +538,18 @@ def _check_time_type(where: str, role: str, name: str, schema: Schema) -> None:
     found = schema[name].sql_type
     if found not in _EVENT_TIME_TYPES:
         raise DeclarationError(f"{role}={name!r} is a {found}", where=where, expected="a TIMESTAMP column")
+
+
+def _check_history(where: str, effective: str, schema: Schema) -> None:
+    """Refuse columns that a table's history has itself."""
+    for name in schema.names:
+        given = name.lower() in _HISTORY_COLUMNS
+        if given and (name, name.lower(), schema[name].sql_type) != (effective, "valid_from", "TIMESTAMP"):
+            raise DeclarationError(
+                f"the column name {name!r} is reserved where a table keeps its history",
+                where=where,
+                expected="valid_from as a TIMESTAMP and effective=, or another name",
+            )
 
 
 def _check_key_type(where: str, role: str, name: str, schema: Schema) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.change import Change, as_batch
+from headrace.contracts.schema import Schema
 from headrace.engine.engine import Engine
 from headrace.engine.store import ViewStore
 from headrace.errors import UnknownName, ViewInError
 from headrace.feed import with_version
 from headrace.lateness import late_rows
+from headrace.named_queries import NamedQuery
 from headrace.parts import Parts
 from headrace.query import QueryLimits
 from headrace.refresher import as_of
@@ -63,6 +65,47 @@ class Reading(Parts):
         table, schema = self._reader.run(sql, params, tables, schemas, limits or QueryLimits())
         return Answer(table, schema, version, freshness, self.refreshed(*names))
 
+    def ask(
+        self, name: str, params: Mapping[str, Any] | None = None, *, limits: QueryLimits | None = None
+    ) -> Answer:
+        """Answer a declared query, with version and freshness.
+
+        Args:
+            name: as `app.query` declared it.
+            params: values by parameter; text is cast to the parameter's type.
+            limits: time, memory and rows; None: the defaults.
+
+        Raises:
+            UnknownName: there is no such query.
+            BadRequest: a parameter is missing, or unknown.
+            SqlError, ViewInError, QueryStopped: as for `answer`.
+        """
+        asked = self.named_query(name)
+        return self.answer(asked.text, asked.values(params or {}), limits=limits)
+
+    def named_query(self, name: str) -> NamedQuery:
+        """Return a declared query.
+
+        Raises:
+            UnknownName: there is no such query.
+        """
+        found = {known.lower(): one for known, one in self.app.named_queries.items()}.get(name.lower())
+        if found is None:
+            raise UnknownName.of("query", name, self.app.named_queries)
+        return found
+
+    def asked_schema(self, name: str) -> Schema:
+        """Return the columns that a declared query answers with.
+
+        Raises:
+            UnknownName, SqlError: there is none, or its SQL does not bind.
+        """
+        asked = self.named_query(name)
+        schemas = {info.name: info.schema for info in self._infos()}
+        none = {known: schema.arrow.empty_table() for known, schema in schemas.items()}
+        sql = f"SELECT * FROM ({asked.text}\n) LIMIT 0"
+        return self._reader.run(sql, asked.unasked(), none, schemas)[1]
+
     def refreshed(self, *views: str) -> dict[str, Version]:
         """Return of which version each view is that refreshes apart, among some views and all they read."""
         return as_of(self._engine, views, self._plans)
@@ -92,7 +135,7 @@ class Reading(Parts):
         with self._stepper.gate:
             version, freshness = self._stepper.version, self._stepper.freshness
             for name in names:
-                if self._is_stream(name):
+                if self._is_logged(name):
                     tables[name] = partial(self._stream_rows, name, version.commit)
                 else:
                     tables[name] = self._store(name).freeze().table
@@ -118,9 +161,9 @@ class Reading(Parts):
             change.hold()
         return found
 
-    def _is_stream(self, name: str) -> bool:
+    def _is_logged(self, name: str) -> bool:
         info = self._bases.get(name.lower())
-        return info is not None and info.kind == "stream"
+        return info is not None and info.is_logged
 
     def _engine_name(self, name: str) -> str:
         lowered = name.lower()
@@ -196,7 +239,7 @@ class Reading(Parts):
         return [*self._bases.values(), *views]
 
     def _counted(self, info: RelationInfo) -> RelationInfo:
-        if info.kind == "stream":
+        if info.is_logged:
             return info
         lowered = info.name.lower()
         found = self._preparing(info.name)

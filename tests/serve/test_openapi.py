@@ -78,7 +78,7 @@ def test_every_model_is_in_the_document(document: dict[str, Any]) -> None:
 def test_answers_keep_their_models(shop: Shop, operation: Any) -> None:
     if operation.answer is None:
         return
-    name = {"/v1/streams/{name}": "clicks", "/v1/tables/{name}/upsert": "customers"}.get(
+    name = {"/v1/streams/{name}": "clicks", "/v1/queries/{name}": "names"}.get(
         operation.path, "customers"
     )
     bodies: dict[str, Any] = {

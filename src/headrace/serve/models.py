@@ -165,6 +165,31 @@ class SqlAnswer(Stamped):
     row_count: int
 
 
+class QueryParameterFacts(_Model):
+    """One parameter of a named query."""
+
+    name: str
+    type: str
+    is_required: bool
+    default: str | None
+    help: str
+
+
+class QueryFacts(_Model):
+    """A named query."""
+
+    name: str
+    help: str
+    parameters: list[QueryParameterFacts]
+    sql: str
+
+
+class QueriesAnswer(Stamped):
+    """Every named query."""
+
+    queries: list[QueryFacts]
+
+
 class ChangesAnswer(Stamped):
     """Changes of a view after a version."""
 
@@ -282,6 +307,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     RowsAnswer,
     SqlBody,
     SqlAnswer,
+    QueriesAnswer,
     ChangesAnswer,
     ExplainAnswer,
     StatusAnswer,

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headrace.serve import changes, definitions, health, ingest, models, sql, views
+from headrace.serve import changes, definitions, health, ingest, models, queries, sql, views
 from headrace.serve.answers import ARROW, CSV, JSON, NDJSON
 from headrace.serve.filters import LIMIT_DEFAULT, OPERATORS
 
@@ -255,6 +255,30 @@ OPERATIONS: tuple[Operation, ...] = (
         body=_SQL,
         parameters=(_AFTER, _AFTER_S, _FORMAT),
         errors=(400, 404, 406, 408, 409, 410, 413, 415, 422, 429, 503),
+    ),
+    Operation(
+        "GET",
+        "/v1/queries",
+        queries.list_queries,
+        "Every named query, with its parameters",
+        "",
+        models.QueriesAnswer,
+    ),
+    Operation(
+        "GET",
+        "/v1/queries/{name}",
+        queries.ask,
+        "The answer of a named query",
+        "With the version in `ETag`: `If-None-Match` gives 304 where nothing has been published since.",
+        models.SqlAnswer,
+        formats=_ALL_FORMATS,
+        parameters=(
+            Parameter("parameter", "Any parameter of the query, by its name: `?merchant=m_1`."),
+            _AFTER,
+            _AFTER_S,
+            _FORMAT,
+        ),
+        errors=(400, 404, 406, 408, 410, 429, 503),
     ),
     Operation(
         "GET",

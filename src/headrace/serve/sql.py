@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.errors import BadRequest, UnsupportedBody
-from headrace.serve.answers import Page, rows_response, wanted_format
+from headrace.relations import Answer
+from headrace.serve.answers import Page, Stamp, rows_response, wanted_format
 from headrace.serve.bodies import body_of, parsed_json
 from headrace.serve.service import Service
 
@@ -25,19 +26,16 @@ async def run_sql(request: Request) -> Response:
 
     def work() -> Response:
         answer = service.run.answer(sql, params, limits=service.settings.limits)
-        stamp = service.stamper.stamp(None, answer.version)
-        extra = {"row_count": answer.table.num_rows}
-        return rows_response(
-            Page(
-                answer.table,
-                answer.schema,
-                type(stamp)(answer.version, answer.freshness, stamp.watermark, answer.refreshed),
-                extra,
-            ),
-            kind,
-        )
+        return rows_response(page_of(service, answer), kind)
 
     return await service.reads.run(work)
+
+
+def page_of(service: Service, answer: Answer) -> Page:
+    """Return the rows of an answer with what tells how fresh they are."""
+    watermark = service.stamper.stamp(None, answer.version).watermark
+    stamp = Stamp(answer.version, answer.freshness, watermark, answer.refreshed)
+    return Page(answer.table, answer.schema, stamp, {"row_count": answer.table.num_rows})
 
 
 def _question(body: bytes, content_type: str) -> tuple[str, Any]:

@@ -1,0 +1,108 @@
+"""Named queries: what the comments declare, what is refused, and the answers by program and by address."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+import headrace as hr
+from headrace.errors import BadRequest, DeclarationError, SqlError, UnknownName
+from headrace.named_queries import named_query
+
+MRR = """-- MRR at the end of each day,
+-- in one currency.
+-- $merchant TEXT: whose
+-- $since DATE = 2026-01-02: the first day
+-- $least DECIMAL(18,2) = NULL
+SELECT day, mrr, '$merchant' AS text FROM mrr -- $none
+WHERE merchant_id = $merchant AND day >= $since AND ($least IS NULL OR mrr >= $least) ORDER BY day;
+"""
+
+
+def shop() -> hr.App:
+    app = hr.App("shop")
+    app.table("mrr", "merchant_id TEXT, day DATE, mrr DECIMAL(18,2)", key=("merchant_id", "day"))
+    app.query("mrr_per_day", MRR)
+    return app
+
+
+def filled(run: hr.Run) -> None:
+    rows = [("a", date(2026, 1, day), day * 10) for day in (1, 2, 3)] + [("b", date(2026, 1, 2), 5)]
+    run.upsert("mrr", [{"merchant_id": who, "day": day, "mrr": mrr} for who, day, mrr in rows])
+    run.advance()
+
+
+def test_the_comments_say_what_it_wants() -> None:
+    query = named_query("mrr", MRR)
+    assert query.help == "MRR at the end of each day, in one currency."
+    assert [(one.name, one.type, one.is_required, one.default, one.help) for one in query.parameters] == [
+        ("merchant", "VARCHAR", True, None, "whose"),
+        ("since", "DATE", False, "2026-01-02", "the first day"),
+        ("least", "DECIMAL(18,2)", False, None, ""),
+    ]
+    assert "CAST($since AS DATE)" in query.text
+    assert "'$merchant' AS text" in query.text
+    assert query.text.endswith("ORDER BY day")
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("SELECT $a", "$a is not described"),
+        ("-- $a TEXT\nSELECT 1", "described, but not used"),
+        ("-- $a\nSELECT $a", "describes no parameter"),
+        ("-- $a NONSENSE\nSELECT $a", "is no type"),
+        ("-- $a TEXT\n-- $a TEXT\nSELECT $a", "described twice"),
+        ("  ;", "has no SQL"),
+        ("SELECT 'open", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_told_when_it_is_declared(sql: str, problem: str) -> None:
+    with pytest.raises(DeclarationError, match=problem.replace("$", r"\$")):
+        named_query("q", sql)
+
+
+def test_a_default_may_hold_any_text() -> None:
+    query = named_query(
+        "q", "-- $a TIMESTAMP = '2026-01-01 10:30:00': when: exactly\n-- $b TEXT = 'it''s'\nSELECT $a, $b"
+    )
+    assert [one.default for one in query.parameters] == ["2026-01-01 10:30:00", "it's"]
+    assert query.parameters[0].help == "when: exactly"
+
+
+def test_text_is_cast_and_defaults_stand_in() -> None:
+    with shop().open(None) as run:
+        filled(run)
+        assert run.ask("mrr_per_day", {"merchant": "a"}).table.column("mrr").to_pylist() == [20, 30]
+        answer = run.ask("MRR_per_day", {"merchant": "a", "since": "2026-01-01", "least": "20.01"})
+        assert answer.table.num_rows == 1
+        assert answer.version == run.version
+        assert run.ask("mrr_per_day", {"merchant": "a' OR 1=1 --"}).table.num_rows == 0
+        assert run.asked_schema("mrr_per_day").names == ("day", "mrr", "text")
+
+
+def test_a_wrong_question_is_told() -> None:
+    with shop().open(None) as run:
+        filled(run)
+        with pytest.raises(BadRequest, match=r"wants \$merchant"):
+            run.ask("mrr_per_day")
+        with pytest.raises(BadRequest, match="no parameter 'merchnt'") as caught:
+            run.ask("mrr_per_day", {"merchnt": "a"})
+        assert caught.value.hint == "did you mean 'merchant'?"
+        with pytest.raises(UnknownName, match="mrr_per_dy"):
+            run.ask("mrr_per_dy")
+        with pytest.raises(SqlError):
+            run.ask("mrr_per_day", {"merchant": "a", "since": "soon"})
+
+
+def test_names_are_shared_with_views(tmp_path: Path) -> None:
+    app = shop()
+    with pytest.raises(DeclarationError, match="taken by the query"):
+        app.view("mrr_per_day", "SELECT 1 AS a")
+    (tmp_path / "total.sql").write_text("SELECT sum(mrr) AS mrr FROM mrr", encoding="utf-8")
+    assert [query.name for query in app.queries(tmp_path)] == ["total"]
+    with app.open(None) as run:
+        filled(run)
+        assert run.ask("total").table.column("mrr").to_pylist() == [65]
