@@ -1,0 +1,1 @@
+"""Billing analytics: subscription metrics, live, with definitions that each merchant can change."""
