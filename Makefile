@@ -47,7 +47,7 @@ bench: $(STAMP)  ## run benchmarks; `make bench nexmark ARGS="--durable"` runs o
 
 torture: $(STAMP)  ## long random tests: make torture SEED=7 MINUTES=60
 	@HEADRACE_TORTURE_SEED=$(SEED) HEADRACE_TORTURE_MINUTES=$(MINUTES) HYPOTHESIS_PROFILE=torture \
-	  $(BIN)/python -m pytest -m torture -n $(WORKERS) -p no:randomly --timeout=0 $(ARGS)
+	  $(BIN)/python -m pytest -m torture -n $(WORKERS) --dist loadgroup -p no:randomly $(ARGS)
 
 lock:  ## resolve pyproject.toml again and write requirements.lock (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }

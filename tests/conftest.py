@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.torture import Torture, TorturePlugin
+
+__all__ = ["ROOT", "Torture"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,25 +30,9 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-@dataclass(frozen=True)
-class Torture:
-    """What `make torture SEED=… MINUTES=…` asks for.
-
-    A torture test draws its cases from `seed`, runs at least `cases` of them, and may go on until
-    `minutes` have passed.
-    """
-
-    seed: int
-    minutes: float
-    cases: int = 2_000
-
-
-@pytest.fixture(scope="session")
-def torture() -> Torture:
-    return Torture(
-        seed=int(os.environ.get("HEADRACE_TORTURE_SEED", "1")),
-        minutes=float(os.environ.get("HEADRACE_TORTURE_MINUTES", "10")),
-    )
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the fixture `torture` and its account known."""
+    config.pluginmanager.register(TorturePlugin())
 
 
 @pytest.fixture(scope="session")

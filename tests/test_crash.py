@@ -16,6 +16,7 @@ be in
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,10 +188,13 @@ def test_a_power_cut_loses_nothing_and_doubles_nothing(tmp_path: Path, seed: int
     live_through(tmp_path / "data", seed)
 
 
-@pytest.mark.torture
+@pytest.mark.torture(weight=2)
 def test_many_power_cuts(tmp_path: Path, torture: Torture) -> None:
-    for case in range(min(torture.cases, 1_000)):
-        live_through(tmp_path / str(case), torture.seed * 1_000_000 + case)
+    def case(seed: int) -> None:
+        live_through(tmp_path / str(seed), seed)
+        shutil.rmtree(tmp_path / str(seed))
+
+    torture.play(case)
 
 
 def test_what_a_caller_kept_is_no_surprise(tmp_path: Path) -> None:

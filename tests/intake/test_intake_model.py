@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from tests.conftest import Torture
@@ -309,7 +309,15 @@ TestIntakeAgainstModel = IntakeAgainstModel.TestCase
 TestIntakeAgainstModel.settings = settings(stateful_step_count=40)
 
 
-@pytest.mark.torture
+@pytest.mark.torture(weight=2)
 def test_many_long_lives(torture: Torture) -> None:
-    long = settings(max_examples=torture.cases, stateful_step_count=80, deadline=None)
-    run_state_machine_as_test(IntakeAgainstModel, settings=long)
+    # Without making it small, which has no bound on its time: the seed tells the program again.
+    long = settings(
+        max_examples=20, stateful_step_count=80, deadline=None, database=None, phases=[Phase.generate]
+    )
+
+    def case(number: int) -> None:
+        lives = type("Lives", (IntakeAgainstModel,), {})
+        run_state_machine_as_test(seed(number)(lives), settings=long)
+
+    torture.play(case, worth=20)

@@ -6,6 +6,7 @@ A retry must be told *repeated*, or, with an idempotency key, the first answer a
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,9 @@ def test_killed_and_started_again_each_row_is_there_once(tmp_path: Path, root: P
 
 
 @pytest.mark.torture
-def test_killed_a_hundred_times(tmp_path: Path, root: Path, torture: Torture) -> None:
-    for turn in range(20):
-        run_lives(tmp_path / f"data{turn}", root, lives=5, seed=torture.seed * 1000 + turn)
+def test_killed_again_and_again(tmp_path: Path, root: Path, torture: Torture) -> None:
+    def case(seed: int) -> None:
+        run_lives(tmp_path / f"data{seed}", root, lives=5, seed=seed)
+        shutil.rmtree(tmp_path / f"data{seed}")
+
+    torture.play(case, worth=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import threading
 from pathlib import Path
 
@@ -174,8 +175,11 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path, seed: i
 
 @pytest.mark.torture
 def test_many_power_cuts_lose_nothing_that_was_acknowledged(tmp_path: Path, torture: Torture) -> None:
-    for case in range(torture.cases):
-        live_through_power_cuts(tmp_path / str(case), torture.seed * 1_000_000 + case)
+    def case(seed: int) -> None:
+        live_through_power_cuts(tmp_path / str(seed), seed)
+        shutil.rmtree(tmp_path / str(seed))
+
+    torture.play(case)
 
 
 def live_through_power_cuts(tmp_path: Path, seed: int) -> None:

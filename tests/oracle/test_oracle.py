@@ -13,24 +13,22 @@ A failure prints the whole case in the conformance format: save it below `tests/
 from __future__ import annotations
 
 import random
-import sys
-import time
-from typing import Any
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from tests.conftest import Torture
 
 import headrace as hr
 from headrace.testing import Case, parse_cases, play
 
 from .generator import random_case
+from .hunt import fails_alike, kind_of, outcome
 from .shrink import shrink
 
 CASES_IN_CI = 15
 BLOCKS_IN_CI = 4
-BLOCK = 500
-"""Cases that one round of hypothesis draws; then the clock is looked at."""
 
 
 def examine(rnd: random.Random) -> None:
@@ -47,16 +45,25 @@ def test_views_equal_duckdb_at_every_version(number: int) -> None:
     _block(number, CASES_IN_CI)
 
 
-@pytest.mark.torture
-def test_many_cases(torture: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """At least 20,000 cases, then more until the time is up; a failure prints its case, made small."""
-    end = time.monotonic() + torture.minutes * 60
-    done = 0
-    while done < 10 * torture.cases or time.monotonic() < end:
-        _block(torture.seed * 1_000_000 + done, BLOCK)
-        done += BLOCK
-    with capsys.disabled():
-        sys.stdout.write(f"{done} random cases agree with DuckDB, seed {torture.seed}\n")
+@pytest.mark.torture(weight=40, least=20_000)
+def test_many_cases(torture: Torture) -> None:
+    """A seed is a case, as for `python -m tests.oracle.hunt`; a failure prints its case, made small."""
+    refused = 0
+
+    def case(number: int) -> None:
+        nonlocal refused
+        drawn = random_case(random.Random(number), f"seed {number}")
+        why = outcome(drawn)
+        if why is not None and why.startswith("refused: UnsupportedSql"):
+            refused += 1
+        elif why is not None:
+            small = shrink(drawn, partial(fails_alike, kind_of(why)))
+            raise AssertionError(f"{outcome(small)}\n\n{small.text()}")
+
+    try:
+        torture.play(case)
+    finally:
+        torture.note = f"{refused:,} on this worker were SQL that cannot be kept fresh"
 
 
 def _block(number: int, cases: int) -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import functools
 import random
-import time
-from typing import Any
 
 import duckdb
 import pytest
+from tests.conftest import Torture
 from tests.sql.data import CATALOG, filled
 from tests.sql.naive import Naive, answer, bag
 
@@ -154,10 +153,6 @@ def test_random_subqueries(block: int) -> None:
     assert sum(recomputed for _, recomputed in cases) <= 1
 
 
-@pytest.mark.torture
-def test_many_random_subqueries(torture: Any) -> None:
-    end = time.monotonic() + torture.minutes * 60
-    done = 0
-    while done < torture.cases or time.monotonic() < end:
-        run_case(torture.seed * 1_000_000 + done)
-        done += 1
+@pytest.mark.torture(least=2_000)
+def test_many_random_subqueries(torture: Torture) -> None:
+    torture.play(run_case)

@@ -1,0 +1,199 @@
+"""What `make torture SEED=… MINUTES=…` does: many random tests, one budget of time, a true account at the end.
+
+A torture test is a function with the mark and the fixture:
+
+    @pytest.mark.torture(weight=2, least=1_000)
+    def test_many_lives(torture: Torture) -> None:
+        torture.play(live_through)
+
+`play` calls `live_through(seed)` with one seed after another until the test's share of the time is used up;
+it goes on after a case that fails, and tells all of them at the end. Each test is made once per worker (a
+*slice*, with every n-th seed), and all tests of a slice run one after the other on one worker, so that every
+worker is busy until the end. A test gets the time that is left, times its weight, over the weights of all that have yet to
+run on that worker: what one leaves over the others get, what one takes too much they share, and a new test
+fits in by itself. A test without the fixture runs as long as it runs; the others share what remains.
+
+The summary tells for each test how many cases it played, and whether it reached the least number that its
+mark names. Running out of time is no failure, but it is said.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+SEEDS = 1_000_000
+"""Seeds that belong to one SEED: the n-th case of SEED s has the seed s * SEEDS + n, however many workers."""
+SPARE_S = 600.0
+"""How much longer than the whole budget one test may take before it counts as hanging."""
+FINDS_MAX = 5
+"""So many cases that fail end a test on one worker."""
+_BEGAN = "HEADRACE_TORTURE_BEGAN"
+_PROPERTY = "torture"
+
+
+@dataclass
+class Torture:
+    """One torture test's part of the time, on one worker.
+
+    Attributes:
+        seed: what `make torture SEED=…` gave.
+        share_s: seconds that this test may take.
+        slice: number of this worker.
+        slices: how many workers there are.
+        cases: how many cases were played.
+        note: a remark for the summary.
+    """
+
+    seed: int = 1
+    share_s: float = 600.0
+    slice: int = 0
+    slices: int = 1
+    cases: int = 0
+    note: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+    def seeds(self, worth: int = 1) -> Iterator[int]:
+        """Yield the seeds of cases, at least one, until the time is up.
+
+        Args:
+            worth: how many cases are played with one seed.
+        """
+        at = self.slice
+        while at == self.slice or not self.is_over:
+            yield self.seed * SEEDS + at
+            self.cases += worth
+            at += self.slices
+
+    def play(self, case: Callable[[int], object], *, worth: int = 1) -> None:
+        """Play the cases of all seeds; go on after one that fails, until there are some.
+
+        Raises:
+            AssertionError: the seeds and errors of the cases that failed, from the first of them.
+        """
+        failed: list[tuple[int, Exception]] = []
+        for seed in self.seeds(worth):
+            try:
+                case(seed)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is a find
+                failed.append((seed, error))
+                if len(failed) >= FINDS_MAX:
+                    break
+        if failed:
+            told = "\n\n".join(f"seed {seed}: {type(error).__name__}: {error}" for seed, error in failed)
+            raise AssertionError(f"{len(failed)} of {self.cases} cases failed\n\n{told}") from failed[0][1]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() - self.began >= self.share_s
+
+
+def minutes() -> float:
+    """Return what `make torture MINUTES=…` gave."""
+    return float(os.environ.get("HEADRACE_TORTURE_MINUTES", "10"))
+
+
+def _mark(item: pytest.Item) -> dict[str, Any]:
+    """Return what the mark of a torture test says."""
+    mark = item.get_closest_marker("torture")
+    return dict(mark.kwargs) if mark else {}
+
+
+def _slice_of(item: pytest.Item) -> int | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("torture") if callspec else None
+
+
+def share(item: pytest.Item, left_s: float, done: set[str]) -> float:
+    """Return the seconds of a test, of those that are left to it and the others of its slice."""
+    mine = _slice_of(item)
+    waiting = [
+        other
+        for other in item.session.items
+        if other.nodeid not in done and _slice_of(other) == mine and other.get_closest_marker("torture")
+    ]
+    weights = sum(float(_mark(other).get("weight", 1)) for other in waiting)
+    return max(left_s, 0.0) * float(_mark(item).get("weight", 1)) / max(weights, 1e-9)
+
+
+class TorturePlugin:
+    """The hooks: one slice per worker, shares of the time, the account at the end."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault(_BEGAN, repr(time.time()))
+        self._done: set[str] = set()
+        self._told: dict[str, list[dict[str, Any]]] = defaultdict(list)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if (
+            "torture" not in metafunc.fixturenames
+            or metafunc.definition.get_closest_marker("torture") is None
+        ):
+            return
+        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        slices = [
+            pytest.param(at, id=f"slice{at}", marks=pytest.mark.xdist_group(f"slice{at}"))
+            for at in range(workers)
+        ]
+        metafunc.parametrize("torture", slices, indirect=True)
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        if item.get_closest_marker("torture") is not None:
+            item.add_marker(pytest.mark.timeout(minutes() * 60 + SPARE_S))
+            if _slice_of(item) is None:
+                item.add_marker(pytest.mark.xdist_group("slice0"))
+
+    @pytest.fixture
+    def torture(self, request: pytest.FixtureRequest) -> Iterator[Torture]:
+        """The part of the time that a torture test has."""
+        item = request.node
+        left_s = float(os.environ[_BEGAN]) + minutes() * 60 - time.time()
+        torture = Torture(
+            seed=int(os.environ.get("HEADRACE_TORTURE_SEED", "1")),
+            share_s=share(item, left_s, self._done),
+            slice=request.param,
+            slices=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+        )
+        self._done.add(item.nodeid)
+        yield torture
+        told = {
+            "name": item.nodeid.partition("[")[0],
+            "cases": torture.cases,
+            "least": _mark(item).get("least", 0),
+            "seconds": time.monotonic() - torture.began,
+            "note": torture.note,
+        }
+        item.user_properties.append((_PROPERTY, told))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "teardown":
+            for key, told in report.user_properties:
+                if key == _PROPERTY and isinstance(told, dict):
+                    self._told[told["name"]].append(told)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._told:
+            terminalreporter.section("torture")
+            for line in account(self._told, took_s=time.time() - float(os.environ[_BEGAN])):
+                terminalreporter.write_line(line)
+
+
+def account(told: dict[str, list[dict[str, Any]]], took_s: float) -> Iterator[str]:
+    """Yield the lines of the summary: cases per test, and in plain words what was not reached."""
+    seed = os.environ.get("HEADRACE_TORTURE_SEED", "1")
+    yield f"seed {seed}, {minutes():g} minutes asked for, {took_s / 60:.1f} taken"
+    for name, slices in sorted(told.items()):
+        cases, seconds = sum(one["cases"] for one in slices), sum(one["seconds"] for one in slices)
+        notes = "; ".join(dict.fromkeys(one["note"] for one in slices if one["note"]))
+        yield f"{cases:>9,} cases {seconds:7.0f} s  {name}{'  ' + notes if notes else ''}"
+        least = max(one["least"] for one in slices)
+        if least:
+            reached = "yes" if cases >= least else f"NO, only {cases:,} in its share of the time"
+            yield f"{'':17}   {least:,} cases reached: {reached}"
