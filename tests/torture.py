@@ -1,4 +1,4 @@
-"""What `make torture SEED=… MINUTES=…` does: many random tests, one budget of time, a true account at the end.
+"""What `make torture SEED=… MINUTES=…` does: many random tests, one budget of time, a true account.
 
 A torture test is a function with the mark and the fixture:
 
@@ -9,9 +9,9 @@ A torture test is a function with the mark and the fixture:
 `play` calls `live_through(seed)` with one seed after another until the test's share of the time is used up;
 it goes on after a case that fails, and tells all of them at the end. Each test is made once per worker (a
 *slice*, with every n-th seed), and all tests of a slice run one after the other on one worker, so that every
-worker is busy until the end. A test gets the time that is left, times its weight, over the weights of all that have yet to
-run on that worker: what one leaves over the others get, what one takes too much they share, and a new test
-fits in by itself. A test without the fixture runs as long as it runs; the others share what remains.
+worker is busy until the end. A test gets the time that is left, times its weight, over the weights of all
+that have yet to run on that worker: what one leaves over the others get, what one takes too much they share,
+and a new test fits in by itself. A test without the fixture runs as long as it runs; the others share what remains.
 
 The summary tells for each test how many cases it played, and whether it reached the least number that its
 mark names. Running out of time is no failure, but it is said.
