@@ -67,7 +67,11 @@ class _PointFiles(Files):
 
     def __init__(self, reached: Callable[[str], None]) -> None:
         self._reached = reached
-        self._kinds: dict[int, str] = {}
+        self._paths: dict[int, Path] = {}
+
+    def _kind_of(self, descriptor: int) -> str:
+        path = self._paths.get(descriptor)
+        return "?" if path is None else _kind(path)
 
     @contextmanager
     def _around(self, operation: str, kind: str) -> Iterator[None]:
@@ -78,16 +82,16 @@ class _PointFiles(Files):
     def create(self, path: Path) -> int:
         with self._around("create", _kind(path)):
             descriptor = super().create(path)
-        self._kinds[descriptor] = _kind(path)
+        self._paths[descriptor] = path
         return descriptor
 
     def open_append(self, path: Path) -> int:
         descriptor = super().open_append(path)
-        self._kinds[descriptor] = _kind(path)
+        self._paths[descriptor] = path
         return descriptor
 
     def write(self, descriptor: int, data: memoryview) -> int:
-        kind = self._kinds.get(descriptor, "?")
+        kind = self._kind_of(descriptor)
         with self._around("write", kind):
             half = len(data) // 2
             taken = super().write(descriptor, data[:half])
@@ -95,16 +99,21 @@ class _PointFiles(Files):
             return taken + super().write(descriptor, data[half:]) if taken == half else taken
 
     def sync(self, descriptor: int) -> None:
-        with self._around("sync", self._kinds.get(descriptor, "?")):
+        with self._around("sync", self._kind_of(descriptor)):
             super().sync(descriptor)
 
     def truncate(self, path: Path, length: int) -> None:
         with self._around("truncate", _kind(path)):
             super().truncate(path, length)
 
+    def close(self, descriptor: int) -> None:
+        self._paths.pop(descriptor, None)
+        super().close(descriptor)
+
     def rename(self, source: Path, target: Path) -> None:
         with self._around("rename", _kind(target)):
             super().rename(source, target)
+        self._paths = {at: target if path == source else path for at, path in self._paths.items()}
 
     def remove(self, path: Path) -> None:
         with self._around("remove", _kind(path)):
