@@ -1,1 +1,1 @@
-"""Billing analytics: subscription metrics live, with definitions that each merchant can change. README.md says how."""
+"""Billing analytics: subscription metrics, live, by definitions that each merchant can change."""

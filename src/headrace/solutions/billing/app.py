@@ -11,26 +11,31 @@ HERE = Path(__file__).parent
 
 app = hr.App("billing")
 
-for _name, _model, _key in (
-    ("merchants", models.Merchant, ()),
-    ("products", models.Product, ("product_id",)),
-    ("coupons", models.Coupon, ("coupon_id",)),
-    ("invoices", models.Invoice, ("invoice_id",)),
-    ("invoice_lines", models.InvoiceLine, ("line_id",)),
-    ("payments", models.Payment, ("payment_id",)),
-    ("refunds", models.Refund, ("refund_id",)),
-):
-    app.table(_name, _model, key=("merchant_id", *_key))
+FACTS: dict[str, tuple[type[hr.Table], str | None]] = {
+    "merchants": (models.Merchant, None),
+    "products": (models.Product, "product_id"),
+    "coupons": (models.Coupon, "coupon_id"),
+    "invoices": (models.Invoice, "invoice_id"),
+    "invoice_lines": (models.InvoiceLine, "line_id"),
+    "payments": (models.Payment, "payment_id"),
+    "refunds": (models.Refund, "refund_id"),
+}
+"""Tables of which only the present counts, with what beside the merchant makes a key."""
 
-for _name, _model, _key in (
-    ("customers", models.Customer, ("customer_id",)),
-    ("prices", models.Price, ("price_id",)),
-    ("subscriptions", models.Subscription, ("subscription_id",)),
-    ("subscription_items", models.SubscriptionItem, ("item_id",)),
-    ("discounts", models.Discount, ("discount_id",)),
-    ("settings", models.Setting, ("scenario",)),
-):
-    app.table(_name, _model, key=("merchant_id", *_key), effective="valid_at", sequence="seq")
+HISTORIES: dict[str, tuple[type[hr.Table], str]] = {
+    "customers": (models.Customer, "customer_id"),
+    "prices": (models.Price, "price_id"),
+    "subscriptions": (models.Subscription, "subscription_id"),
+    "subscription_items": (models.SubscriptionItem, "item_id"),
+    "discounts": (models.Discount, "discount_id"),
+    "settings": (models.Setting, "scenario"),
+}
+"""Tables that keep their past."""
+
+for _name, (_model, _id) in FACTS.items():
+    app.table(_name, _model, key=("merchant_id", _id) if _id else "merchant_id")
+for _name, (_model, _key) in HISTORIES.items():
+    app.table(_name, _model, key=("merchant_id", _key), effective="valid_at", sequence="seq")
 
 app.table("fx_rates", models.FxRate, key=("day", "currency"))
 app.stream("meter_events", models.MeterEvent, event_id="event_id")

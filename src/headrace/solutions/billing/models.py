@@ -1,9 +1,9 @@
 """What a billing system tells: its objects as rows that change by key, and usage as events.
 
-Every row belongs to a merchant. Money is exact: whole minor units (cents, yen, fils) as integers, or decimals of
-minor units where a price is finer than one. Times are UTC. Tables whose past matters carry `valid_at`, from when
-the row holds, and `seq`, which orders the versions of one key however they arrive; `<table>__history` then has
-every version with `valid_from` and `valid_to`.
+Every row belongs to a merchant. Money is exact: whole minor units (cents, yen, fils) as integers, or decimals
+of minor units where a price is finer than one. Times are UTC. Tables whose past matters carry `valid_at`,
+from when the row holds, and `seq`, which orders the versions of one key however they arrive;
+`<table>__history` then has every version with `valid_from` and `valid_to`.
 """
 
 from __future__ import annotations
@@ -69,8 +69,9 @@ class Product(hr.Table):
 class Price(Versioned):
     """What one unit costs per interval, in minor units (a decimal, since units may cost fractions of a cent).
 
-    `tiers` is a list of `{"up_to": number or null, "unit_amount": decimal, "flat_amount": decimal}` in ascending
-    order; `graduated` charges each unit by the tier that it falls in, `volume` all by the tier of the last.
+    `tiers` is a list of `{"up_to": number or null, "unit_amount": decimal, "flat_amount": decimal}` in
+    ascending order; `graduated` charges each unit by the tier that it falls in, `volume` all by that of the
+    last.
     """
 
     merchant_id: str
@@ -90,8 +91,8 @@ class Price(Versioned):
 class Subscription(Versioned):
     """A contract of a customer, in Stripe's statuses.
 
-    A subscription that ends with its period says so with `cancel_at_period_end` or `cancel_at` before it becomes
-    `canceled`. `pause_behavior` is set while collection is paused (`void`, `mark_uncollectible`, `keep_as_draft`).
+    A subscription that ends with its period says so with `cancel_at_period_end` or `cancel_at` before it
+    becomes `canceled`. `pause_behavior` is set while collection is paused.
     """
 
     merchant_id: str
@@ -233,7 +234,7 @@ class MeterEvent(hr.Event):
 
 
 class FxRate(hr.Table):
-    """How many units of a currency one US dollar buys on a day (major units; `usd` is 1 and need not be told)."""
+    """How many units of a currency one US dollar buys on a day, in major units; `usd` itself is 1."""
 
     day: date
     currency: Currency
