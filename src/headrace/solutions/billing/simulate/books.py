@@ -1,7 +1,7 @@
 """The simulator's own books: what it did to whom and when, kept by itself and never read from a table.
 
-Every fact that moves money stands here as a timeline: what holds from a moment on. A correction for an
-earlier moment is a new entry at that moment; it holds until the next one.
+Every fact that moves money stands here as a timeline: what holds from a moment on. What is
+learned later about an earlier moment takes the place of everything from that moment on.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ Tier = tuple[int | None, Decimal, int]
 
 
 class Timeline(Generic[Held]):
-    """What holds from when, microseconds; entries come in any order."""
+    """What holds from when, microseconds."""
 
     def __init__(self) -> None:
         self.entries: dict[int, Held] = {}
 
     def note(self, at_us: int, held: Held) -> None:
-        """Let something hold from a moment until the next entry."""
+        """Let something hold from a moment on, whatever was to hold later."""
+        for later in [known for known in self.entries if known > at_us]:
+            del self.entries[later]
         self.entries[at_us] = held
 
     def ordered(self) -> list[tuple[int, Held]]:
@@ -41,8 +43,6 @@ class Price:
     unit_amount: Decimal | None = None
     tiers_mode: str | None = None
     tiers: tuple[Tier, ...] = ()
-    divide_by: int | None = None
-    round: str | None = None
     meter: str | None = None
     price_id: str = ""
     product_id: str = ""
@@ -63,10 +63,11 @@ class Holding(NamedTuple):
 
 
 class Reduction(NamedTuple):
-    """A discount: on an item, a subscription or a customer, by a share or an amount, from when until when."""
+    """A discount: on a subscription or one of its items, by a share or an amount, from when until when."""
 
     discount_id: str
-    target: str
+    subscription_id: str
+    item_id: str | None
     percent_off: Decimal | None
     amount_off: int | None
     duration: str
@@ -146,7 +147,7 @@ class Books:
 
     Attributes:
         merchants: time zone and reporting currency by merchant.
-        rates: by currency, the dollars for one of its major units, by day; days may be missing.
+        rates: by currency, how many of its major units a dollar buys, by day; days may be missing.
     """
 
     def __init__(self) -> None:

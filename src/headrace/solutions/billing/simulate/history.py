@@ -13,7 +13,7 @@ from headrace.solutions.billing.simulate.life import Life
 from headrace.solutions.billing.simulate.shop import EXPONENTS, Shop, open_shop, write_price
 from headrace.solutions.billing.simulate.times import DAY_US, EPOCH_DAY, special, to_us
 
-DOLLARS = {"usd": "1", "eur": "1.09", "gbp": "1.27", "jpy": "0.0068", "kwd": "3.25"}
+PER_DOLLAR = {"usd": "1", "eur": "0.92", "gbp": "0.79", "jpy": "147.2", "kwd": "0.3074"}
 
 
 @dataclass
@@ -82,7 +82,7 @@ def _quote(world: World, since_us: int, until_us: int) -> None:
     """Write a rate for each currency and working day: about 1 in 7 days has none."""
     draw = Random(f"{world.seed}/rates")
     for currency in EXPONENTS:
-        rate, rates = Decimal(DOLLARS[currency]), world.books.rates.setdefault(currency, {})
+        rate, rates = Decimal(PER_DOLLAR[currency]), world.books.rates.setdefault(currency, {})
         for day in range(since_us // DAY_US - 7, until_us // DAY_US + 1):
             if currency != "usd":
                 rate *= Decimal(1) + Decimal(draw.randrange(-60, 61)) / 10_000

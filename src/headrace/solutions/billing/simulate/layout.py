@@ -8,9 +8,9 @@ import pyarrow as pa
 
 TEXT, BIG, FLAG, DAY = pa.string(), pa.int64(), pa.bool_(), pa.date32()
 TIME = pa.timestamp("us")
-EXACT = pa.decimal128(28, 12)
-"""Unit amounts in minor units with up to twelve digits after the point, and metered quantities."""
-PERCENT = pa.decimal128(9, 4)
+EXACT = pa.decimal128(24, 12)
+MEASURED = pa.decimal128(24, 6)
+PERCENT = pa.decimal128(7, 4)
 RATE = pa.decimal128(18, 8)
 
 VERSIONED: dict[str, Any] = {"valid_at": TIME, "seq": BIG}
@@ -35,27 +35,22 @@ LAYOUT: dict[str, dict[str, Any]] = {
         "dimensions": TEXT,
         "card_exp_month": BIG,
         "card_exp_year": BIG,
-        "deleted": FLAG,
     }
     | VERSIONED,
-    "products": OF_MERCHANT | {"product_id": TEXT, "name": TEXT, "active": FLAG},
+    "products": OF_MERCHANT | {"product_id": TEXT, "name": TEXT},
     "prices": OF_MERCHANT
     | {
         "price_id": TEXT,
         "product_id": TEXT,
-        "nickname": TEXT,
         "currency": TEXT,
         "scheme": TEXT,
-        "unit_amount": EXACT,
         "tiers_mode": TEXT,
         "tiers": TEXT,
-        "divide_by": BIG,
-        "round": TEXT,
+        "unit_amount": EXACT,
         "usage_type": TEXT,
         "meter": TEXT,
         "interval": TEXT,
         "interval_count": BIG,
-        "deleted": FLAG,
     }
     | VERSIONED,
     "subscriptions": OF_MERCHANT
@@ -64,7 +59,7 @@ LAYOUT: dict[str, dict[str, Any]] = {
         "customer_id": TEXT,
         "status": TEXT,
         "currency": TEXT,
-        "start_date": TIME,
+        "start_at": TIME,
         "trial_start": TIME,
         "trial_end": TIME,
         "current_period_start": TIME,
@@ -75,12 +70,11 @@ LAYOUT: dict[str, dict[str, Any]] = {
         "ended_at": TIME,
         "pause_behavior": TEXT,
         "pause_resumes_at": TIME,
-        "has_payment_method": FLAG,
         "cancellation_reason": TEXT,
     }
     | VERSIONED,
     "subscription_items": OF_MERCHANT
-    | {"item_id": TEXT, "subscription_id": TEXT, "price_id": TEXT, "quantity": BIG, "deleted": FLAG}
+    | {"item_id": TEXT, "subscription_id": TEXT, "price_id": TEXT, "quantity": BIG}
     | VERSIONED,
     "discounts": OF_MERCHANT
     | {
@@ -93,10 +87,8 @@ LAYOUT: dict[str, dict[str, Any]] = {
         "amount_off": BIG,
         "currency": TEXT,
         "duration": TEXT,
-        "duration_in_months": BIG,
         "starts_at": TIME,
         "ends_at": TIME,
-        "deleted": FLAG,
     }
     | VERSIONED,
     "coupons": OF_MERCHANT
@@ -121,37 +113,33 @@ LAYOUT: dict[str, dict[str, Any]] = {
         "total": BIG,
         "amount_due": BIG,
         "amount_paid": BIG,
-        "billing_reason": TEXT,
         "attempt_count": BIG,
+        "billing_reason": TEXT,
         "created_at": TIME,
         "finalized_at": TIME,
-        "due_at": TIME,
         "paid_at": TIME,
-    }
-    | VERSIONED,
+    },
     "invoice_lines": OF_MERCHANT
     | {
         "line_id": TEXT,
         "invoice_id": TEXT,
-        "subscription_id": TEXT,
         "item_id": TEXT,
         "price_id": TEXT,
+        "quantity": BIG,
         "amount": BIG,
         "currency": TEXT,
-        "quantity": BIG,
+        "proration": FLAG,
         "period_start": TIME,
         "period_end": TIME,
-        "proration": FLAG,
     },
     "payments": OF_MERCHANT
     | {
         "payment_id": TEXT,
-        "invoice_id": TEXT,
         "customer_id": TEXT,
+        "invoice_id": TEXT,
         "status": TEXT,
         "amount": BIG,
         "currency": TEXT,
-        "attempt": BIG,
         "failure_code": TEXT,
         "created_at": TIME,
     },
@@ -160,22 +148,28 @@ LAYOUT: dict[str, dict[str, Any]] = {
         "refund_id": TEXT,
         "payment_id": TEXT,
         "customer_id": TEXT,
+        "status": TEXT,
         "amount": BIG,
         "currency": TEXT,
-        "status": TEXT,
         "created_at": TIME,
     },
     "meter_events": {
         "event_id": TEXT,
         "merchant_id": TEXT,
-        "meter": TEXT,
         "customer_id": TEXT,
-        "value": EXACT,
-        "occurred_at": TIME,
+        "meter": TEXT,
+        "value": MEASURED,
+        "used_at": TIME,
     },
     "fx_rates": {"day": DAY, "currency": TEXT, "rate": RATE},
 }
 """Arrow types by table and column. Times are microseconds in UTC, money is in minor units."""
+
+KEYS: dict[str, dict[str, Any]] = {
+    "customers": OF_MERCHANT | {"customer_id": TEXT} | VERSIONED,
+    "subscription_items": OF_MERCHANT | {"item_id": TEXT} | VERSIONED,
+}
+"""What a deletion says, for the tables of which rows are deleted."""
 
 Values = tuple[Any, ...]
 
@@ -185,21 +179,28 @@ class Rows:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[Values]] = {name: [] for name in LAYOUT}
+        self.gone: dict[str, list[Values]] = {name: [] for name in KEYS}
 
     def __len__(self) -> int:
         return sum(map(len, self.rows.values()))
 
     def take(self) -> dict[str, pa.Table]:
         """Return the rows of every table that has any, and forget them."""
-        taken = {name: to_arrow(name, rows) for name, rows in self.rows.items() if rows}
+        taken = {name: to_arrow(LAYOUT[name], rows) for name, rows in self.rows.items() if rows}
         for rows in self.rows.values():
             rows.clear()
         return taken
 
+    def take_gone(self) -> dict[str, pa.Table]:
+        """Return what is to be deleted of every table, and forget it; it was written before."""
+        taken = {name: to_arrow(KEYS[name], rows) for name, rows in self.gone.items() if rows}
+        for rows in self.gone.values():
+            rows.clear()
+        return taken
 
-def to_arrow(table: str, rows: list[Values]) -> pa.Table:
-    """Return tuples as an Arrow table with the columns of `table`."""
-    columns = LAYOUT[table]
+
+def to_arrow(columns: dict[str, Any], rows: list[Values]) -> pa.Table:
+    """Return tuples as an Arrow table with these columns."""
     parts = zip(*rows, strict=True) if rows else [()] * len(columns)
     arrays = [pa.array(part, kind) for part, kind in zip(parts, columns.values(), strict=True)]
     return pa.table(dict(zip(columns, arrays, strict=True)))

@@ -107,15 +107,15 @@ class Life(Scribe):
             self._try_out(sub, at_us)
         else:
             self._begin(sub, at_us)
-        self._at(self._next_whim(at_us), lambda now: self._moods(now, sub))
+        self._at(self._next_whim(sub.start_us), lambda now: self._moods(now, sub))
 
     def _schedule(self, sub: Subscription, at_us: int) -> None:
-        sub.status = "scheduled"
+        """Agree now on a start to come."""
         sub.start_us = self._soon(at_us, self.draw.randrange(2, 45))
-        sub.period_start_us = sub.period_end_us = sub.start_us
-        self._write(sub, at_us)
-        self._choose_items(sub, at_us)
-        self._at(sub.start_us, lambda now: self._begin(sub, now))
+        self._periods_from(sub, sub.start_us, sub.start_us)
+        self._choose_items(sub, sub.start_us, at_us)
+        self._write(sub, sub.start_us, at_us)
+        self._at(sub.start_us, lambda now: self._bill(sub, now, "subscription_create"))
 
     def _begin(
         self, sub: Subscription, at_us: int, since_us: int | None = None, status: str = "active"
@@ -230,15 +230,14 @@ class Life(Scribe):
                     self.shop.merchant_id,
                     self.shop.fresh("il"),
                     invoice_id,
-                    sub.subscription_id,
                     item.item_id,
                     item.price.price_id,
+                    item.quantity,
                     amount,
                     sub.currency,
-                    item.quantity,
+                    False,
                     start,
                     end,
-                    False,
                 )
             )
         tax = total * 19 // 100 if self._country == "DE" else 0
@@ -309,7 +308,7 @@ class Life(Scribe):
         value = Decimal(self.draw.choice(("1", "250", "1000.5", "0.25")))
         number = self.shop.fresh("mev")
         self._rows["meter_events"].append(
-            (number, self.shop.merchant_id, meter, self.customer_id, value, from_us(at_us))
+            (number, self.shop.merchant_id, self.customer_id, meter, value, from_us(at_us))
         )
         self._book.usage.append(Usage(meter, self.customer_id, value, at_us))
 
@@ -363,22 +362,21 @@ class Life(Scribe):
     def _take_coupon(self, sub: Subscription, at_us: int) -> None:
         """Get a discount on the subscription, an item or everything; or lose the one that runs."""
         now = sub.discount
-        if now and (now.ends_us is None or now.ends_us > at_us):
-            if now.duration != "once":
+        if now and now.duration != "once" and (now.ends_us is None or now.ends_us > at_us):
+            if self.draw.random() < 0.6:
                 sub.discount = now._replace(ends_us=at_us)
                 self._write_discount(sub.discount, self._coupon_of[now.discount_id], at_us)
             return
         coupons = [c for c in self.shop.coupons if c.currency in (None, sub.currency)]
         coupon = self.draw.choice(coupons)
-        target = sub.subscription_id
+        item_id = None
         if coupon.percent_off and self.draw.random() < 0.15:
-            target = sub.items[0].item_id
-        ends_us = {"once": sub.period_end_us, "forever": None}.get(coupon.duration, 0)
-        if coupon.months:
-            ends_us = add_months(at_us, coupon.months)
+            item_id = sub.items[0].item_id
+        ends_us = add_months(at_us, coupon.months) if coupon.months else None
         sub.discount = Reduction(
             self.shop.fresh("di"),
-            target,
+            sub.subscription_id,
+            item_id,
             coupon.percent_off,
             coupon.amount_off,
             coupon.duration,
@@ -414,7 +412,7 @@ class Life(Scribe):
             amount = payment.amount if self.draw.random() < 0.6 else max(1, payment.amount // 3)
             refund = Refund(self.shop.fresh("re"), payment.payment_id, amount, payment.currency, at_us)
             self._book.refunds.append(refund)
-            money = (refund.amount, refund.currency, "succeeded", from_us(at_us))
+            money = ("succeeded", refund.amount, refund.currency, from_us(at_us))
             row = (self.shop.merchant_id, refund.refund_id, payment.payment_id, self.customer_id, *money)
             self._rows["refunds"].append(row)
 

@@ -81,7 +81,7 @@ class Scribe:
         self.shop = shop
         self.draw = Random(f"{seed}/{shop.merchant_id}/{number}")
         self.customer_id = f"cus_{shop.merchant_id[5:]}_{number}"
-        self._rows = rows.rows
+        self._rows, self._gone = rows.rows, rows.gone
         self._book: MerchantBook = books.of(shop.merchant_id)
         self._created_us = at_us
         self._deleted = False
@@ -94,6 +94,10 @@ class Scribe:
         self._card = (self.draw.randrange(1, 13), from_us(at_us).year + self.draw.randrange(1, 5))
 
     def _write_customer(self, at_us: int) -> None:
+        if self._deleted:
+            key = (self.shop.merchant_id, self.customer_id, from_us(at_us), self.shop.seq(at_us))
+            self._gone["customers"].append(key)
+            return
         name, shop = f"Customer {self.customer_id[4:]}", self.shop
         self._rows["customers"].append(
             (
@@ -105,7 +109,6 @@ class Scribe:
                 from_us(self._created_us),
                 self._dimensions,
                 *self._card,
-                self._deleted,
                 from_us(at_us),
                 shop.seq(at_us),
             )
@@ -131,7 +134,6 @@ class Scribe:
                 _moment(sub.ended_us),
                 sub.pause_behavior,
                 None,
-                sub.has_method,
                 sub.reason,
                 from_us(valid_us),
                 self.shop.seq(valid_us if recorded_us is None else recorded_us),
@@ -152,38 +154,29 @@ class Scribe:
             timeline = sub.book.items[item.item_id] = Timeline()
             self._known_since[item.item_id] = valid_us
         timeline.note(valid_us, None if deleted else Holding(item.price.price_id, item.quantity))
-        self._rows["subscription_items"].append(
-            (
-                self.shop.merchant_id,
-                item.item_id,
-                sub.subscription_id,
-                item.price.price_id,
-                item.quantity,
-                deleted,
-                from_us(valid_us),
-                self.shop.seq(valid_us if recorded_us is None else recorded_us),
-            )
-        )
+        when = (from_us(valid_us), self.shop.seq(valid_us if recorded_us is None else recorded_us))
+        if deleted:
+            self._gone["subscription_items"].append((self.shop.merchant_id, item.item_id, *when))
+            return
+        facts = (item.item_id, sub.subscription_id, item.price.price_id, item.quantity)
+        self._rows["subscription_items"].append((self.shop.merchant_id, *facts, *when))
 
     def _write_discount(self, held: Reduction, coupon: Coupon, at_us: int) -> None:
         self._book.discounts[held.discount_id] = held
-        of_item = held.target.startswith("si_")
         self._rows["discounts"].append(
             (
                 self.shop.merchant_id,
                 held.discount_id,
                 None,
-                None if of_item else held.target,
-                held.target if of_item else None,
+                held.subscription_id,
+                held.item_id,
                 coupon.coupon_id,
                 held.percent_off,
                 held.amount_off,
                 coupon.currency,
                 held.duration,
-                coupon.months,
                 from_us(held.starts_us),
                 _moment(held.ends_us),
-                False,
                 from_us(at_us),
                 self.shop.seq(at_us),
             )
@@ -207,14 +200,11 @@ class Scribe:
                 total,
                 total,
                 total if status == "paid" else 0,
-                reason,
                 attempts,
+                reason,
                 created,
                 created,
-                None,
                 from_us(at_us) if status == "paid" else None,
-                from_us(at_us),
-                self.shop.seq(at_us),
             )
         )
 
@@ -237,12 +227,11 @@ class Scribe:
             (
                 self.shop.merchant_id,
                 made.payment_id,
-                made.invoice_id,
                 self.customer_id,
+                made.invoice_id,
                 "succeeded" if succeeded else "failed",
                 amount,
                 sub.currency,
-                attempt,
                 None if succeeded else self.draw.choice(FAILURES),
                 from_us(at_us),
             )

@@ -121,14 +121,14 @@ def _intervals(draw: Random, level: int) -> list[tuple[str, int, int]]:
 
 def _product(shop: Shop, rows: Rows, name: str) -> str:
     product = shop.fresh("prod")
-    rows.rows["products"].append((shop.merchant_id, product, name, True))
+    rows.rows["products"].append((shop.merchant_id, product, name))
     return product
 
 
 def _licensed(
     shop: Shop, rows: Rows, books: Books, product: str, currency: str, interval: str, count: int, amount: int
 ) -> Price:
-    """Make a licensed price: mostly per unit, some flat, some in tiers of either mode, some in packages."""
+    """Make a licensed price: mostly per unit, some flat, some in tiers of either mode."""
     lot = shop.draw.random()
     price = Price(currency, "per_unit", interval, count, unit_amount=Decimal(amount))
     if lot < 0.15:
@@ -138,9 +138,7 @@ def _licensed(
         price.tiers_mode = "graduated" if lot < 0.25 else "volume"
         half, tenth = Decimal(amount) / 2, Decimal(amount) / 8
         price.tiers = ((5, Decimal(amount), 0), (20, half, amount // 4), (None, tenth, 0))
-    elif lot < 0.42:
-        price.divide_by, price.round = 5, shop.draw.choice(("up", "down"))
-    elif lot < 0.47:
+    elif lot < 0.4:
         price.unit_amount = Decimal(amount) + Decimal("0.333333")
     return _price(shop, rows, books, product, price, shop.created_us)
 
@@ -163,19 +161,15 @@ def write_price(shop: Shop, rows: Rows, books: Books, price: Price, at_us: int) 
             shop.merchant_id,
             price.price_id,
             price.product_id,
-            None,
             price.currency,
             price.scheme,
-            price.unit_amount,
             price.tiers_mode,
             json.dumps(tiers) if tiers else None,
-            price.divide_by,
-            price.round,
+            price.unit_amount,
             "metered" if price.meter else "licensed",
             price.meter,
             price.interval,
             price.count,
-            False,
             from_us(at_us),
             shop.seq(at_us),
         )
