@@ -15,6 +15,8 @@ if _typing.TYPE_CHECKING:
     from headrace.contracts.models import Event as Event
     from headrace.contracts.models import Table as Table
     from headrace.dashboards import Dashboard as Dashboard
+    from headrace.deliveries import Delivery as Delivery
+    from headrace.deliveries import Put as Put
     from headrace.errors import (
         AccessDenied as AccessDenied,
     )
@@ -107,6 +109,7 @@ __all__ = [
     "Dashboard",
     "DeclarationError",
     "DeclarationsChanged",
+    "Delivery",
     "Event",
     "FolderLocked",
     "FormatTooNew",
@@ -115,6 +118,7 @@ __all__ = [
     "IdempotencyConflict",
     "LogDamaged",
     "ProjectError",
+    "Put",
     "QueryStopped",
     "Rejection",
     "RowStatus",
@@ -143,6 +147,8 @@ _PLACES = {
     "event_time": "headrace.contracts.annotations",
     "connect": "headrace.client",
     "Dashboard": "headrace.dashboards",
+    "Delivery": "headrace.deliveries",
+    "Put": "headrace.deliveries",
     "Version": "headrace.results",
     "AppendResult": "headrace.results",
     "RowStatus": "headrace.results",

@@ -30,6 +30,7 @@ from headrace.declarations import (
     options_of,
     with_options,
 )
+from headrace.deliveries import Receive, SourceDecl
 from headrace.errors import DeclarationError, ProjectError
 from headrace.facts import stream_of, table_of
 from headrace.functions import Form, PythonFunction, declare, folded, recalled
@@ -70,7 +71,9 @@ class App:
         self._tables: dict[str, TableDecl] = {}
         self._views: dict[str, ViewDecl] = {}
         self._functions: dict[str, PythonFunction] = {}
+        self._sinks: dict[str, SinkDecl] = {}
         self._queries: dict[str, NamedQuery] = {}
+        self._sources: dict[str, SourceDecl] = {}
 
     def __repr__(self) -> str:
         counts = f"{len(self._streams)} streams, {len(self._tables)} tables, {len(self._views)} views"
@@ -95,6 +98,11 @@ class App:
     def functions(self) -> Mapping[str, PythonFunction]:
         """The declared Python functions by lower-case name."""
         return MappingProxyType(self._functions)
+
+    @property
+    def sources(self) -> Mapping[str, SourceDecl]:
+        """The declared sources of deliveries by name."""
+        return MappingProxyType(self._sources)
 
     @property
     def named_queries(self) -> Mapping[str, NamedQuery]:
@@ -289,6 +297,25 @@ class App:
         self._queries[name] = declared
         return declared
 
+    def source(self, name: str, receive: Receive, *, signed: bool = False) -> SourceDecl:
+        """Declare what a delivery to `POST /v1/sources/{name}` means, such as a webhook of another system.
+
+        Args:
+            name: unique among sources.
+            receive: takes an `hr.Delivery` and returns the changes it means, as a list of `hr.Put`; what it
+                raises is answered. It must not read the clock or the run, so that a delivery that comes again
+                means the same.
+            signed: `receive` itself checks who sends; the server then asks for no token.
+
+        Raises:
+            DeclarationError: the name makes no sense or is taken, or `receive` cannot be called.
+        """
+        where = f"source {check_name('source', name, [(known, 'source') for known in self._sources])!r}"
+        if not callable(receive):
+            raise DeclarationError("receive cannot be called", where=where, expected="a function")
+        declared = self._sources[name] = SourceDecl(name, receive, signed)
+        return declared
+
     def function(
         self,
         name: str,
@@ -361,6 +388,36 @@ class App:
         if declared.name in self._functions:
             raise DeclarationError("declared twice", where=f"function {declared.name!r}")
         self._functions[declared.name] = declared
+        return declared
+
+    def sink(
+        self, view: str, url: str, *, name: str | None = None, every: Duration | None = None, **options: Any
+    ) -> SinkDecl:
+        """Declare that a view's changes go to a database, a file or a store, in the background.
+
+        A sink is no definition: it may come, go or change at any opening of a data folder.
+
+        Args:
+            view: a view or a table.
+            url: its scheme names the kind of sink; `kind:///relative` starts from the app's folder.
+            name: the sink keeps its position under it; `<view>-<scheme>` where it is not given.
+            every: pause between deliveries, such as `10s`; None: as soon as there is something.
+            options: of that kind of sink.
+
+        Raises:
+            UnknownName: no kind of sink has that scheme, or the kind has no such option.
+            DeclarationError: a second sink of that name.
+        """
+        from headrace.sinks.registry import kind_of
+
+        name = name or f"{view}-{url.partition(':')[0].lower()}"
+        where = f"sink {name!r}"
+        if name in self._sinks:
+            raise DeclarationError("declared twice", where=where, hint="give one of them a name=")
+        pause = None if every is None else duration(every, where=f"{where}, every")
+        declared = SinkDecl(name, view, url, dict(options), pause)
+        kind_of(declared)
+        self._sinks[name] = declared
         return declared
 
     def dashboard(self, what: Any) -> Any:
@@ -448,7 +505,9 @@ class App:
             same = found == now.get("functions", {}).get(name)
             app._functions[name] = self._functions[name] if same else recalled(name, found)
         app._queries = self._queries
+        app._sources = self._sources
         app.dashboards = self.dashboards
+        app._sinks = dict(self._sinks)
         return app
 
     def _taken(self) -> Iterable[tuple[str, str]]:

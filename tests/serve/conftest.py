@@ -32,6 +32,7 @@ def declared(gmv: str = "SELECT sum(amount) AS gmv, count(*) AS orders FROM orde
     app.view("ranking", "SELECT category, sum(amount) AS gmv FROM orders GROUP BY category ORDER BY gmv DESC")
     app.view("all_orders", "SELECT * FROM orders")
     app.view("numbers", "SELECT id, CAST(name AS INTEGER) AS number FROM customers WHERE id > 1000")
+    app.source("letters", lambda _: [])
     app.query("names", "-- $least BIGINT = 0\nSELECT name FROM customers WHERE id >= $least ORDER BY id")
     return app
 

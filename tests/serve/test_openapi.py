@@ -78,9 +78,8 @@ def test_every_model_is_in_the_document(document: dict[str, Any]) -> None:
 def test_answers_keep_their_models(shop: Shop, operation: Any) -> None:
     if operation.answer is None:
         return
-    name = {"/v1/streams/{name}": "clicks", "/v1/queries/{name}": "names"}.get(
-        operation.path, "customers"
-    )
+    names = {"streams": "clicks", "queries": "names", "sources": "letters"}
+    name = names.get(operation.path.removeprefix("/v1/").partition("/")[0], "customers")
     bodies: dict[str, Any] = {
         "/v1/streams/{name}": [{"url": "1"}, {"nope": 1}],
         "/v1/tables/{name}/upsert": [{"id": 1, "name": "Ada"}],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -47,10 +48,14 @@ class Access:
     Args:
         app: what is guarded.
         settings: host, tokens, allowed hosts and origins.
+        signed: whether a request proves by itself who sends it, so that it needs no token.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ServerSettings, signed: Callable[[Scope], bool] = lambda _: False
+    ) -> None:
         self._app = app
+        self._signed = signed
         self._digests = [_digest(secret) for secret in settings.secrets]
         self._hosts = {"localhost", host_name(settings.host), *(host_name(h) for h in settings.allowed_hosts)}
         self._origins = {origin.rstrip("/").lower() for origin in settings.allowed_origins}
@@ -117,7 +122,7 @@ class Access:
         return None
 
     def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
-        if not self._digests or scope["path"] in OPEN_PATHS:
+        if not self._digests or scope["path"] in OPEN_PATHS or self._signed(scope):
             return None
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and self._is_known(bearer.strip()):

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headrace.serve import changes, definitions, health, ingest, models, queries, sql, views
+from headrace.serve import changes, definitions, health, ingest, models, queries, sources, sql, views
 from headrace.serve.answers import ARROW, CSV, JSON, NDJSON
 from headrace.serve.filters import LIMIT_DEFAULT, OPERATORS
 
@@ -191,6 +191,16 @@ OPERATIONS: tuple[Operation, ...] = (
         models.TransactionAnswer,
         body=_TRANSACTION,
         parameters=(_KEY, _ON_REJECT, _STATUSES),
+        errors=_WRITE_ERRORS,
+    ),
+    Operation(
+        "POST",
+        "/v1/sources/{name}",
+        sources.deliver,
+        "A delivery of another system, such as a webhook, in its own language",
+        "Its changes are one commit, on disk when the answer comes.",
+        models.TransactionAnswer,
+        body={JSON: {"schema": {}}},
         errors=_WRITE_ERRORS,
     ),
     Operation(

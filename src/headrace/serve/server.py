@@ -31,6 +31,7 @@ from headrace.serve.openapi import openapi
 from headrace.serve.operations import OPERATIONS
 from headrace.serve.service import Service
 from headrace.serve.settings import ServerSettings
+from headrace.serve.sources import is_signed
 
 logger = logging.getLogger("headrace")
 
@@ -123,7 +124,7 @@ def create_server(
     app.router.routes.append(Route("/openapi.json", answered(service, "/openapi.json", _openapi)))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(HeadraceError, _headrace_error)
-    app.add_middleware(Access, settings=settings)
+    app.add_middleware(Access, settings=settings, signed=lambda scope: is_signed(service.run.app, scope))
     return app
 
 
