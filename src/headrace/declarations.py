@@ -71,7 +71,7 @@ class TableDecl:
         schema: the columns.
         model: the pydantic model, or None.
         key: the key columns; None: a bag.
-        effective: column from when a row is valid, or None (history: a later step).
+        effective: column from when a row is valid, or None; with it, the table keeps the history of its rows.
         sequence: column that orders versions of one key; an older one never overwrites a newer one.
     """
 
@@ -90,6 +90,16 @@ class TableDecl:
 
 @dataclass(frozen=True, slots=True)
 class ViewDecl:
+    @property
+    def versions_name(self) -> str:
+        """What holds every accepted version, where `effective` is declared; see `intake.versions`."""
+        return f"{self.name}__versions"
+
+    @property
+    def history_name(self) -> str:
+        """The view of all versions with `valid_from` and `valid_to`, where `effective` is declared."""
+        return f"{self.name}__history"
+
     """A view: its SQL, and the file it came from, if any (for error messages)."""
 
     name: str

@@ -40,6 +40,8 @@ class Defining(Reading):
         """Give a view a new definition over all history; readers see the old or the new, never a mixture."""
         old = self._plan_of(name)
         self._definitions.forget()
+        if old.name not in self.app.view_decls and old.name not in self._created:
+            raise DeclarationError("a table brings this view", where=name, hint="make another view over it")
         with self._stepper.gate:
             plan = self._planned(old.name, sql)
             changes = self._engine.replace_view(plan, self._history)

@@ -16,6 +16,7 @@ from headrace.definitions.changeover import Definition
 from headrace.definitions.shadow import Source
 from headrace.engine.engine import Engine
 from headrace.errors import ChangeFailed, DeclarationError
+from headrace.histories import history_plans
 from headrace.log.records import Commit, Record
 from headrace.results import Version
 from headrace.sql import plan_view, relations_of
@@ -77,6 +78,8 @@ class Redefinition:
         texts = {decl.name: decl.sql for decl in app.view_decls.values()} | created
         plans: dict[str, ViewPlan] = {}
         catalog, event_times = self._catalog(app)
+        plans |= history_plans(app, catalog)
+        catalog |= {name: plan.schema for name, plan in plans.items()}
         for name in in_order(texts):
             plan = plan_view(name, texts[name], catalog, event_times=event_times, functions=app.functions)
             plans[name.lower()] = plan

@@ -53,6 +53,7 @@ class RelationInfo:
         error: why a view has no answer at present.
         rows: rows at the current version; None where they are not counted.
         order: the ORDER BY list of a view's own SQL, as SQL; None where it has none.
+        is_logged: its rows are read from the log, as a stream's are; no step keeps them beside it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class RelationInfo:
     error: str | None = None
     rows: int | None = None
     order: str | None = None
+    is_logged: bool = False
 
 
 def watched(decl: StreamDecl | TableDecl | None) -> str | None:
@@ -71,12 +73,14 @@ def watched(decl: StreamDecl | TableDecl | None) -> str | None:
 
 
 def deletion_schema(decl: TableDecl, rows: Rows) -> Schema:
-    """Return the columns that a deletion by key reads: the key, and the sequence where the rows have one."""
+    """Return the columns that a deletion by key reads: the key; sequence and effective time if given."""
     assert decl.key is not None
-    key = decl.schema.select(decl.key)
-    if decl.sequence is None or not has_column(rows, decl.sequence):
-        return key
-    return Schema((*key, decl.schema[decl.sequence]))
+    columns = list(decl.schema.select(decl.key))
+    for name in (decl.sequence, decl.effective):
+        if name is not None and name not in decl.key and has_column(rows, name):
+            column = decl.schema[name]
+            columns.append(column if decl.effective is None else replace(column, nullable=True))
+    return Schema.of(columns)
 
 
 def has_column(rows: Rows, name: str) -> bool:

@@ -107,9 +107,13 @@ class Run(WaysIn, Defining):
         for decl in decls:
             kind = "stream" if isinstance(decl, StreamDecl) else "table"
             key = decl.key if isinstance(decl, TableDecl) else None
-            yield decl.name.lower(), RelationInfo(decl.name, kind, decl.schema, key=key)
+            yield (
+                decl.name.lower(),
+                RelationInfo(decl.name, kind, decl.schema, key=key, is_logged=kind == "stream"),
+            )
             for name, schema in side_schemas(decl).items():
-                yield name.lower(), RelationInfo(name, "side", schema)
+                is_logged = isinstance(decl, TableDecl) and name == decl.versions_name
+                yield name.lower(), RelationInfo(name, "side", schema, is_logged=is_logged)
 
     def _open(self, auto: bool, on_change: OnChange) -> None:
         wanted, logged = self.app, self._log.last_declared()
@@ -141,6 +145,7 @@ class Run(WaysIn, Defining):
                 self._stepper.publish({})
         if self.app is not wanted and on_change == "apply":
             self.apply(wanted)
+        self._intake.begin_histories()
         self._refresher.start()
 
     def _restored(self, declarations: dict[str, Any] | None) -> Facts | None:
@@ -190,7 +195,7 @@ class Run(WaysIn, Defining):
             self._engine.add_relation(
                 name, info.schema, append_only=info.kind != "table", event_time=self._watched(name)
             )
-            if info.kind in ("table", "side") and KEPT_PREFIX + name not in self._engine:
+            if not info.is_logged and KEPT_PREFIX + name not in self._engine:
                 self._engine.add_view(kept_plan(info), self._history)
 
     def _watched(self, name: str) -> str | None:

@@ -10,7 +10,7 @@ from headrace.contracts.schema import Schema
 from headrace.contracts.types import scratch_query, sql_type
 from headrace.errors import DeclarationError
 
-RESERVED_SUFFIXES = ("__late", "__rejected", "__history", "__new")
+RESERVED_SUFFIXES = ("__late", "__rejected", "__history", "__versions", "__new")
 """Endings of the names of side tables, which Headrace itself gives."""
 RESERVED_COLUMNS = ("_weight", "_version", "_watermark")
 """Columns that Headrace itself adds to changes and side tables."""

@@ -34,6 +34,7 @@ from headrace.intake.event_ids import Undo
 from headrace.intake.memory import Memory
 from headrace.intake.side import rejected_change
 from headrace.intake.streams import Outcome
+from headrace.intake.versions import VersionedTable
 from headrace.log.codec import from_us, to_us
 from headrace.log.log import Log, Ticket
 from headrace.log.records import Commit, Record
@@ -274,8 +275,12 @@ class Intake:
             self._note_heard(call.relation, outcome, draft)
         else:
             table = self._memory.tables[call.relation]
-            decide = table.delete if call.kind == "delete" else table.upsert
-            outcome = decide(call.rows, draft.undo)
+            if call.kind == "upsert":
+                outcome = table.upsert(call.rows, draft.undo)
+            elif isinstance(table, VersionedTable):
+                outcome = table.delete_at(call.rows, draft.undo, draft.clock_us)
+            else:
+                outcome = table.delete(call.rows, draft.undo)
         result = self._answer(call, outcome, draft)
         if on_reject == "raise" and result.rejections:
             raise _rows_rejected(call.relation, result.rejections)
@@ -317,6 +322,26 @@ class Intake:
             moved_us = watermark.hear(draft.clock_us, largest_us)
             if moved_us is not None:
                 draft.watermarks[name] = from_us(moved_us)
+
+    def begin_histories(self) -> None:
+        """Give tables that keep their history, but have rows and no versions, these rows as first versions:
+        their log was written before versions were kept. Call it when all of the log has been recovered.
+
+        Raises:
+            StorageError: it could not be made durable; nothing was kept.
+        """
+        with self._lock:
+            self._settle()
+            tables = [table for table in self._memory.tables.values() if isinstance(table, VersionedTable)]
+            firsts = {table.decl.versions_name: table.unversioned() for table in tables}
+            changes = {name: change for name, change in firsts.items() if change is not None}
+            if not changes:
+                return
+            clock_us, number = self._read_clock(), self._memory.last_commit + 1
+            commit = Commit(number, from_us(clock_us), changes)
+            self._log.append(commit).wait()
+            self._memory.recover(commit)
+            self._memory.flush()
 
     # --- durability ---------------------------------------------------------------------------------
     def _settle(self) -> None:

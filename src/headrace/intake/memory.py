@@ -12,6 +12,7 @@ from headrace.intake.digest import Hasher
 from headrace.intake.recovery import Recovery
 from headrace.intake.streams import StreamState
 from headrace.intake.tables import KeyedTable
+from headrace.intake.versions import VersionedTable
 from headrace.log.records import Commit, Record
 
 Table = KeyedTable | BagTable
@@ -50,8 +51,7 @@ class Memory:
                 known.redeclare(stream)
         for table in tables.values():
             if table.name not in self.tables:
-                made = BagTable if table.key is None else KeyedTable
-                self.tables[table.name] = made(table, self._hasher)
+                self.tables[table.name] = _table(table, self._hasher)
 
     def recover(self, record: Record) -> None:
         """Take in a record of the log, in order; it is applied in bulk, at the latest by `flush`."""
@@ -76,3 +76,9 @@ class Memory:
             if stream.ids is not None:
                 stream.ids.forget_old(self.clock_us)
         self.answers.forget_old(self.clock_us)
+
+
+def _table(decl: TableDecl, hasher: Hasher) -> Table:
+    if decl.key is None:
+        return BagTable(decl, hasher)
+    return KeyedTable(decl, hasher) if decl.effective is None else VersionedTable(decl, hasher)

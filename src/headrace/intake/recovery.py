@@ -14,6 +14,7 @@ from headrace.intake.index import Entries
 from headrace.intake.side import WATERMARK
 from headrace.intake.streams import StreamState
 from headrace.intake.tables import KeyedTable
+from headrace.intake.versions import VersionedTable
 from headrace.log.codec import to_us
 from headrace.log.records import Commit, Record, Step
 
@@ -34,6 +35,9 @@ class Recovery:
         self._streams = streams
         self._tables = tables
         self._late = {stream.decl.late_name: name for name, stream in streams.items()}
+        self._versions = {
+            table.decl.versions_name: table for table in tables.values() if isinstance(table, VersionedTable)
+        }
         self._waiting: dict[str, list[tuple[Change, int]]] = {}
         self._rows = 0
 
@@ -59,8 +63,15 @@ class Recovery:
                 moved = record.watermarks.get(name)
                 watermark.restore(clock_us, to_us(moved) if moved is not None else None)
         for relation, change in record.changes.items():
+            table = self._tables.get(relation)
+            if isinstance(table, VersionedTable) and table.decl.versions_name in record.changes:
+                continue
             stream = self._streams.get(self._late.get(relation, relation))
-            if relation in self._tables or (stream is not None and stream.ids is not None):
+            if (
+                table is not None
+                or relation in self._versions
+                or (stream is not None and stream.ids is not None)
+            ):
                 self._waiting.setdefault(relation, []).append((change, clock_us))
                 self._rows += len(change)
         if self._rows >= ROWS_AT_ONCE:
@@ -75,9 +86,12 @@ class Recovery:
         waiting, self._waiting, self._rows = self._waiting, {}, 0
         for relation, parts in waiting.items():
             change = Change.concat([part for part, _ in parts])
-            table = self._tables.get(relation)
+            table, versioned = self._tables.get(relation), self._versions.get(relation)
+            if versioned is not None:
+                versioned.recover_versions(change)
             if table is not None:
                 table.recover(change)
+            if table is not None or versioned is not None:
                 continue
             clocks = np.repeat([clock_us for _, clock_us in parts], [len(part) for part, _ in parts])
             self._recover_ids(relation, change.rows, clocks.astype(np.int64))

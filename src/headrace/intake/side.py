@@ -1,5 +1,6 @@
-"""Side tables: the rows that entered no stream or table, kept readable with the reason.
+"""Side tables: the rows that entered no stream or table, kept readable with the reason; and versions.
 
+`<table>__versions` holds the versions of a table that keeps its history, in the order of their acceptance.
 `<name>__rejected` holds the row as JSON text, the reason, the field and value it is about, and the append
 clock; `<stream>__late` the stream's columns and the watermark that the row missed.
 """
@@ -7,6 +8,7 @@ clock; `<stream>__late` the stream's columns and the watermark that the row miss
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,11 +44,28 @@ def late_schema(decl: StreamDecl) -> Schema:
     return Schema.of([*decl.schema, Column(WATERMARK, "TIMESTAMP", TIMESTAMP)])
 
 
+VERSION_COLUMNS = (
+    Column("_deleted", "BOOLEAN", pa.bool_()),
+    Column("_order", "BIGINT", pa.int64()),
+    Column("_valid_from", "TIMESTAMP", TIMESTAMP),
+)
+"""What stands beside a version: whether it is a deletion; its place among the versions of its key, where a
+deletion follows a row of the same place; from when it holds, UTC.
+"""
+
+
+def versions_schema(decl: TableDecl) -> Schema:
+    """Return the columns of a table's versions; a deletion has NULL where its call said nothing."""
+    return Schema.of([*(replace(column, nullable=True) for column in decl.schema), *VERSION_COLUMNS])
+
+
 def side_schemas(decl: StreamDecl | TableDecl) -> dict[str, Schema]:
     """Return the side tables that a declaration brings with it, by name."""
     schemas = {decl.rejected_name: REJECTED}
     if isinstance(decl, StreamDecl):
         schemas[decl.late_name] = late_schema(decl)
+    elif decl.effective is not None:
+        schemas[decl.versions_name] = versions_schema(decl)
     return schemas
 
 
@@ -55,6 +74,18 @@ def late_change(rows: pa.RecordBatch, watermark_us: int) -> Change:
     missed = pa.array(np.full(rows.num_rows, watermark_us, dtype=np.int64)).view(TIMESTAMP)
     schema = rows.schema.append(pa.field(WATERMARK, TIMESTAMP))
     return Change.inserts(pa.RecordBatch.from_arrays([*rows.columns, missed], schema=schema))
+
+
+def version_rows(
+    rows: pa.RecordBatch,
+    deleted: npt.NDArray[np.bool_],
+    orders: npt.NDArray[np.int64],
+    from_us: npt.NDArray[np.int64],
+) -> pa.RecordBatch:
+    """Return rows of a table as versions of it."""
+    columns = [pa.array(deleted), pa.array(orders), pa.array(from_us).view(TIMESTAMP)]
+    fields = [pa.field(column.name, column.arrow) for column in VERSION_COLUMNS]
+    return pa.RecordBatch.from_arrays([*rows.columns, *columns], schema=pa.schema([*rows.schema, *fields]))
 
 
 def rejected_change(texts: Sequence[str], rejections: Sequence[Rejection], clock_us: int) -> Change:

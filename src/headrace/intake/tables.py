@@ -93,7 +93,7 @@ class KeyedTable:
         held = self._stored(entries, "row", GONE)
         going = held != GONE
         if with_sequence:
-            given = _as_int64(batch.column(self._sequence))
+            given = as_int64(batch.column(self._sequence))
             older = going & (given != NO_SEQUENCE) & (given < self._stored(entries, "sequence", NO_SEQUENCE))
             outcome.statuses[at[older]] = REPEATED
             going &= ~older
@@ -128,7 +128,7 @@ class KeyedTable:
     def _sequences(self, batch: pa.RecordBatch) -> Entries:
         if self._sequence is None:
             return np.full(batch.num_rows, NO_SEQUENCE, dtype=np.int64)
-        return _as_int64(batch.column(self._sequence))
+        return as_int64(batch.column(self._sequence))
 
     def _stored(self, entries: Entries, column: str, absent: int) -> Entries:
         values = np.full(len(entries), absent, dtype=np.int64)
@@ -288,7 +288,7 @@ def _check_sequence(decl: TableDecl, name: str) -> None:
         )
 
 
-def _as_int64(column: pa.Array) -> Entries:
+def as_int64(column: pa.Array) -> Entries:
     """Return values of an ordered type as int64 in the same order, `NO_SEQUENCE` for NULL."""
     kind = column.type
     if pa.types.is_uint64(kind):

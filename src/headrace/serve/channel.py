@@ -186,7 +186,7 @@ def followed(run: Run, name: str) -> RelationInfo:
         UnknownName: there is none, or it is a stream.
     """
     info = run.relation(name)
-    if info.kind == "stream":
+    if info.is_logged:
         raise UnknownName(
             "a stream cannot be followed, only what is kept: views and tables",
             where=info.name,
