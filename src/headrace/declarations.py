@@ -87,9 +87,6 @@ class TableDecl:
         """The side table of rejected rows, as for streams."""
         return f"{self.name}__rejected"
 
-
-@dataclass(frozen=True, slots=True)
-class ViewDecl:
     @property
     def versions_name(self) -> str:
         """What holds every accepted version, where `effective` is declared; see `intake.versions`."""
@@ -100,6 +97,9 @@ class ViewDecl:
         """The view of all versions with `valid_from` and `valid_to`, where `effective` is declared."""
         return f"{self.name}__history"
 
+
+@dataclass(frozen=True, slots=True)
+class ViewDecl:
     """A view: its SQL, and the file it came from, if any (for error messages)."""
 
     name: str
