@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import duckdb
 
@@ -40,10 +41,15 @@ def connection() -> duckdb.DuckDBPyConnection:
 
 
 class Duck:
-    """One planning's connection to the scratch database."""
+    """One planning's connection to the scratch database.
+
+    A planning asks many things twice, and an answer costs half a millisecond: answers are remembered until
+    something new is defined.
+    """
 
     def __init__(self) -> None:
         self.con = connection()
+        self._answers: dict[tuple[str, ...], Any] = {}
 
     def close(self) -> None:
         """Give the connection back."""
@@ -52,7 +58,12 @@ class Duck:
     def declare(self, name: str, schema: Schema) -> None:
         """Make a relation known: an empty view, so that it has columns and types but no rows and no rowid."""
         nulls = ", ".join(f"CAST(NULL AS {c.sql_type}) AS {quote(c.name)}" for c in schema)
-        self.con.execute(f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS SELECT {nulls} WHERE false")
+        self.define(f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS SELECT {nulls} WHERE false")
+
+    def define(self, statement: str) -> None:
+        """Run a statement that gives names a meaning."""
+        self.con.execute(statement)
+        self._answers.clear()
 
     def parse(self, sql: str) -> Tree:
         """Return DuckDB's syntax tree of a text, or its complaint (`error` is then True)."""
@@ -70,13 +81,18 @@ class Duck:
     def text(self, query: Tree) -> str:
         """Return a query node as SQL."""
         statement = {"error": False, "statements": [{"node": query, "named_param_map": []}]}
-        rows = self.con.execute("SELECT json_deserialize_sql(?)", [json.dumps(statement)]).fetchall()
-        return str(rows[0][0])
+        return self._value("SELECT json_deserialize_sql(?)", json.dumps(statement))
 
     def _ask(self, call: str, argument: str) -> Tree:
-        answer = json.loads(self.con.execute(call, [argument]).fetchall()[0][0])
+        answer = json.loads(self._value(call, argument))
         assert isinstance(answer, dict)
         return answer
+
+    def _value(self, call: str, argument: str) -> str:
+        asked = (call, argument)
+        if asked not in self._answers:
+            self._answers[asked] = str(self.con.execute(call, [argument]).fetchall()[0][0])
+        return str(self._answers[asked])
 
     def describe(self, sql: str) -> list[tuple[str, str]]:
         """Return names and types of a query's columns, names made unique as DuckDB does it for a subquery."""
@@ -84,15 +100,17 @@ class Duck:
 
     def labels(self, sql: str) -> list[tuple[str, str]]:
         """Return names and types of a query's columns, names as they are, perhaps repeated."""
-        relation = self.con.sql(sql)
-        return [(name, _known(t)) for name, t in zip(relation.columns, relation.types, strict=True)]
+        if (sql,) not in self._answers:
+            relation = self.con.sql(sql)
+            kinds = [_known(kind) for kind in relation.types]
+            self._answers[(sql,)] = list(zip(relation.columns, kinds, strict=True))
+        return list(self._answers[(sql,)])
 
     def types(self, columns: Mapping[str, str], expressions: Sequence[str]) -> list[str]:
         """Return the type of each scalar expression over columns of the given types."""
         if not expressions:
             return []
-        relation = self.con.sql(f"SELECT {', '.join(expressions)} FROM {_nulls(columns)}")
-        return [_known(sql_type) for sql_type in relation.types]
+        return [kind for _, kind in self.labels(f"SELECT {', '.join(expressions)} FROM {_nulls(columns)}")]
 
     def comparison_type(self, left: str, right: str) -> str | None:
         """Return the type to which DuckDB casts the sides of `left = right`, None where it cannot."""

@@ -34,7 +34,7 @@ def declare_functions(duck: Duck, functions: Functions) -> None:
 
 def _macro(duck: Duck, name: str, names: Sequence[str], tests: Sequence[str], returns: str) -> None:
     body = f"CASE WHEN {' AND '.join(tests)} THEN CAST(NULL AS {returns}) END"
-    duck.con.execute(f"CREATE OR REPLACE TEMP MACRO {quote(name)}({', '.join(names)}) AS {body}")
+    duck.define(f"CREATE OR REPLACE TEMP MACRO {quote(name)}({', '.join(names)}) AS {body}")
 
 
 def rows_type(function: PythonFunction) -> str:

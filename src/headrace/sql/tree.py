@@ -32,9 +32,9 @@ def members(tree: Tree) -> list[Tree]:
     """Return the dicts directly inside a tree, through lists."""
     found: list[Tree] = []
     for value in tree.values():
-        if isinstance(value, dict):
+        if type(value) is dict:
             found.append(value)
-        elif isinstance(value, list):
+        elif type(value) is list and value:
             found += _in_list(value)
     return found
 
@@ -60,8 +60,10 @@ def walk(tree: Tree, *, into_queries: bool = True) -> Iterator[Tree]:
     while stack:
         part = stack.pop()
         yield part
-        inside = members(part) if into_queries else [m for m in members(part) if not is_query(m)]
-        stack.extend(reversed(inside))
+        inside = members(part)
+        if inside:
+            inside.reverse()
+            stack += inside if into_queries else [member for member in inside if not is_query(member)]
 
 
 def expressions(tree: Tree) -> Iterator[Tree]:

@@ -2,11 +2,12 @@
 
 It keeps every accepted row in plain Python, decides repeated, late and rejected rows by its own simple rules,
 and asks DuckDB for the view's SQL over all of them, from scratch. Slow and obvious on purpose; only the
-tables that DuckDB reads are kept between two questions.
+tables that DuckDB reads are kept between two questions, and its answer while none of them has changed.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -94,6 +95,9 @@ class Oracle:
         self._plans: dict[str, ViewPlan] = {}
         self._con: duckdb.DuckDBPyConnection | None = None
         self._stale: set[str] = set(self._decls)
+        self._held: dict[str, int] = {}
+        self._moved: Counter[str] = Counter()
+        self._asked: dict[str, tuple[tuple[str | int, ...], pa.Table | ExpectedError]] = {}
         self._open: dict[str, tuple[datetime | None, list[Row]]] | None = None
 
     # --- rows in ------------------------------------------------------------------------------------
@@ -228,12 +232,12 @@ class Oracle:
     def define(self, view: str, sql: str) -> None:
         """Add a view, or give it another definition."""
         self._views[view] = sql
-        self._plans = {}
+        self._plans, self._asked = {}, {}
 
     def drop(self, view: str) -> None:
         """Forget a view."""
         del self._views[view]
-        self._plans = {}
+        self._plans, self._asked = {}, {}
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -276,22 +280,38 @@ class Oracle:
         self, views: Iterable[str] | None = None, clock: datetime | None = None
     ) -> dict[str, pa.Table | ExpectedError]:
         """Return DuckDB's answer, or its error, for several views; None: for all."""
-        con = self._loaded()
-        errors: dict[str, ExpectedError] = {}
+        con = self._connected()
         answers: dict[str, pa.Table | ExpectedError] = {}
         wanted = set(self._views if views is None else views)
         plans = self._planned()
         read = {at for plan in plans.values() for at in plan.relations}
+        self._load_what_changed(con, read)
         for name, plan in plans.items():
-            if name not in wanted and name.lower() not in read:
-                continue
-            error = next((errors[at] for at in plan.relations if at in errors), None)
-            answer = error or _answer(con, self._sql(plan, clock), name if name.lower() in read else None)
-            if isinstance(answer, ExpectedError):
-                errors[name.lower()] = answer
-            if name in wanted:
-                answers[name] = answer
+            if name in wanted or name.lower() in read:
+                answer = self._answer(con, name, plan, clock, is_read=name.lower() in read)
+                answers |= {name: answer} if name in wanted else {}
         return answers
+
+    def _answer(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        name: str,
+        plan: ViewPlan,
+        clock: datetime | None,
+        *,
+        is_read: bool,
+    ) -> pa.Table | ExpectedError:
+        """Return DuckDB's answer for a view; the same question about the same rows is asked once."""
+        sql = self._sql(plan, clock)
+        asked: tuple[str | int, ...] = (sql, *(self._moved[at] for at in plan.relations))
+        if name in self._asked and self._asked[name][0] == asked:
+            return self._asked[name][1]
+        below = (self._asked[at][1] for at in self._views if at.lower() in plan.relations)
+        error = next((answer for answer in below if isinstance(answer, ExpectedError)), None)
+        answer = error or _answer(con, sql, name if is_read else None)
+        self._asked[name] = (asked, answer)
+        self._moved[name.lower()] += 1
+        return answer
 
     def _sql(self, plan: ViewPlan, clock: datetime | None) -> str:
         """Return what DuckDB is asked: with now() as it was, and without what may still change."""
@@ -347,7 +367,16 @@ class Oracle:
         return made
 
     def _connected(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection; with Python functions one of its own, since those are known by name."""
+        """Return the connection whose temporary tables hold the rows."""
+        if self._con is None:
+            self._con = self._connection()
+            for name, decl in self._decls.items():
+                columns = ", ".join(f'"{column.name}" {column.sql_type}' for column in decl.schema)
+                self._con.execute(f'CREATE TEMP TABLE "{name}" ({columns})')
+        return self._con
+
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        """Return a new connection; with Python functions to a database of its own: they are known by name."""
         if not self._functions:
             return _database().cursor()
         con: duckdb.DuckDBPyConnection = _database.__wrapped__()
@@ -355,20 +384,22 @@ class Oracle:
         Registered(lambda: {one.name: one for one in written}, all_forms=True).refresh(con)
         return con
 
-    def _loaded(self) -> duckdb.DuckDBPyConnection:
-        if self._con is None:
-            self._con = self._connected()
-            for name, decl in self._decls.items():
-                columns = ", ".join(f'"{column.name}" {column.sql_type}' for column in decl.schema)
-                self._con.execute(f'CREATE TEMP TABLE "{name}" ({columns})')
-        for name in sorted(self._stale):
-            self._load(self._con, self._decls[name])
-        self._stale.clear()
-        return self._con
+    def _load_what_changed(self, con: duckdb.DuckDBPyConnection, read: set[str]) -> None:
+        """Fill the tables that a view reads, where rows came or went."""
+        stale = {name for name in self._stale if name.lower() in read}
+        for name in sorted(stale):
+            self._load(con, self._decls[name])
+            self._moved[name.lower()] += 1
+        self._stale -= stale
 
     def _load(self, con: duckdb.DuckDBPyConnection, decl: StreamDecl | TableDecl) -> None:
-        con.execute(f'DELETE FROM "{decl.name}"')
         rows = self.rows(decl.name)
+        held = self._held.get(decl.name, 0)
+        if isinstance(decl, StreamDecl):  # its rows never go
+            rows = rows[held:]
+        elif held:
+            con.execute(f'DELETE FROM "{decl.name}"')
+        self._held[decl.name] = len(self.rows(decl.name))
         if not rows:
             return
         arrays = [_carried(column, [row[column.name] for row in rows]) for column in decl.schema]
@@ -382,6 +413,7 @@ class Oracle:
             self._con.close()
             self._con = None
             self._stale = set(self._decls)
+            self._held, self._asked = {}, {}
 
     def __enter__(self) -> Oracle:
         return self
