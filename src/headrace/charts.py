@@ -10,6 +10,7 @@ in UTC, numbers are numbers, `label` is the exact value as text, `at` the x as t
                       last (x is the newest) and tail (x is the newest or the one before)
     heat              x, y (strip), v, label
     funnel            stage, v, label, share (text)
+    waterfall         x, y, total, label
     curve of a tile   x, y
 """
 
@@ -23,7 +24,7 @@ import pyarrow as pa
 
 from headrace.contracts.schema import Schema
 from headrace.panel_words import Format, parse_duration_ms, parse_format, parse_thresholds
-from headrace.panels import Area, Bar, Funnel, Heat, Line, Panel, Tile
+from headrace.panels import Area, Bar, Funnel, Heat, Line, Panel, Tile, Waterfall
 from headrace.themes import Theme, vega_config
 
 Spec = dict[str, Any]
@@ -77,6 +78,8 @@ def spec_of(panel: Panel, schema: Schema) -> Spec | None:
         return _heat(panel, schema)
     if isinstance(panel, Funnel):
         return _funnel()
+    if isinstance(panel, Waterfall):
+        return _waterfall(panel)
     return None
 
 
@@ -420,4 +423,47 @@ def _funnel() -> Spec:
             _right_text("label", "$ink", inset_px=52),
             _right_text("share", "$muted"),
         ],
+    )
+
+
+def _waterfall(panel: Waterfall) -> Spec:
+    label = _axis_label(parse_format(panel.format) if panel.format else None)
+    category = {
+        "field": "x",
+        "type": "ordinal",
+        "sort": BY_PLACE,
+        "axis": {"title": None, "labelAngle": 0, "labelColor": "$ink", "labelLimit": 110},
+    }
+    number = {
+        "field": "low",
+        "type": "quantitative",
+        "scale": {"zero": False, "nice": True},
+        "axis": {"title": None, "labelExpr": label, "tickCount": {"expr": "max(2, floor(height / 38))"}},
+    }
+    shade = {
+        "condition": [
+            {"test": "datum.total", "value": "$accent"},
+            {"test": "datum.y < 0", "value": "$bad"},
+        ],
+        "value": "$good",
+    }
+    tooltip = [{"field": "x", "title": "step"}, {"field": "label", "title": "amount"}]
+    bars = {
+        "mark": {"type": "bar", "width": {"band": 0.7}, "cornerRadius": 1},
+        "encoding": {"y": number, "y2": {"field": "high"}, "color": shade, "tooltip": tooltip},
+    }
+    text = {
+        "mark": {"type": "text", "baseline": "bottom", "dy": -3, "color": "$ink", "fontSize": 11},
+        "encoding": {"y": number | {"field": "top"}, "text": {"field": "label", "type": "nominal"}},
+    }
+    return _frame(
+        transform=[
+            {"calculate": "datum.total ? (datum.i == 0 ? datum.y : 0) : datum.y", "as": "moved"},
+            {"window": [{"op": "sum", "field": "moved", "as": "after"}], "sort": [{"field": "i"}]},
+            {"calculate": "datum.total ? 0 : datum.after - datum.y", "as": "low"},
+            {"calculate": "datum.total ? datum.y : datum.after", "as": "high"},
+            {"calculate": "max(datum.low, datum.high)", "as": "top"},
+        ],
+        encoding={"x": category},
+        layer=[bars, text] if panel.values else [bars],
     )

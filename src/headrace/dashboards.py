@@ -24,22 +24,72 @@ The same in `dashboards/wall.yaml` (the name is the file's, unless it is given):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from headrace.contracts.schema import Schema
 from headrace.errors import DeclarationError, UnknownName
+from headrace.named_queries import NamedQuery
 from headrace.panels import Panel, Use, build_panel, declaration_error
 
 GRID_COLUMNS = 12
 PANELS_MAX = 100
 """More panels than this are a mistake, and no browser's joy."""
+
+
+class Parameter(BaseModel):
+    """Something that a reader of the page chooses; its value goes to every named query that asks for it.
+
+    The choice stands in the page's address (`?merchant=m_1`), so that it can be sent to somebody.
+
+    Attributes:
+        name: as the queries call it.
+        label: what it is called on the page; empty: the name.
+        view: the view or named query whose rows are the choices.
+        value: the column that holds the value.
+        text: the column that is shown; None: the value.
+        choices: instead of `view`: the values, or pairs of value and text; with neither, it is typed in.
+        default: the value where the address has none; None: the first choice.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+    label: str = ""
+    view: str | None = None
+    value: str | None = None
+    text: str | None = None
+    choices: Sequence[str | tuple[str, str]] = ()
+    default: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Parameter:
+        if self.view is not None and self.choices:
+            raise ValueError("a parameter has either choices or a view, not both")
+        if (self.view is None) != (self.value is None):
+            raise ValueError("view and value belong together: the view, and the column of its values")
+        return self
+
+    def uses(self) -> Iterator[Use]:
+        """Name every column that the choices are read from."""
+        if self.view is not None:
+            for field, column in (("value", self.value), ("text", self.text)):
+                if column is not None:
+                    yield Use(field, self.view, column)
 
 
 class Dashboard(BaseModel):
@@ -55,6 +105,7 @@ class Dashboard(BaseModel):
         panels: the panels, or mappings that describe them.
         columns: columns of the grid on a wide screen; on a phone every panel has the full width.
         fit: stretch the rows so that the page fills a wide screen without scrolling.
+        parameters: what a reader chooses at the top of the page.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,6 +116,7 @@ class Dashboard(BaseModel):
     panels: Annotated[list[SerializeAsAny[Panel]], Field(min_length=1, max_length=PANELS_MAX)]
     columns: int = Field(default=GRID_COLUMNS, ge=1, le=24)
     fit: bool = True
+    parameters: Sequence[Parameter] = ()
 
     def __init__(self, **fields: Any) -> None:
         label = f"dashboard {str(fields['name'])!r}" if fields.get("name") else "dashboard"
@@ -84,8 +136,9 @@ class Dashboard(BaseModel):
 
     @property
     def views(self) -> tuple[str, ...]:
-        """The views that the page reads, each once."""
-        return tuple(dict.fromkeys(view for panel in self.panels for view in panel.views))
+        """The views and named queries that the page reads, each once."""
+        chosen = [one.view for one in self.parameters if one.view is not None]
+        return tuple(dict.fromkeys([*chosen, *(view for panel in self.panels for view in panel.views)]))
 
 
 def _numbered(number: int, fields: Any) -> Panel:
@@ -139,17 +192,22 @@ def load_dashboards(folder: str | Path) -> list[Dashboard]:
     return list(found.values())
 
 
-def check(dashboard: Dashboard, schemas: Mapping[str, Schema]) -> None:
+def check(
+    dashboard: Dashboard, schemas: Mapping[str, Schema], queries: Mapping[str, NamedQuery] | None = None
+) -> None:
     """Compare a dashboard with the views that exist.
 
     Args:
         dashboard: what is declared.
-        schemas: the columns of every readable name.
+        schemas: the columns of every readable name, and of every named query.
+        queries: the named queries, by name.
 
     Raises:
         DeclarationError: the first wrong thing, by panel number and field; `details["problems"]` holds all.
     """
-    found = list(_problems(dashboard, {name.lower(): schema for name, schema in schemas.items()}))
+    known = {name.lower(): schema for name, schema in schemas.items()}
+    asked = {name.lower(): query for name, query in (queries or {}).items()}
+    found = [*_problems(dashboard, known), *_unasked(dashboard, asked)]
     if not found:
         return
     first = found[0]
@@ -164,6 +222,14 @@ def check(dashboard: Dashboard, schemas: Mapping[str, Schema]) -> None:
 
 
 def _problems(dashboard: Dashboard, schemas: Mapping[str, Schema]) -> Iterator[DeclarationError]:
+    for parameter in dashboard.parameters:
+        where = f"dashboard {dashboard.name!r}: parameter {parameter.name!r}"
+        if parameter.view is not None and parameter.view.lower() not in schemas:
+            yield _missing_view(parameter.view, schemas, where)
+        for use in parameter.uses():
+            schema = schemas.get(use.view.lower())
+            if schema is not None:
+                yield from _column_problem(use, schema, f"{where}, field {use.field!r}")
     for number, panel in enumerate(dashboard.panels, start=1):
         where = f"dashboard {dashboard.name!r}: panel {number}: {panel.label()}"
         width, _ = panel.size
@@ -172,13 +238,35 @@ def _problems(dashboard: Dashboard, schemas: Mapping[str, Schema]) -> Iterator[D
                 f"the panel is {width} columns wide, the dashboard has {dashboard.columns}",
                 where=f"{where}, field 'width'",
             )
-        for view in panel.views:
+        for view in dict.fromkeys([*panel.views, *(use.view for use in panel.uses())]):
             if view.lower() not in schemas:
                 yield _missing_view(view, schemas, where)
         for use in panel.uses():
             schema = schemas.get(use.view.lower())
             if schema is not None:
                 yield from _column_problem(use, schema, f"{where}, field {use.field!r}")
+
+
+def _unasked(dashboard: Dashboard, queries: Mapping[str, NamedQuery]) -> Iterator[DeclarationError]:
+    """Tell which queries want something that the page does not ask for."""
+    chosen = {one.name for one in dashboard.parameters}
+    for view in dashboard.views:
+        query = queries.get(view.lower())
+        for wanted in query.parameters if query else ():
+            if wanted.is_required and wanted.name not in chosen:
+                yield DeclarationError(
+                    f"the query {view!r} wants ${wanted.name}, which the page does not ask for",
+                    where=f"dashboard {dashboard.name!r}",
+                    hint=f"declare a parameter {wanted.name!r}, or give it a default in the query",
+                )
+    wanted_names = {one.name for view in dashboard.views if view.lower() in queries
+                    for one in queries[view.lower()].parameters}  # fmt: skip
+    linked = " ".join(panel.model_dump_json() for panel in dashboard.panels)
+    for name in sorted(chosen - wanted_names):
+        if f"${name}" not in linked and f"{{{name}}}" not in linked:
+            yield DeclarationError(
+                f"nothing on the page asks for the parameter {name!r}", where=f"dashboard {dashboard.name!r}"
+            )
 
 
 def _missing_view(view: str, schemas: Mapping[str, Schema], where: str) -> DeclarationError:

@@ -7,9 +7,12 @@
     table   rows
     heat    a strip of coloured cells per category, over time
     funnel  steps and what share of each goes on to the next
+    waterfall  how one total becomes another, step by step
+    form    one row of a table, to change
     text    words
 
-A panel reads one view; `where`, `order`, `limit` and `window` narrow it. Everything else is the view's SQL.
+A panel reads one view, or one named query; `where`, `order`, `limit` and `window` narrow it. Everything else
+is SQL.
 Columns are named as the view names them. `headrace.panel_words` explains the small texts (`format`, …).
 """
 
@@ -41,6 +44,14 @@ def _must_parse(parser: Any) -> AfterValidator:
     return AfterValidator(parsed)
 
 
+def _page_address(value: str) -> str:
+    if not re.fullmatch(r"/(?!/)[^\s\\]*", value):
+        raise ValueError("a link leads to a page of this server, as in /dashboards/customer?id={customer_id}")
+    return value
+
+
+LinkText = Annotated[str, AfterValidator(_page_address)]
+"""An address on this server; `{name}` is a column of the row, or a parameter of the page."""
 FormatText = Annotated[str, _must_parse(parse_format)]
 WhereText = Annotated[str, _must_parse(parse_where)]
 OrderText = Annotated[str, _must_parse(parse_order)]
@@ -110,6 +121,7 @@ class Cell(Part):
         thresholds: levels by value.
         levels: levels by text, as in `{"ERROR": "bad"}`.
         grow: give this column the spare width (long texts).
+        link: where the cell leads, as in `/dashboards/customer?id={customer_id}`.
     """
 
     column: ColumnName
@@ -119,6 +131,7 @@ class Cell(Part):
     thresholds: Thresholds = {}
     levels: dict[str, Literal["good", "warn", "bad"]] = {}
     grow: bool = False
+    link: LinkText | None = None
 
 
 class FunnelStep(Part):
@@ -128,7 +141,47 @@ class FunnelStep(Part):
     label: str | None = None
 
 
-_PARTS: dict[str, type[BaseModel]] = {"curve": Curve, "facts": Fact, "columns": Cell, "steps": FunnelStep}
+class FormField(Part):
+    """One value of a form.
+
+    Attributes:
+        column: the table's column.
+        label: what it is called; None: the column's name.
+        help: what it does, one sentence.
+        choices: the values that it may have, or pairs of value and text; empty: any, typed in.
+    """
+
+    column: ColumnName
+    label: str | None = None
+    help: str = ""
+    choices: Sequence[str | bool | tuple[str | bool, str]] = ()
+
+
+class FormAction(Part):
+    """One button of a form: it writes the row.
+
+    Attributes:
+        label: on the button.
+        set: values of columns that are not in the form: text, or `$now` (the time), `$sequence` (a number
+            that grows with the time), `$name` (a parameter of the page).
+        confirm: what is asked before; None: nothing.
+        delete: take the row out of the table instead.
+    """
+
+    label: Annotated[str, Field(min_length=1)]
+    set: dict[str, str | int | bool | None] = {}
+    confirm: str | None = None
+    delete: bool = False
+
+
+_PARTS: dict[str, type[BaseModel]] = {
+    "curve": Curve,
+    "facts": Fact,
+    "columns": Cell,
+    "steps": FunnelStep,
+    "fields": FormField,
+    "actions": FormAction,
+}
 
 
 class Panel(BaseModel):
@@ -138,6 +191,7 @@ class Panel(BaseModel):
         type: which panel it is.
         title: the heading; empty: the view's name.
         help: the definition of what is shown, one or two sentences; shown on request.
+        link: where the heading leads, as in `/dashboards/usage`.
         width: in columns of the dashboard's grid.
         height: in rows of the grid.
     """
@@ -149,6 +203,7 @@ class Panel(BaseModel):
     type: str
     title: str = ""
     help: str = ""
+    link: LinkText | None = None
     width: int | None = Field(default=None, ge=1, le=24)
     height: int | None = Field(default=None, ge=1, le=24)
 
@@ -182,13 +237,14 @@ class ViewPanel(Panel):
     """A panel over a view.
 
     Attributes:
-        view: the view it reads.
+        view: the view it reads, or the named query that it asks with the page's parameters.
         where: comparisons joined by AND, as in `level = 'ERROR' AND requests > 100`.
         order: as in `revenue DESC, sku`.
         limit: at most so many rows, after the order.
         window: how far back from the newest time (`x`), as in `30m`.
         format: how its numbers are shown, as in `money GBP`.
         thresholds: levels by value, as in `{"warn": 70, "bad": 90}` or `{"bad": "< 0.01"}`.
+        stamp: a column whose first value is shown beside the version, such as the number of a definition.
     """
 
     view: Annotated[str, Field(min_length=1)]
@@ -198,9 +254,12 @@ class ViewPanel(Panel):
     window: DurationText | None = None
     format: FormatText | None = None
     thresholds: Thresholds = {}
+    stamp: ColumnName | None = None
 
     def uses(self) -> Iterator[Use]:
         """Name every column that the panel reads."""
+        if self.stamp:
+            yield Use("stamp", self.view, self.stamp)
         for condition in parse_where(self.where) if self.where else ():
             yield Use("where", self.view, condition.column)
         for ordering in parse_order(self.order) if self.order else ():
@@ -417,6 +476,67 @@ class Funnel(ViewPanel):
             yield "value", self.value, True
 
 
+class Waterfall(ViewPanel):
+    """How one total becomes another: bars that hang where the one before ended, in `order`.
+
+    Attributes:
+        x: the column that names the steps.
+        y: the number: of a step, what it adds or takes; of a total, what stands there.
+        total: a column that is true where the row is a total and stands on the ground.
+        values: write each number at its bar.
+    """
+
+    default_size: ClassVar[tuple[int, int]] = (6, 4)
+    type: Literal["waterfall"] = "waterfall"
+    x: ColumnName
+    y: ColumnName
+    total: ColumnName | None = None
+    values: bool = True
+
+    def _columns(self) -> Iterator[tuple[str, str, bool]]:
+        yield "x", self.x, False
+        yield "y", self.y, True
+        if self.total:
+            yield "total", self.total, False
+
+
+class Form(ViewPanel):
+    """One row, to look at and to change: the first row of the view, written to a table by a button.
+
+    Columns of the view's row that the table has, and that no field and no `set` names, are written as they
+    stand.
+
+    Attributes:
+        table: what is written.
+        fields: what may be changed.
+        actions: the buttons.
+    """
+
+    default_size: ClassVar[tuple[int, int]] = (4, 6)
+    type: Literal["form"] = "form"
+    table: Annotated[str, Field(min_length=1)]
+    fields: Annotated[Sequence[FormField], Field(min_length=1)]
+    actions: Annotated[Sequence[FormAction], Field(min_length=1)]
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The view that the row is read from; the table is only written."""
+        return (self.view,)
+
+    def _columns(self) -> Iterator[tuple[str, str, bool]]:
+        for number, field in enumerate(self.fields):
+            yield f"fields.{number}", field.column, False
+
+    def uses(self) -> Iterator[Use]:
+        """Name every column that the panel reads or writes."""
+        yield from super().uses()
+        for number, field in enumerate(self.fields):
+            yield Use(f"fields.{number}", self.table, field.column)
+        for number, action in enumerate(self.actions):
+            for column in action.set:
+                yield Use(f"actions.{number}.set", self.table, column)
+
+
 class Text(Panel):
     """Words: paragraphs, `- lists`, `## headings`, **bold**, *italic*, `code`, [links](/views/a); no HTML."""
 
@@ -425,7 +545,7 @@ class Text(Panel):
     text: str
 
 
-AnyPanel = Tile | Line | Area | Bar | Table | Heat | Funnel | Text
+AnyPanel = Tile | Line | Area | Bar | Table | Heat | Funnel | Waterfall | Form | Text
 PANELS: dict[str, type[Panel]] = {
     "tile": Tile,
     "line": Line,
@@ -434,6 +554,8 @@ PANELS: dict[str, type[Panel]] = {
     "table": Table,
     "heat": Heat,
     "funnel": Funnel,
+    "waterfall": Waterfall,
+    "form": Form,
     "text": Text,
 }
 """Every panel by its `type`."""

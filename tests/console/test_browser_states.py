@@ -205,7 +205,7 @@ def test_keys_move_maximise_and_explain(stub: Stub, open_page: OpenPage) -> None
     keys.press("?")
     assert "panel to panel" in page.text("dialog")
     keys.press("Escape")
-    assert page.js("document.querySelector('dialog')") is None
+    page.until("document.querySelector('dialog') === null")
 
 
 def test_the_theme_is_chosen_by_key_and_kept(stub: Stub, open_page: OpenPage) -> None:

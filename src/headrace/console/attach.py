@@ -31,8 +31,10 @@ def attach(
         DeclarationError: a dashboard names a view or column that does not exist.
     """
     declared = list(dashboards)
+    queries = run.app.named_queries
     schemas = {info.name: info.schema for info in run.relations()}
+    asked = {name: run.asked_schema(name) for name in queries}
     for dashboard in declared:
-        check(dashboard, schemas)
-    console = Console(run, declared, Assets(cache or cache_folder()))
+        check(dashboard, {**schemas, **asked}, queries)
+    console = Console(run, declared, asked, Assets(cache or cache_folder()))
     server_app.include_router(console.router())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -30,12 +30,16 @@ class Console:
     Args:
         run: what they show.
         dashboards: the declared pages.
+        asked: the columns of the named queries.
         assets: static files.
     """
 
-    def __init__(self, run: Run, dashboards: Sequence[Dashboard], assets: Assets) -> None:
+    def __init__(
+        self, run: Run, dashboards: Sequence[Dashboard], asked: Mapping[str, Schema], assets: Assets
+    ) -> None:
         self._run = run
         self._dashboards = {dashboard.name: dashboard for dashboard in dashboards}
+        self._asked = asked
         self._assets = assets
 
     def router(self) -> APIRouter:
@@ -67,7 +71,7 @@ class Console:
         """One declared page."""
         if name not in self._dashboards:
             return self._missing(UnknownName.of("dashboard", name, self._dashboards))
-        told = dashboard_json(self._dashboards[name], self._schemas())
+        told = dashboard_json(self._dashboards[name], self._schemas(), self._run.app.named_queries)
         return self._page(told["title"], "dashboard.js", told, "dashboard")
 
     def view(self, name: str) -> Response:
@@ -96,7 +100,7 @@ class Console:
         return HTMLResponse(html, status_code=404, headers=PAGE_HEADERS)
 
     def _schemas(self) -> dict[str, Schema]:
-        return {info.name: info.schema for info in self._run.relations()}
+        return {**{info.name: info.schema for info in self._run.relations()}, **self._asked}
 
     # --- what open pages ask for ------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from headrace.charts import Spec, curve_spec, is_time, spec_of
 from headrace.contracts.schema import Column, Schema
-from headrace.dashboards import Dashboard, is_numeric
+from headrace.dashboards import Dashboard, Parameter, is_numeric
+from headrace.named_queries import NamedQuery
 from headrace.panel_words import (
     Format,
     parse_duration_ms,
@@ -20,7 +21,20 @@ from headrace.panel_words import (
     parse_thresholds,
     parse_where,
 )
-from headrace.panels import Bar, Cell, Fact, Funnel, Line, Panel, Table, Text, Tile, ViewPanel
+from headrace.panels import (
+    Bar,
+    Cell,
+    Fact,
+    Form,
+    Funnel,
+    Line,
+    Panel,
+    Table,
+    Text,
+    Tile,
+    ViewPanel,
+    Waterfall,
+)
 
 Json = dict[str, Any]
 NAME_OF_A_THING = re.compile(r"(^|_)(id|ids|no|nr|code|year|zip|version|offset)$|[a-z]Id$", re.IGNORECASE)
@@ -28,13 +42,17 @@ NAME_OF_A_THING = re.compile(r"(^|_)(id|ids|no|nr|code|year|zip|version|offset)$
 PLOT_FIELDS = ("x", "y", "series", "value", "labels", "partial")
 
 
-def dashboard_json(dashboard: Dashboard, schemas: Mapping[str, Schema]) -> Json:
+def dashboard_json(
+    dashboard: Dashboard, schemas: Mapping[str, Schema], queries: Mapping[str, NamedQuery] | None = None
+) -> Json:
     """Return a dashboard as its page needs it.
 
     Args:
         dashboard: what is declared.
         schemas: the columns of every readable name; a panel whose view is missing says so on the page.
+        queries: the named queries; what has the name of one is asked for, not followed.
     """
+    asked = {name.lower(): query for name, query in (queries or {}).items()}
     known = {name.lower(): schema for name, schema in schemas.items()}
     return {
         "kind": "dashboard",
@@ -45,7 +63,31 @@ def dashboard_json(dashboard: Dashboard, schemas: Mapping[str, Schema]) -> Json:
         "fit": dashboard.fit,
         "panels": [panel_json(panel, known) for panel in dashboard.panels],
         "schemas": schemas_json(dashboard.views, known),
+        "queries": {
+            view: [one.name for one in asked[view.lower()].parameters]
+            for view in dashboard.views
+            if view.lower() in asked
+        },
+        "parameters": [_parameter(one) for one in dashboard.parameters],
     }
+
+
+def _parameter(one: Parameter) -> Json:
+    """Return what a reader chooses."""
+    return {
+        "name": one.name,
+        "label": one.label or one.name,
+        "view": one.view,
+        "value": one.value,
+        "text": one.text or one.value,
+        "choices": [pair(choice) for choice in one.choices],
+        "default": one.default,
+    }
+
+
+def pair(choice: Any) -> list[Any]:
+    """Return a choice as value and text."""
+    return list(choice) if isinstance(choice, list | tuple) else [choice, str(choice)]
 
 
 def schemas_json(views: tuple[str, ...], known: Mapping[str, Schema]) -> Json:
@@ -84,19 +126,25 @@ def kind_of(column: Column) -> str:
 def panel_json(panel: Panel, known: Mapping[str, Schema]) -> Json:
     """Return one panel; `problem` tells why it cannot be shown, where it cannot."""
     width, height = panel.size
-    told: Json = {"type": panel.type, "title": panel.title, "help": panel.help, "w": width, "h": height}
+    told: Json = {"type": panel.type, "title": panel.title, "help": panel.help, "w": width, "h": height,
+                  "link": panel.link}  # fmt: skip
     if isinstance(panel, Text):
         return told | {"text": panel.text}
     assert isinstance(panel, ViewPanel)
-    told |= {"view": panel.view, "views": list(panel.views), "problem": _problem(panel, known)}
+    told |= {
+        "stamp": panel.stamp,
+        "view": panel.view,
+        "views": list(panel.views),
+        "problem": _problem(panel, known),
+    }
     told["title"] = panel.title or panel.view
     if told["problem"] is None:
-        told |= _words(panel) | _own(panel, known[panel.view.lower()])
+        told |= _words(panel) | _own(panel, known)
     return told
 
 
 def _problem(panel: ViewPanel, known: Mapping[str, Schema]) -> str | None:
-    for view in panel.views:
+    for view in dict.fromkeys([*panel.views, *(use.view for use in panel.uses())]):
         if view.lower() not in known:
             return f"there is no view named {view!r}"
     for use in panel.uses():
@@ -130,12 +178,17 @@ def _told(shown: Format) -> Json:
     return {name: value for name, value in asdict(shown).items() if value is not None and value is not False}
 
 
-def _own(panel: ViewPanel, schema: Schema) -> Json:
+def _own(panel: ViewPanel, known: Mapping[str, Schema]) -> Json:
+    schema = known[panel.view.lower()]
     spec: Spec | None = spec_of(panel, schema)
     if isinstance(panel, Tile):
         return _tile(panel)
     if isinstance(panel, Table):
         return {"cells": [_cell(cell, schema) for cell in panel.cells or _all_cells(schema)]}
+    if isinstance(panel, Waterfall):
+        return {"spec": spec, "x": panel.x, "y": panel.y, "total": panel.total}
+    if isinstance(panel, Form):
+        return _form(panel, known[panel.table.lower()])
     if isinstance(panel, Funnel):
         steps = [{"column": part.column, "label": part.label or part.column} for part in panel.parts]
         return {"spec": spec, "steps": steps, "stage": panel.stage, "value": panel.value}
@@ -162,6 +215,20 @@ def _tile(panel: Tile) -> Json:
     return told
 
 
+def _form(panel: Form, table: Schema) -> Json:
+    fields = [
+        {
+            "column": field.column,
+            "label": field.label or field.column,
+            "help": field.help,
+            "choices": [pair(choice) for choice in field.choices],
+        }
+        for field in panel.fields
+    ]
+    actions = [action.model_dump() for action in panel.actions]
+    return {"table": panel.table, "columns": list(table.names), "fields": fields, "actions": actions}
+
+
 def _fact(fact: Fact, view: str) -> Json:
     return {
         "view": fact.view or view,
@@ -185,4 +252,5 @@ def _cell(cell: Cell, schema: Schema) -> Json:
         "levels": cell.levels,
         "thresholds": [asdict(one) for one in parse_thresholds(cell.thresholds)],
         "right": is_numeric(schema[cell.column].arrow),
+        "link": cell.link,
     }

@@ -22,6 +22,7 @@ const CELLS_MAX = 6000;
 export function chartRows(panel, rows) {
   if (panel.type === "funnel") return funnelRows(panel, rows);
   if (panel.type === "heat") return heatRows(panel, rows);
+  if (panel.type === "waterfall") return waterfallRows(panel, rows);
   return plotRows(panel, rows);
 }
 
@@ -114,6 +115,16 @@ function funnelRows(panel, rows) {
     v: Number.isFinite(toNumber(value)) ? toNumber(value) : 0,
     label: show(value, panel.format ?? { kind: "integer" }, "number", row ? reader(rows, row) : null),
     share: first > 0 && value !== null ? shareText(toNumber(value) / first) : EMPTY,
+  }));
+}
+
+function waterfallRows(panel, rows) {
+  const at = (name) => rows.position(name);
+  return rows.select(panel).map((row) => ({
+    x: plain(row[at(panel.x)]),
+    y: toNumber(row[at(panel.y)]) || 0,
+    total: panel.total ? row[at(panel.total)] === true : false,
+    label: show(row[at(panel.y)], panel.format, "number", reader(rows, row)),
   }));
 }
 

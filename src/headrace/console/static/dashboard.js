@@ -1,17 +1,29 @@
-// A dashboard: its panels on a grid, one feed for each view.
+// A dashboard: its panels on a grid, one feed for each view or query, what the reader chooses at the top.
 
+import { Asked } from "./asked.js";
 import { Feed } from "./feed.js";
+import { FormPanel } from "./form.js";
 import { Page, told } from "./page.js";
-import { buildPanel } from "./panels.js";
+import { buildPanel, make } from "./panels.js";
+import { Parameters } from "./parameters.js";
 
 const page = new Page();
 const grid = document.getElementById("grid");
 grid.style.setProperty("--columns", told.columns);
 document.body.classList.toggle("wall", told.fit);
 
-for (const [view, columns] of Object.entries(told.schemas)) page.feeds.set(view, new Feed(view, columns));
+page.parameters = new Parameters(told.parameters);
+for (const [view, columns] of Object.entries(told.schemas)) {
+  const names = told.queries[view];
+  page.feeds.set(view, names ? new Asked(view, columns, names, page.parameters) : new Feed(view, columns));
+}
+if (told.parameters.length) {
+  const choices = make("div", "choices");
+  document.querySelector(".topbar .spring").before(choices);
+  page.parameters.show(choices, page.feeds);
+}
 for (const one of told.panels) {
-  const panel = buildPanel(one, page.feeds, page);
+  const panel = buildPanel(one, page.feeds, page, { form: FormPanel });
   grid.append(panel.root);
   page.add(panel);
 }

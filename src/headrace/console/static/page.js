@@ -1,7 +1,7 @@
 // What every page has: the bar with clock and state, theme, keys, help, and the beat that draws.
 
 import { clockText } from "./format.js";
-import { make } from "./panels.js";
+import { make } from "./make.js";
 import { words } from "./words.js";
 
 export const told = JSON.parse(document.getElementById("told").textContent);
@@ -235,10 +235,11 @@ export class Page {
     const parts = [];
     if (panel.help) parts.push(words(panel.help));
     if (panel.view) {
-      const line = make("p", "muted", "From the view ");
+      const line = make("p", "muted", "From ");
       panel.views.forEach((view, at) => {
         const link = make("a", "", view);
-        link.href = `/views/${encodeURIComponent(view)}`;
+        const asked = this.feeds.get(view)?.address;
+        link.href = asked ? this.feeds.get(view).address() : `/views/${encodeURIComponent(view)}`;
         line.append(at ? ", " : "", link);
       });
       parts.push(line);

@@ -2,14 +2,8 @@
 
 import { Chart, chartRows, curveRows, vega } from "./chart.js";
 import { EMPTY, LEVEL_SIGN, clockText, levelOf, plain, show, spanText, toNumber, wholeSpanText } from "./format.js";
+import { make } from "./make.js";
 import { words } from "./words.js";
-
-export function make(tag, className = "", text = null) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== null) element.textContent = text;
-  return element;
-}
 
 const NAMES = { live: "live", quiet: "quiet", behind: "behind", stale: "stale", loading: "loading", error: "error" };
 
@@ -52,7 +46,14 @@ export class Panel {
     root.style.setProperty("--h", told.h);
     root.dataset.wide = told.w > 3 ? "yes" : "no";
     const head = make("header");
-    const title = make("h2", "", told.title);
+    const title = make("h2", "", told.link ? null : told.title);
+    if (told.link) {
+      this.titleLink = make("a", "", told.title);
+      this.titleLink.addEventListener("pointerdown", () => this.point());
+      this.titleLink.addEventListener("focus", () => this.point());
+      title.append(this.titleLink);
+      this.point();
+    }
     title.id = `p${this.page.nextId()}`;
     root.setAttribute("aria-labelledby", title.id);
     this.newest = make("span", "newest");
@@ -70,6 +71,11 @@ export class Panel {
     root.append(this.body);
     this.root = root;
     if (told.problem) this.fail(told.problem);
+  }
+
+  // Where the heading leads depends on what is chosen by then.
+  point() {
+    this.titleLink.href = this.page.parameters ? this.page.parameters.fill(this.told.link) : this.told.link;
   }
 
   infoButton() {
@@ -95,10 +101,19 @@ export class Panel {
       this.state.className = `state ${state}`;
     }
     if (this.stateWord.textContent !== word) this.stateWord.textContent = word;
-    const version = feed.version === null ? "" : feed.truncated ? `v${feed.version}, first rows only` : `v${feed.version}`;
+    const stamp = this.stampText();
+    const version = feed.version === null ? "" : `v${feed.version}${stamp}${feed.truncated ? ", first rows only" : ""}`;
     if (this.stateVersion.textContent !== version) this.stateVersion.textContent = version;
     const since = feed.changedAt ? `; last change ${clockText(feed.changedAt)} UTC` : "";
     this.state.title = `${NAMES[state]}: version ${feed.version ?? "none"}, freshness ${Math.round(feed.freshness_ms ?? 0)} ms${since}`;
+  }
+
+  stampText() {
+    if (!this.told.stamp || !this.feed?.loaded) return "";
+    const rows = this.feed.rows;
+    const first = rows.held.values().next().value?.row;
+    const value = first?.[rows.position(this.told.stamp)];
+    return value === null || value === undefined ? "" : ` · ${plain(value)}`;
   }
 
   // A panel over several views is as fresh as the least fresh of them.
@@ -358,8 +373,9 @@ export class TablePanel extends Panel {
       const td = line.cells[n];
       const value = row[at[n]];
       const text = show(value, cell.format, rows.columns[at[n]].kind, read);
-      if (td.textContent !== text) {
-        td.textContent = text;
+      const address = cell.link && value !== null && this.page.parameters ? this.page.parameters.fill(cell.link, read) : null;
+      if (td.textContent !== text || (td.firstElementChild?.getAttribute("href") ?? null) !== address) {
+        td.replaceChildren(address ? linked(address, text) : document.createTextNode(text));
         td.title = text.length > 24 ? text : "";
       }
       const level = cell.levels[plain(value)] ?? levelOf(value, cell.thresholds);
@@ -368,6 +384,12 @@ export class TablePanel extends Panel {
       if (cell.bar && largest[n] > 0) td.style.setProperty("--share", `${(Math.abs(toNumber(value)) / largest[n]) * 100}%`);
     });
   }
+}
+
+function linked(address, text) {
+  const link = make("a", "", text);
+  link.href = address;
+  return link;
 }
 
 // A row whose first column was not there before is marked for a moment.
@@ -384,8 +406,9 @@ class TextPanel extends Panel {
 
 const KINDS = { tile: TilePanel, table: TablePanel, text: TextPanel };
 
-export function buildPanel(told, feeds, page) {
-  return new (KINDS[told.type] ?? ChartPanel)(told, feeds, page);
+// kinds: panels beyond those of this file.
+export function buildPanel(told, feeds, page, kinds = {}) {
+  return new (kinds[told.type] ?? KINDS[told.type] ?? ChartPanel)(told, feeds, page);
 }
 
-export { EMPTY, vega };
+export { EMPTY, make, vega };

@@ -10,6 +10,7 @@ export class Rows {
     this.max = max;
     this.held = new Map();
     this.overflow = false;
+    this.inOrder = false; // they arrive in an order that somebody has asked for
   }
 
   position(name) {
@@ -46,6 +47,7 @@ export class Rows {
       if (tests.every((test) => test(row))) for (let copy = 0; copy < weight; copy += 1) found.push(row);
     }
     if (window_ms && x !== null) found = this.within(found, this.position(x), window_ms);
+    if (this.inOrder && !order.length) return found.slice(0, limit ?? undefined);
     const compared = this.comparer(order);
     return limit && found.length > 4 * limit ? firstOf(found, compared, limit) : found.sort(compared).slice(0, limit ?? undefined);
   }

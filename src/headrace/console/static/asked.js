@@ -1,0 +1,85 @@
+// The answer of a named query, asked for with the page's parameters, again and again. Looks like a feed to a panel.
+
+import { Feed } from "./feed.js";
+import { Poll } from "./poll.js";
+
+const EVERY_MS = 2000;
+const ROWS_MAX = 20000;
+
+export class Asked extends Feed {
+  // names: the query's parameters; parameters: what the reader has chosen.
+  constructor(query, columns, names, parameters) {
+    super(query, columns, { max: ROWS_MAX });
+    this.rows.inOrder = true;
+    this.names = names;
+    this.parameters = parameters;
+    this.tag = null;
+    parameters.listen(names, () => this.renew());
+  }
+
+  start() {
+    this.poll = new Poll(() => this.ask(), (answer, error) => this.answered(answer, error), EVERY_MS).start();
+    this.poll.now();
+    this.watch = setInterval(() => this.tell(false), 1000);
+    return this;
+  }
+
+  stop() {
+    clearInterval(this.watch);
+  }
+
+  address() {
+    const given = new URLSearchParams();
+    for (const name of this.names) {
+      const value = this.parameters.value(name);
+      if (value !== null && value !== undefined && value !== "") given.set(name, value);
+    }
+    return `/v1/queries/${encodeURIComponent(this.view)}?${given}`;
+  }
+
+  async ask() {
+    if (!this.parameters.known(this.names)) return { waiting: true };
+    const address = this.address();
+    const headers = { Accept: "application/json" };
+    if (this.tag && this.asked === address && this.loaded) headers["If-None-Match"] = this.tag;
+    const answer = await fetch(address, { headers, cache: "no-store" });
+    if (address !== this.address()) return { waiting: true, again: true };
+    if (answer.status === 304 && (await answer.text()) === "") return { same: true, freshness_ms: answer.headers.get("Headrace-Freshness-Ms") };
+    const body = await answer.json().catch(() => null);
+    if (!answer.ok) throw new Error(body?.error?.problem ?? `the server answered ${answer.status}`);
+    this.tag = answer.headers.get("ETag");
+    this.asked = address;
+    return body;
+  }
+
+  // Another choice, or rows written from this page: ask at once, and do not take the last answer for this one.
+  renew() {
+    this.tag = null;
+    this.poll?.now();
+  }
+
+  answered(answer, error) {
+    if (error) {
+      this.attempts += 1;
+      this.connected = !/fetch/i.test(error.message);
+      if (this.connected) this.error = error.message;
+      this.heard = performance.now();
+      this.tell();
+      return;
+    }
+    if (answer.waiting) {
+      if (answer.again) this.poll.now();
+      return;
+    }
+    this.connected = true;
+    this.attempts = 0;
+    this.heard = performance.now();
+    this.freshness_ms = Number(answer.freshness_ms);
+    if (answer.same) return this.tell(false);
+    this.version = Number(answer.version);
+    const text = JSON.stringify(answer.rows);
+    if (text !== this.text || !this.loaded || this.error) this.snapshot(answer);
+    this.text = text;
+    this.tell();
+  }
+}

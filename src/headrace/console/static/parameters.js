@@ -1,0 +1,91 @@
+// What the reader chooses at the top of a page. The choice stands in the address, so that it can be sent to somebody.
+
+import { plain } from "./format.js";
+import { make } from "./make.js";
+
+export class Parameters {
+  constructor(declared) {
+    this.declared = declared;
+    this.listeners = [];
+    this.chosen = new URLSearchParams(location.search);
+    this.inputs = new Map();
+    this.values = new Map();
+    for (const one of declared) {
+      const first = one.choices[0]?.[0] ?? null;
+      this.values.set(one.name, this.chosen.get(one.name) ?? one.default ?? first);
+    }
+  }
+
+  value(name) {
+    return this.values.get(name) ?? null;
+  }
+
+  // Whether everything that stands at the top of the page and is wanted has a value.
+  known(names) {
+    return this.declared.every((one) => !names.includes(one.name) || this.values.get(one.name) !== null || !one.view);
+  }
+
+  listen(names, listener) {
+    this.listeners.push({ names, listener });
+  }
+
+  set(name, value) {
+    if (this.values.get(name) === value) return;
+    this.values.set(name, value);
+    const address = new URL(location.href);
+    if (value === null || value === "") address.searchParams.delete(name);
+    else address.searchParams.set(name, value);
+    history.replaceState(null, "", address);
+    for (const { names, listener } of this.listeners) if (names.includes(name)) listener();
+  }
+
+  // `{name}` in an address: a column of the row, else a parameter of the page.
+  fill(address, read = () => undefined) {
+    const own = (name) => read(name) ?? this.value(name) ?? "";
+    return address.replace(/\{([A-Za-z_]\w*)\}/g, (_, name) => encodeURIComponent(plain(own(name))));
+  }
+
+  show(box, feeds) {
+    for (const one of this.declared) box.append(this.control(one, feeds.get(one.view)));
+  }
+
+  control(one, feed) {
+    const label = make("label", "choice");
+    label.append(make("span", "muted", one.label));
+    const input = one.view || one.choices.length ? make("select") : make("input");
+    input.name = one.name;
+    this.inputs.set(one.name, input);
+    if (one.choices.length) this.options(input, one, one.choices);
+    else if (feed) feed.listen(() => feed.loaded && this.fromRows(input, one, feed.rows));
+    else input.value = this.value(one.name) ?? "";
+    input.addEventListener("change", () => this.set(one.name, input.value));
+    label.append(input);
+    return label;
+  }
+
+  fromRows(input, one, rows) {
+    const value = rows.position(one.value);
+    const text = rows.position(one.text);
+    const found = [...rows.held.values()].map(({ row }) => [plain(row[value]), plain(row[text])]);
+    this.options(input, one, found);
+  }
+
+  options(input, one, found) {
+    const shown = JSON.stringify(found);
+    if (input.dataset.shown !== shown) {
+      input.replaceChildren(...found.map(([value, text]) => {
+        const option = make("option", "", text);
+        option.value = value;
+        return option;
+      }));
+      input.dataset.shown = shown;
+    }
+    const now = this.value(one.name);
+    const has = found.some(([value]) => value === now);
+    if (has) input.value = now;
+    else if (found.length) {
+      input.value = found[0][0];
+      this.set(one.name, found[0][0]);
+    }
+  }
+}
