@@ -18,8 +18,9 @@ from tests.log.samples import commit, same
 
 from headrace.errors import FormatTooNew, HeadraceError, LogDamaged
 from headrace.log import Commit, Log, Ticket
+from headrace.log.finding import find
 from headrace.log.frames import COMMIT, PREFIX, FrameReader, read_prefix
-from headrace.log.segments import find, read_tail
+from headrace.log.segments import read_tail
 
 FLIP_EVERY = 13
 """Every so many bytes one is changed; coprime to 8, so that each place within a word has its turn."""
@@ -79,7 +80,7 @@ def test_every_cut_of_the_tail_leaves_the_whole_commits(tmp_path: Path) -> None:
     for length in range(ends[2], len(data) + 1):
         last.write_bytes(data[:length])
         whole = sum(end <= length for end in ends[1:])
-        (segment,) = find(QuickFiles(), last.parent)
+        (segment,) = find(QuickFiles(), last.parent).segments
         assert read_tail(QuickFiles(), segment).last_commit == whole
         assert segment.end == ends[whole]
         if length % 41 == 0:

@@ -72,10 +72,15 @@ def _has_dictionary(kind: pa.DataType) -> bool:
     return any(_has_dictionary(kind.field(i).type) for i in range(kind.num_fields))
 
 
+def has_dictionary(schema: pa.Schema) -> bool:
+    """Return whether a schema has a dictionary in it, at any depth: it then does not say all."""
+    return any(_has_dictionary(kind) for kind in schema.types)
+
+
 def _shape(rows: pa.Schema) -> _Shape:
     weighted = rows.append(pa.field(WEIGHT, pa.int64()))
     message = weighted.serialize().to_pybytes()
-    return _Shape(rows, weighted, message, any(_has_dictionary(kind) for kind in rows.types))
+    return _Shape(rows, weighted, message, has_dictionary(rows))
 
 
 class Encoder:
@@ -168,6 +173,26 @@ def commit_json(commit: Commit, relations: list[list[Any]]) -> dict[str, Any]:
     return header
 
 
+def commit_from_json(header: dict[str, Any], changes: dict[str, Change]) -> Commit:
+    """Return the commit whose header `commit_json` wrote."""
+    return Commit(
+        number=header["number"],
+        clock=from_us(header["clock"]),
+        changes=changes,
+        watermarks=_moments(header.get("watermarks")),
+        idempotency_key=header.get("key"),
+        answer=header.get("answer"),
+        source=header.get("source"),
+        position=header.get("position"),
+    )
+
+
+def commit_clock_us(payload: bytes) -> int:
+    """Return the append clock of a commit's payload without decoding its rows."""
+    header, _ = _header(payload)
+    return int(header["clock"])
+
+
 def step_json(step: Step) -> dict[str, Any]:
     """Return a step as JSON."""
     return {
@@ -209,16 +234,7 @@ class Decoder:
         for name, _rows, length in header["relations"]:
             changes[name] = self._change(pa.py_buffer(payload).slice(at, length))
             at += length + -length % 8
-        return Commit(
-            number=header["number"],
-            clock=from_us(header["clock"]),
-            changes=changes,
-            watermarks=_moments(header.get("watermarks")),
-            idempotency_key=header.get("key"),
-            answer=header.get("answer"),
-            source=header.get("source"),
-            position=header.get("position"),
-        )
+        return commit_from_json(header, changes)
 
     def relation(self, payload: bytes, relation: str) -> Change | None:
         """Return one relation's change of a commit without decoding the others, or None."""
@@ -254,8 +270,7 @@ class Decoder:
             self._schemas.clear()
         weighted = pa.ipc.read_schema(pa.py_buffer(message))
         rows = weighted.remove(len(weighted) - 1)
-        dictionary = any(_has_dictionary(kind) for kind in rows.types)
-        shape = self._schemas[message] = _Shape(rows, weighted, message, dictionary)
+        shape = self._schemas[message] = _Shape(rows, weighted, message, has_dictionary(rows))
         return shape
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from headrace.errors import StorageError
+from headrace.log.base import NAME as BASE
+from headrace.log.codec import Decoder
 from headrace.log.files import Files, write_all
-from headrace.log.frames import COMMIT, BadFrameError, FrameReader
-from headrace.log.segments import SEGMENT_NAME, Segment, check_next, find, read_tail
+from headrace.log.finding import find, parquet_files
+from headrace.log.pieces import SegmentPiece
+from headrace.log.sealed import MANIFEST_NAME, SEALED, Sealed
+from headrace.log.segments import SEGMENT_NAME, read_tail
 
 LOG = "log"
 BLOCK_BYTES = 8 << 20
+TRIES_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +26,12 @@ class Copied:
     """What a copy holds.
 
     Attributes:
-        segments: files.
+        files: how many.
         bytes: bytes in them.
         last_commit: the last whole commit.
     """
 
-    segments: int
+    files: int
     bytes: int
     last_commit: int
 
@@ -36,6 +41,7 @@ def copy_log(folder: Path, target: Path) -> Copied:
 
     Segments only grow, and a later one exists only when the one before it is finished, so that files copied
     in their order are a beginning of the log; a record that was being written is cut when the copy is opened.
+    Should a file go while it is copied, because it has been sealed or trimmed, the copy is begun again.
 
     Args:
         folder: the data folder.
@@ -45,25 +51,56 @@ def copy_log(folder: Path, target: Path) -> Copied:
         StorageError: there is no log, or the target holds something, or a file cannot be copied.
         LogDamaged: what was copied is not whole.
     """
-    names = sorted(
-        (path.name for path in (folder / LOG).glob("*.seg") if SEGMENT_NAME.fullmatch(path.name)),
-        key=lambda name: int(name[:-4]),
-    )
-    if not names:
+    files = Files()
+    if not (folder / LOG).is_dir() or not _files(files, folder / LOG):
         raise StorageError("there is no log to copy", where=str(folder), expected="a data folder")
     if target.exists() and any(target.iterdir()):
         raise StorageError("the target is not empty", where=str(target), hint="name a folder of its own")
-    files = Files()
     try:
-        files.make_folder(target / LOG)
-        for name in names:
-            _copy(files, folder / LOG / name, target / LOG / name)
-        files.sync_folder(target / LOG)
+        _copy_all(files, folder / LOG, target / LOG)
         files.sync_folder(target)
     except OSError as error:
         raise StorageError(f"the copy failed: {error.strerror or error}", where=str(target)) from error
-    size = sum((target / LOG / name).stat().st_size for name in names)
-    return Copied(len(names), size, checked(target))
+    last_commit = checked(target)
+    sizes = [path.stat().st_size for path in (target / LOG).rglob("*") if path.is_file()]
+    return Copied(len(sizes), sum(sizes), last_commit)
+
+
+def _files(files: Files, log: Path) -> list[Path]:
+    """Return the files of a log; segments are looked for first and last, so that none falls through."""
+    found = [log / name for name in files.names(log) if SEGMENT_NAME.fullmatch(name)]
+    sealed = log / SEALED
+    if sealed.is_dir():
+        found += [sealed / name for name in files.names(sealed) if MANIFEST_NAME.fullmatch(name)]
+    found += [path for path in parquet_files(files, log) if path.suffix == ".parquet"]
+    found += [log / name for name in files.names(log) if name == BASE or SEGMENT_NAME.fullmatch(name)]
+    return list(dict.fromkeys(found))
+
+
+def _copy_all(files: Files, log: Path, target: Path) -> None:
+    for _ in range(TRIES_MAX):
+        found = _files(files, log)
+        try:
+            before = [_identity(path) for path in found]
+            for path in found:
+                place = target / path.relative_to(log)
+                files.make_folder(place.parent)
+                _copy(files, path, place)
+            is_whole = before == [_identity(path) for path in found]
+        except FileNotFoundError:
+            is_whole = False
+        if is_whole:
+            for folder in {target, *(path.parent for path in target.rglob("*") if path.is_file())}:
+                files.sync_folder(folder)
+            return
+        shutil.rmtree(target, ignore_errors=True)
+    raise StorageError("the log was sealed or trimmed again and again while it was copied", hint="try again")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what changes when another file takes the place of this one; segments only grow."""
+    found = path.stat()
+    return (found.st_ino, 0 if path.suffix == ".seg" else found.st_mtime_ns)
 
 
 def _copy(files: Files, source: Path, target: Path) -> None:
@@ -79,32 +116,25 @@ def _copy(files: Files, source: Path, target: Path) -> None:
 
 
 def checked(folder: Path) -> int:
-    """Read every frame of a data folder's log, which nobody may have open; return the last whole commit.
+    """Read all of a data folder's log, which nobody may have open; return the last whole commit.
 
     Raises:
         LogDamaged: acknowledged data is unreadable; it says which bytes of which file.
         StorageError: a file cannot be read.
     """
-    files = Files()
+    files, log = Files(), folder / LOG
     try:
-        segments = find(files, folder / LOG)
-        last = 0
-        for segment in segments[:-1]:
-            for number in _commits(files, segment):
+        found = find(files, log)
+        last = found.base.upto_commit
+        for manifest in found.manifests:
+            for number in Sealed(files, log, manifest).check(found.base.trimmed):
                 last = number
-        return read_tail(files, segments[-1]).last_commit if segments else last
+        for before, after in pairwise(found.segments):
+            piece = SegmentPiece(files, Decoder(), before, after.first_commit - 1)
+            for number in piece.check():
+                last = number
+        for name in found.base.tables:
+            found.base.table(files, log, name)
+        return read_tail(files, found.segments[-1]).last_commit if found.segments else last
     except OSError as error:
         raise StorageError(f"the log cannot be read: {error.strerror or error}", where=str(folder)) from error
-
-
-def _commits(files: Files, segment: Segment) -> Iterator[int]:
-    seen = segment.first_commit - 1
-    with FrameReader(files, segment.path, segment.salt, segment.end) as reader:
-        try:
-            for frame in reader.frames(segment.start):
-                if frame.kind == COMMIT:
-                    check_next(seen, frame, segment.path)
-                    seen = frame.number
-                    yield seen
-        except BadFrameError as bad:
-            raise reader.damage(bad) from bad

@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Condition, Event, Lock, Thread, current_thread
 from typing import Any, TypeVar
@@ -18,13 +20,17 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from headrace.change import Change
-from headrace.errors import Busy, Closed, StorageError
-from headrace.log.codec import Encoded
+from headrace.errors import Busy, Closed, HeadraceError, StorageError
+from headrace.log.codec import Encoded, to_us
+from headrace.log.file_store import FileStore, Rolling
 from headrace.log.files import Files
 from headrace.log.records import Commit, Declared, Record, Step
-from headrace.log.store import FileStore, MemoryStore, Store
+from headrace.log.sealer import Sealer
+from headrace.log.sealing import SealingStoppedError
+from headrace.log.store import MemoryStore, Store
 
 SEGMENT_BYTES = 64 * 1024 * 1024
+SEGMENT_AGE = timedelta(days=1)
 GROUP_BYTES_MAX = 32 * 1024 * 1024
 QUEUE_BYTES_MAX = 512 * 1024 * 1024
 HISTORY_BATCH_ROWS = 100_000
@@ -97,6 +103,8 @@ class Log:
         self._written = 0
         self._commit_s = 0.0
         self._writer = Thread(target=self._run, name="headrace-log", daemon=True)
+        self._rolls: list[Future[None]] = []
+        self._sealer = Sealer(store)
         self._writer.start()
 
     @classmethod
@@ -105,6 +113,8 @@ class Log:
         folder: Path | None,
         *,
         segment_bytes: int = SEGMENT_BYTES,
+        segment_age: timedelta = SEGMENT_AGE,
+        seal_bytes: int = SEGMENT_BYTES,
         fsync: bool = True,
         files: Files | None = None,
     ) -> Log:
@@ -113,6 +123,8 @@ class Log:
         Args:
             folder: the data folder; None keeps the records in memory.
             segment_bytes: a segment that has reached this size is followed by a new one.
+            segment_age: so is one whose first commit is older, by the append clock.
+            seal_bytes: segments are sealed together once they have this size, or the oldest has that age.
             fsync: False gives up durability, for tests and measurements only.
             files: the file system; tests give one with faults.
 
@@ -125,12 +137,15 @@ class Log:
         if folder is None:
             return cls(MemoryStore())
         files = files or Files()
+        rolling = Rolling(segment_bytes, segment_age, seal_bytes)
         try:
             files.make_folder(Path(folder))
-            store = FileStore(Path(folder), files, segment_bytes=segment_bytes, fsync=fsync)
+            store = FileStore(Path(folder), files, rolling, fsync=fsync)
         except OSError as error:
             raise _storage_error("the log cannot be opened", folder, error) from error
-        return cls(store)
+        log = cls(store)
+        log._sealer.start()
+        return log
 
     # --- writing ----------------------------------------------------------------------------------
     def append(self, record: Record) -> Ticket:
@@ -218,16 +233,61 @@ class Log:
             raise Closed("the log has been closed", hint="open the app again")
 
     def _run(self) -> None:
+        seen = 0
         while True:
             with self._wake:
                 self._in_flight = None
-                while not self._queue and not self._closing:
+                while not self._queue and not self._rolls and not self._closing:
                     self._wake.wait()
-                if not self._queue:
+                rolls, self._rolls = self._rolls, []
+                if not self._queue and not rolls:
                     return
                 group = self._take()
-                self._in_flight = group[-1]
-            self._write(group)
+                self._in_flight = group[-1] if group else None
+            if group:
+                self._write(group)
+            for roll in rolls:
+                self._roll(roll)
+            if self._store.rolls > seen:
+                seen = self._store.rolls
+                self._sealer.wake()
+
+    def _roll(self, wanted: Future[None]) -> None:
+        """End the segment that is written; a failure leaves everything as it is."""
+        try:
+            if self._failure is not None:
+                raise _again(self._failure)
+            self._store.roll()
+        except OSError as error:
+            wanted.set_exception(_storage_error("a new segment cannot be begun", None, error))
+        except HeadraceError as error:
+            wanted.set_exception(error)
+        else:
+            wanted.set_result(None)
+
+    def seal(self, *, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Put everything that is durable into sealed stretches now, instead of in the background.
+
+        Args:
+            stopping: asked now and then; True gives up.
+
+        Raises:
+            StorageError: the disk refuses; what was sealed before stays so.
+            Closed: the log has been closed.
+        """
+        rolled: Future[None] = Future()
+        with self._wake:
+            self._check_open()
+            self._rolls.append(rolled)
+            self._wake.notify()
+        rolled.result()
+        try:
+            while self._store.seal_next(stopping, everything=True):
+                pass
+        except SealingStoppedError:
+            return
+        except OSError as error:
+            raise _storage_error("the log cannot be sealed", None, error) from error
 
     def _take(self) -> list[Ticket]:
         size = count = 0
@@ -311,6 +371,23 @@ class Log:
         except OSError as error:
             raise _storage_error("the log cannot be read", None, error) from error
 
+    def commit_at(self, moment: datetime) -> int:
+        """Return the last durable commit that was made at a moment or before it; 0: there is none.
+
+        Append clocks never go back, so this is an offset by time. One piece of the log is read for it.
+
+        Args:
+            moment: UTC.
+
+        Raises:
+            VersionGone: that commit was trimmed.
+            LogDamaged, StorageError: as for `records`.
+        """
+        try:
+            return self._store.commit_at(to_us(moment))
+        except OSError as error:
+            raise _storage_error("the log cannot be read", None, error) from error
+
     def history(
         self, relation: str, upto_commit: int | None = None, *, batch_rows: int = HISTORY_BATCH_ROWS
     ) -> Iterator[Change]:
@@ -357,6 +434,7 @@ class Log:
             self._wake.notify()
         if current_thread() is not self._writer:
             self._writer.join()
+        self._sealer.close()
         with self._wake:
             if not self._closed:
                 self._closed = True

@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from headrace.log.codec import step_from_json, step_json
+from headrace.log.codec import commit_clock_us, step_from_json, step_json
 from headrace.log.files import Files, read_exactly, write_all
 from headrace.log.frames import (
     COMMIT,
@@ -53,6 +52,7 @@ class Segment:
         commits: how many commits it holds (only known of the last segment).
         previous: name and length of the segment before, or None.
         last_step: the last step before this segment, or None.
+        first_clock_us: append clock of the first commit, once it is known.
     """
 
     path: Path
@@ -63,6 +63,7 @@ class Segment:
     commits: int = 0
     previous: tuple[str, int] | None = None
     last_step: Step | None = None
+    first_clock_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class Tail:
     is_closed: bool = False
     cut_bytes: int = 0
     commits: int = 0
+    last_clock_us: int | None = None
 
 
 def segment_path(folder: Path, first_commit: int) -> Path:
@@ -119,29 +121,13 @@ def place(files: Files, path: Path, data: bytes) -> int:
     return descriptor
 
 
-def find(files: Files, folder: Path) -> list[Segment]:
-    """Return the folder's segments in order, their heads checked, drafts of a crashed creation removed.
+def open_segment(files: Files, path: Path) -> Segment:
+    """Return an existing segment, its head checked; it ends where the file does.
 
     Raises:
-        LogDamaged: a head is damaged, or a segment is missing or shorter than the next one says.
-        FormatTooNew: a later version wrote one of them.
+        LogDamaged: the head is damaged.
+        FormatTooNew: a later version wrote it.
     """
-    for name in files.names(folder):
-        if name.endswith(".tmp"):
-            files.remove(folder / name)
-    names = sorted(
-        (name for name in files.names(folder) if SEGMENT_NAME.fullmatch(name)), key=lambda n: int(n[:-4])
-    )
-    segments = [_open(files, folder / name) for name in names]
-    for before, after in pairwise(segments):
-        _join(before, after)
-    if segments and segments[0].first_commit != 1:
-        first = segments[0]
-        raise damaged(first.path, 0, 0, f"the segments before commit {first.first_commit} are missing")
-    return segments
-
-
-def _open(files: Files, path: Path) -> Segment:
     size = files.size(path)
     descriptor = files.open_read(path)
     try:
@@ -161,11 +147,25 @@ def _open(files: Files, path: Path) -> Segment:
     return Segment(path, head["first_commit"], salt, frame.end, size, 0, previous, step)
 
 
-def _join(before: Segment, after: Segment) -> None:
-    if after.previous is None or after.previous[0] != before.path.name:
+def join(before: tuple[str, int], after: Segment) -> None:
+    """Check that a segment follows on the name and length of the one before it.
+
+    Raises:
+        LogDamaged: another one stood before it.
+    """
+    if after.previous is None or after.previous[0] != before[0]:
         named = after.previous[0] if after.previous else "none"
-        raise damaged(after.path, 0, 0, f"it follows {named}, but stands behind {before.path.name}")
-    length = after.previous[1]
+        raise damaged(after.path, 0, 0, f"it follows {named}, but stands behind {before[0]}")
+
+
+def join_segments(before: Segment, after: Segment) -> None:
+    """Check that a segment follows on another, and cut that one to the length that is told of it.
+
+    Raises:
+        LogDamaged: it does not, or bytes are missing.
+    """
+    join((before.path.name, before.end), after)
+    length = after.previous[1] if after.previous else 0
     if before.end < length:
         raise damaged(before.path, before.end, length, f"the file ends {length - before.end} bytes too early")
     before.end = length
@@ -181,11 +181,15 @@ def read_tail(files: Files, segment: Segment) -> Tail:
         LogDamaged: acknowledged data is unreadable.
     """
     tail = Tail(segment.first_commit - 1, segment.last_step)
+    last_payload: bytes | None = None
     with FrameReader(files, segment.path, segment.salt, segment.end) as reader:
         try:
             for frame in reader.frames(segment.start):
                 _count(tail, frame, segment.path)
                 segment.commits = tail.commits
+                last_payload = frame.payload if frame.kind == COMMIT else last_payload
+                if segment.first_clock_us is None and last_payload is not None:
+                    segment.first_clock_us = commit_clock_us(last_payload)
         except BadFrameError as bad:
             for frame in reader.whole_frames_after(bad.offset + 1):
                 if frame.group > bad.offset:
@@ -193,6 +197,8 @@ def read_tail(files: Files, segment: Segment) -> Tail:
             tail.cut_bytes = segment.end - bad.offset
             tail.is_closed = False
             segment.end = bad.offset
+    if last_payload is not None:
+        tail.last_clock_us = commit_clock_us(last_payload)
     return tail
 
 
