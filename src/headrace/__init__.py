@@ -93,6 +93,9 @@ if _typing.TYPE_CHECKING:
         RowStatus as RowStatus,
     )
     from headrace.results import (
+        SinkStatus as SinkStatus,
+    )
+    from headrace.results import (
         Version as Version,
     )
 
@@ -123,6 +126,7 @@ __all__ = [
     "Rejection",
     "RowStatus",
     "RowsRejected",
+    "SinkStatus",
     "SqlError",
     "StorageError",
     "Table",
@@ -153,6 +157,7 @@ _PLACES = {
     "AppendResult": "headrace.results",
     "RowStatus": "headrace.results",
     "Rejection": "headrace.results",
+    "SinkStatus": "headrace.results",
     "Freshness": "headrace.results",
     "HeadraceError": "headrace.errors",
     "DeclarationError": "headrace.errors",

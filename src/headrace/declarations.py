@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.contracts.durations import duration
 from headrace.contracts.schema import Schema
@@ -105,6 +106,25 @@ class ViewDecl:
     name: str
     sql: str
     path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SinkDecl:
+    """A sink: where a view's changes go.
+
+    Attributes:
+        name: unique among the sinks of an app; the position is kept under it.
+        view: the view or table that is delivered.
+        url: its scheme says which kind of sink it is.
+        options: of that kind.
+        every: pause between deliveries; None: as soon as there is something.
+    """
+
+    name: str
+    view: str
+    url: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    every: timedelta | None = None
 
 
 _OPTION = re.compile(r"^[ \t]*--[ \t]*(emit|refresh)[ \t]*:[ \t]*(.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)

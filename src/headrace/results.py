@@ -93,6 +93,39 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkStatus:
+    """Where a sink stands.
+
+    Attributes:
+        name: of the sink.
+        view: what it takes.
+        url: where it goes, without a password.
+        guarantee: `exactly once`, `idempotent` or `at least once`.
+        state: `starting`, `delivering`, `up to date`, `down` (it is tried again) or `stopped`.
+        version: the last version that it holds; None: not known yet.
+        versions_behind: how many versions it lacks.
+        lag_ms: age of the oldest version with changes for it that it lacks; 0: it lacks none.
+        rows: rows handed over since the run was opened.
+        deliveries: how often, since the run was opened.
+        failures: how often it failed, since the run was opened.
+        error: why it is down, or None.
+    """
+
+    name: str
+    view: str
+    url: str
+    guarantee: str
+    state: str
+    version: int | None
+    versions_behind: int
+    lag_ms: float
+    rows: int = 0
+    deliveries: int = 0
+    failures: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Freshness:
     """How old an answer is.
 

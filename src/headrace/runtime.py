@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -35,11 +36,11 @@ from headrace.relations import (
     kept_plan,
     watched,
 )
-from headrace.results import Freshness, Version
+from headrace.results import Freshness, SinkStatus, Version
 from headrace.sql.plan import ViewPlan
 from headrace.state.checkpoint import Facts, Written
 from headrace.state.replay import Replay
-from headrace.stepper import Outlet, Stepper
+from headrace.stepper import Outlet, Sinks, Stepper
 from headrace.turns import Turns
 from headrace.ways_in import WaysIn
 
@@ -87,6 +88,7 @@ class Run(WaysIn, Defining):
         self._definitions = Redefinition(self)
         self._keeper: Keeper | None = None
         self._files = files
+        self._sinks: Sinks | None = None
         self._fed: Callable[[], int] = lambda: 0
         self._reader = Reader(functions=lambda: self.app.functions)
         self._feed = Feed()
@@ -257,6 +259,15 @@ class Run(WaysIn, Defining):
         self._stepper.outlets.append(outlet)
         return lambda: self._stepper.outlets.remove(outlet)
 
+    def sinks(self) -> tuple[SinkStatus, ...]:
+        """Return where the declared sinks stand."""
+        return () if self._sinks is None else self._sinks.status()
+
+    def deliver(self, timeout_s: float = 10.0) -> bool:
+        """Return whether every sink holds the present version, after waiting for it for at most so long."""
+        self._check_open()
+        return self._sinks is None or self._sinks.wait(self.version.number, timeout_s)
+
     def checkpoint(self) -> Written:
         """Write the state down now, so that the next start has less of the log to read.
 
@@ -288,6 +299,7 @@ class Run(WaysIn, Defining):
             "log": self._log.stats(),
             "intake": self._intake.stats(),
             "late_rows": late,
+            "sinks": [asdict(status) for status in self.sinks()],
             "checkpoint": {} if self._keeper is None else self._keeper.stats(),
         }
 
@@ -295,6 +307,8 @@ class Run(WaysIn, Defining):
         """Stop stepping and release the folder; what was acknowledged is on disk. Idempotent."""
         if self._closed:
             return
+        if self._sinks is not None:
+            self._sinks.close()
         self._closed = True
         self._stepper.end()
         self._definitions.close()
@@ -333,7 +347,20 @@ def open_run(
         recompute_rows_max=recompute_rows_max, files=files,
     )  # fmt: skip
     _open_runs.add(run)
+    if on_change != "keep":
+        _open_sinks(run)
     return run
+
+
+def _open_sinks(run: Run) -> None:
+    """Start what delivers to sinks; they lie downstream, so they are imported when there is a run."""
+    from headrace.sinks.outlet import open_sinks
+
+    try:
+        run._sinks = open_sinks(run)
+    except BaseException:
+        run.close()
+        raise
 
 
 @atexit.register

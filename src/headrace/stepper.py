@@ -17,7 +17,7 @@ from headrace.fairlock import FairLock
 from headrace.feed import Feed
 from headrace.log.records import Commit, Record, Step, merged, rows_of
 from headrace.points import reach
-from headrace.results import Freshness, Version
+from headrace.results import Freshness, SinkStatus, Version
 from headrace.turns import Turns
 
 if TYPE_CHECKING:
@@ -45,6 +45,19 @@ class Outlet(Protocol):
 
     def publish(self, version: Version, changes: Mapping[str, Change]) -> None:
         """Take the consolidated changes of every view that changed in this version."""
+
+
+class Sinks(Outlet, Protocol):
+    """What keeps sinks at the views; see `headrace.sinks.outlet`."""
+
+    def status(self) -> tuple[SinkStatus, ...]:
+        """Return where every sink stands."""
+
+    def wait(self, version: int, timeout_s: float) -> bool:
+        """Return whether all sinks hold a version, after waiting for at most so long."""
+
+    def close(self) -> None:
+        """Deliver what is left, where a sink can take it, and end."""
 
 
 @dataclass(slots=True)

@@ -123,11 +123,25 @@ def _run_metrics(text: Text, service: Service) -> None:
         for stream, count in streams.items()
     ]
     text.add("view_late_rows", "gauge", "Late rows of the streams behind a view: they are not in it.", late)
+    _sink_metrics(text, stats.get("sinks", []))
     infos = run.relations()
     counted = [({"name": i.name, "kind": i.kind}, float(i.rows)) for i in infos if i.rows is not None]
     text.add("relation_rows", "gauge", "Rows of a view, table or side table.", counted)
     in_error = [({"name": i.name}, float(i.error is not None)) for i in infos if i.kind == "view"]
     text.add("view_in_error", "gauge", "1 where a view has no answer.", in_error)
+
+
+def _sink_metrics(text: Text, sinks: list[dict[str, Any]]) -> None:
+    told = [({"sink": sink["name"], "view": sink["view"]}, sink) for sink in sinks]
+    lag = [(labels, sink["lag_ms"] / 1000) for labels, sink in told]
+    text.add("sink_lag_seconds", "gauge", "Age of the oldest version that a sink lacks.", lag)
+    up = [(labels, float(sink["state"] != "down")) for labels, sink in told]
+    text.add("sink_up", "gauge", "0 while a sink is down and tried again.", up)
+    held = [(labels, float(sink["version"])) for labels, sink in told if sink["version"] is not None]
+    text.add("sink_version", "gauge", "The last version that a sink holds.", held)
+    for name, about in (("rows", "Rows handed to a sink."), ("failures", "Times a sink failed.")):
+        samples = [(labels, float(sink[name])) for labels, sink in told]
+        text.add(f"sink_{name}_total", "counter", about, samples)
 
 
 def _numbers(stats: Any) -> list[tuple[str, float]]:

@@ -7,6 +7,7 @@ from headrace.testing.cases import Block, Case, parse_cases, read_cases
 from headrace.testing.clock import ManualClock
 from headrace.testing.compare import difference, same_rows
 from headrace.testing.crash import CrashOnCue
+from headrace.testing.keyvalue import KeyFolder
 from headrace.testing.oracle import ExpectedError, Oracle
 from headrace.testing.outlets import ListOutlet
 from headrace.testing.play import MismatchError, Runner, embedded, play
@@ -16,6 +17,7 @@ __all__ = [
     "Case",
     "CrashOnCue",
     "ExpectedError",
+    "KeyFolder",
     "ListOutlet",
     "ManualClock",
     "MismatchError",
