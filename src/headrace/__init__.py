@@ -75,6 +75,9 @@ if _typing.TYPE_CHECKING:
         UnsupportedSql as UnsupportedSql,
     )
     from headrace.errors import (
+        VersionAhead as VersionAhead,
+    )
+    from headrace.errors import (
         VersionGone as VersionGone,
     )
     from headrace.errors import (
@@ -133,6 +136,7 @@ __all__ = [
     "UnknownName",
     "UnsupportedSql",
     "Version",
+    "VersionAhead",
     "VersionGone",
     "ViewInError",
     "__version__",
@@ -167,6 +171,7 @@ _PLACES = {
     "SqlError": "headrace.errors",
     "UnsupportedSql": "headrace.errors",
     "ViewInError": "headrace.errors",
+    "VersionAhead": "headrace.errors",
     "VersionGone": "headrace.errors",
     "QueryStopped": "headrace.errors",
     "Busy": "headrace.errors",

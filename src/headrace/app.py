@@ -219,7 +219,10 @@ class App:
         self._tables[name] = declared
         return declared
 
-    def view(self, name: str, sql: str, *, emit: str | None = None, refresh: str | None = None) -> ViewDecl:
+    def view(
+        self, name: str, sql: str, *, emit: str | None = None, refresh: str | None = None,
+        history: str | None = None,
+    ) -> ViewDecl:  # fmt: skip
         """Declare a view: its SQL reads streams, tables and other views, declared before or later.
 
         Args:
@@ -231,13 +234,15 @@ class App:
             refresh: such as `"10s"`: the view is computed anew so often, beside the steps and from a
                 consistent snapshot; it then is of an older version than the others, which every answer names.
                 A line `-- refresh: 10s` in the SQL says the same. None: it moves with every step.
+            history: such as `"30d"`: how long it can be asked what the view was; `"0"`: not at all. A line
+                `-- history: 30d` in the SQL says the same. None: 7 days.
 
         Raises:
             DeclarationError: the name or an option makes no sense, or there is no SQL.
         """
         where = f"view {check_name('view', name, self._taken())!r}"
         if isinstance(sql, str) and sql.strip().strip(";"):
-            sql = with_options(sql, emit=emit, refresh=refresh)
+            sql = with_options(sql, emit=emit, refresh=refresh, history=history)
             options_of(sql, where=where)
         return self._add_view(ViewDecl(name, sql))
 

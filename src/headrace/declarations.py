@@ -21,6 +21,8 @@ RECOMPUTE_ROWS_MAX = 1_000_000
 """Input rows up to which a part of a view without an incremental rule is recomputed at every step."""
 REFRESH_MIN = timedelta(milliseconds=100)
 DEFAULT_MAX_AHEAD = timedelta(hours=1)
+DEFAULT_HISTORY = timedelta(days=7)
+"""How long the past of views and tables is kept where nothing else is said."""
 DEFAULT_EVENT_ID_WINDOW = timedelta(days=30)
 
 
@@ -127,7 +129,7 @@ class SinkDecl:
     every: timedelta | None = None
 
 
-_OPTION = re.compile(r"^[ \t]*--[ \t]*(emit|refresh)[ \t]*:[ \t]*(.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_OPTION = re.compile(r"^[ \t]*--[ \t]*(emit|refresh|history)[ \t]*:[ \t]*(.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +142,12 @@ class ViewOptions:
     Attributes:
         emit: `final`: only rows that no later change can concern; None: every row as it is now.
         refresh: how often the view is computed anew, beside the steps; None: it moves with every step.
+        history: how long the view's past is kept at least; zero: not at all; None: as long as any other's.
     """
 
     emit: str | None = None
     refresh: timedelta | None = None
+    history: timedelta | None = None
 
 
 def options_of(sql: str, *, where: str | None = None) -> ViewOptions:
@@ -167,7 +171,13 @@ def options_of(sql: str, *, where: str | None = None) -> ViewOptions:
             where=where,
             expected=f"at least {REFRESH_MIN.total_seconds():g}s, and no emit",
         )
-    return ViewOptions(emit, refresh)
+    return ViewOptions(emit, refresh, _history(found.get("history"), where))
+
+
+def _history(text: str | None, where: str | None) -> timedelta | None:
+    if text is None:
+        return None
+    return timedelta(0) if text in ("0", "none") else duration(text, where=f"{where or 'view'}, history")
 
 
 def with_options(sql: str, **options: str | None) -> str:

@@ -35,6 +35,7 @@ class Defining(Reading):
         with self._stepper.gate:
             self._add_view(name, sql)
             self._remember(name, sql)
+            self._past.turn(self.version.number, self._described())
 
     def replace_view(self, name: str, sql: str) -> None:
         """Give a view a new definition over all history; readers see the old or the new, never a mixture."""
@@ -44,9 +45,11 @@ class Defining(Reading):
             raise DeclarationError("a table brings this view", where=name, hint="make another view over it")
         with self._stepper.gate:
             plan = self._planned(old.name, sql)
+            self._past.settle([] if plan.schema.arrow == old.schema.arrow else [old.name])
             changes = self._engine.replace_view(plan, self._history)
             self._plans[old.name.lower()] = plan
             self._remember(old.name, sql)
+            self._past.turn(self.version.number + 1, self._described())
             self._stepper.publish(changes)
 
     def drop_view(self, name: str) -> None:
@@ -62,8 +65,10 @@ class Defining(Reading):
             )
         self._definitions.forget()
         with self._stepper.gate:
+            self._past.settle([plan.name])
             self._drop(plan.name)
             self._declare()
+            self._past.turn(self.version.number + 1, self._described())
 
     def plan(self, app: App) -> ChangePlan:
         """Return what it would take to put an app's declarations in force: nothing is run.
@@ -135,6 +140,7 @@ class Defining(Reading):
     ) -> Version:  # fmt: skip
         """Put definitions in force; under the gate. Durable first, then exchanged, then seen."""
         facts = {**definition.app.fingerprint(), "created": dict(definition.created)}
+        self._past.settle([name for name in restarted if name.lower() in self._plans])
         self._intake.heal()
         self._log.append(Declared(facts)).wait()
         reach("definitions declared")
@@ -144,7 +150,7 @@ class Defining(Reading):
         reach("definitions exchanged")
         self.app, self._created = definition.app, dict(definition.created)
         self._plans = dict(definition.plans)
-        self._feed.restart(restarted, self.version.number + 1)
+        self._past.turn(self.version.number + 1, self._described())
         anew = [self._plans[name] for name in restarted if name in self._plans]
         version = self._stepper.publish({**changes, **{p.name: Change.empty(p.schema.arrow) for p in anew}})
         reach("definitions shown")

@@ -10,6 +10,7 @@
     ├── ViewInError               a view that currently has no answer, and why
     ├── StepFailed                the step loop met a defect and stands still
     ├── VersionGone               a read below the kept versions
+    ├── VersionAhead              a read above the newest version
     ├── QueryStopped              an ad-hoc query ran into a limit of time, memory or rows
     ├── BadRequest                a request whose parameters or body cannot be read
     │   ├── BodyTooLarge          a body beyond the limit, as sent or after decompression
@@ -161,6 +162,13 @@ class VersionGone(HeadraceError):
 
     code = "version.gone"
     http_status = 410
+
+
+class VersionAhead(HeadraceError):
+    """A read above the newest version, or in the future."""
+
+    code = "version.ahead"
+    http_status = 400
 
 
 class QueryStopped(HeadraceError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -60,7 +60,6 @@ class Feed:
         self._latest = 0
         self._held: int | None = None
         self._held_rows = 0
-        self._floors: dict[str, int] = {}
         self._moved = threading.Condition()
 
     def start_at(self, version: Version) -> None:
@@ -89,17 +88,14 @@ class Feed:
     def _let_go(self) -> None:
         times = 1
         while self._entries:
-            times = 1 if self._held is None or self._entries[0].version.number <= self._held else HELD_TIMES_MAX
+            times = (
+                1 if self._held is None or self._entries[0].version.number <= self._held else HELD_TIMES_MAX
+            )
             if self._rows <= self._rows_max * times and len(self._entries) <= self._versions_max * times:
                 return
             gone = self._entries.popleft()
             self._rows -= gone.rows
             self._begun = gone.version
-
-    def restart(self, views: Iterable[str], version: int) -> None:
-        """Say that no changes lead to `version` of some views: they have other columns there, or are new."""
-        with self._moved:
-            self._floors.update({view.lower(): version for view in views})
 
     # --- what is not on disk yet ------------------------------------------------------------------
     def hold(self, version: int) -> None:
@@ -122,10 +118,10 @@ class Feed:
         """The version that the window starts from: its own changes are not in it, all later ones are."""
         return self._begun
 
-    def after(self, version: int) -> list[Entry]:
-        """Return the entries after a version, oldest first."""
+    def window(self) -> tuple[Version, list[Entry]]:
+        """Return the version that the window starts from, and all entries, oldest first."""
         with self._moved:
-            return self._after(version)
+            return self._begun, list(self._entries)
 
     def _after(self, version: int) -> list[Entry]:
         skipped = max(0, version - self._begun.number)
@@ -153,12 +149,11 @@ class Feed:
             VersionGone: when changes right after `version` are no longer in the window.
         """
         with self._moved:
-            floor = max(self._begun.number, self._floors.get(view.lower(), 0))
-            if version < floor:
+            if version < self._begun.number:
                 raise VersionGone(
                     f"changes since version {version} are no longer kept",
                     where=view,
-                    expected=f"a version of {floor} or later (now: {self._latest})",
+                    expected=f"a version of {self._begun.number} or later (now: {self._latest})",
                     hint="start again with since=None, which begins with all rows",
                 )
             found = [entry for entry in self._after(version) if view in entry.changes]

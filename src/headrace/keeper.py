@@ -47,6 +47,8 @@ class Keeper:
         rows: rows per relation in the log so far.
         functions: the declared Python functions by name.
         files: the file system; tests give one with faults.
+        frozen: called when the state has been taken and nothing is written yet: makes durable what must not
+            be behind a checkpoint; False where the disk refuses.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Keeper:
         rows: Callable[[], dict[str, int]],
         functions: Callable[[], Mapping[str, PythonFunction]],
         files: Files | None = None,
+        frozen: Callable[[], bool] = lambda: True,
     ) -> None:
         self._checkpoints = Checkpoints(folder, files)
         self._engine = engine
@@ -70,6 +73,7 @@ class Keeper:
         self._declared = declared
         self._rows = rows
         self._functions = functions
+        self._frozen = frozen
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
@@ -118,6 +122,8 @@ class Keeper:
                 None if version.clock is None else to_us(version.clock),
                 {name: to_us(at) for name, at in version.watermarks.items()}, declarations, rows,
             )  # fmt: skip
+            if not self._frozen():
+                raise StorageError("the past cannot be written", hint="look at the disk")
             try:
                 self.last = self._checkpoints.write(facts, dict(zip(PARTS, (views, intake), strict=True)))
             except OSError as error:

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 from headrace.app import App
 from headrace.change import Change
-from headrace.declarations import StreamDecl, TableDecl
+from headrace.declarations import DEFAULT_HISTORY, StreamDecl, TableDecl
 from headrace.engine.engine import Engine
 from headrace.errors import Closed
 from headrace.feed import Feed
+from headrace.history.chapters import Described
+from headrace.history.describe import described_table, described_views
 from headrace.intake import Intake
 from headrace.log.log import Log
+from headrace.past import Past
 from headrace.query import Reader
-from headrace.relations import RelationInfo
+from headrace.relations import KEPT_PREFIX, RelationInfo, order_sql
 from headrace.results import Version
 from headrace.sql.plan import ViewPlan
 from headrace.stepper import Stepper
@@ -43,6 +46,7 @@ class Parts:
     _feed: Feed
     _intake: Intake
     _log: Log
+    _past: Past
     _reader: Reader
     _stepper: Stepper
 
@@ -58,6 +62,15 @@ class Parts:
     def _declare(self) -> None:
         """Record the declarations in force in the log."""
         raise NotImplementedError
+
+    def _described(self) -> list[Described]:
+        """Return what the past must know of every view, table and side table."""
+        orders = {name: order_sql(plan) or None for name, plan in self._plans.items()}
+        found = described_views(self._plans, orders, DEFAULT_HISTORY)
+        for name, info in self._bases.items():
+            if KEPT_PREFIX + name in self._engine:
+                found.append(described_table(KEPT_PREFIX + name, info.schema, info.key, DEFAULT_HISTORY))
+        return found
 
     def _declare_relations(self, app: App) -> None:
         """Make an app's streams and tables known to engine and readers."""

@@ -18,8 +18,10 @@ from headrace.feed import with_version
 from headrace.lateness import late_rows
 from headrace.named_queries import NamedQuery
 from headrace.parts import Parts
+from headrace.past import Moment
 from headrace.query import QueryLimits
-from headrace.refresher import as_of
+from headrace.recall import Recall, freshness_at
+from headrace.refresher import as_of as refreshed_as_of
 from headrace.relations import (
     KEPT_PREFIX,
     NEW_SUFFIX,
@@ -35,9 +37,11 @@ from headrace.sql.plan import ViewPlan
 class Reading(Parts):
     """How rows are read."""
 
-    def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> pa.Table:
-        """Answer one SELECT over views, tables, streams and side tables, all at one version."""
-        return self.answer(sql, params).table
+    def query(
+        self, sql: str, params: Sequence[Any] | Mapping[str, Any] = (), *, as_of: Moment | None = None
+    ) -> pa.Table:
+        """Answer one SELECT over views, tables, streams and side tables, all at one version: see `answer`."""
+        return self.answer(sql, params, as_of=as_of).table
 
     def answer(
         self,
@@ -46,24 +50,53 @@ class Reading(Parts):
         *,
         limits: QueryLimits | None = None,
         kinds: Sequence[str] = ("view", "table", "stream", "side"),
+        as_of: Moment | None = None,
     ) -> Answer:
         """Answer one SELECT, with version and freshness.
 
         Args:
-            sql: DuckDB SQL, read-only.
+            sql: DuckDB SQL, read-only; `FROM view AT (VERSION => n)` or `AT (TIMESTAMP => t)` reads one
+                relation as it was.
             params: values for `?` or `$name`.
             limits: time, memory and rows; None: the defaults.
             kinds: which kinds of relations may be read.
+            as_of: read everything as it was: a version, or a time, which means the newest version whose clock
+                is not later; None: as it is now.
 
         Raises:
             SqlError, UnknownName, ViewInError, QueryStopped.
+            VersionGone: the past of that version is not kept.
+            VersionAhead: there is no such version yet.
         """
         self._check_open()
+        recall = self._recall(kinds)
+        names = self._reader.mentioned(sql, recall.names())
+        if as_of is not None:
+            return self._answer_at(sql, params, limits, recall, names, self._past.moment(as_of))
+        recall.refuse_unknown(names)
         schemas = {info.name: info.schema for info in self._infos() if info.kind in kinds}
-        names = self._reader.mentioned(sql, list(schemas))
         version, freshness, tables = self._tables(names)
-        table, schema = self._reader.run(sql, params, tables, schemas, limits or QueryLimits())
+        known = {**dict.fromkeys(recall.names(), Schema(())), **schemas}
+        table, schema = self._reader.run(
+            sql, params, tables, known, limits or QueryLimits(), recall.at_moment
+        )  # fmt: skip
         return Answer(table, schema, version, freshness, self.refreshed(*names))
+
+    def _recall(self, kinds: Sequence[str]) -> Recall:
+        return Recall(self._past, self._log, self._bases, self._infos(), kinds)
+
+    def _answer_at(
+        self, sql: str, params: Sequence[Any] | Mapping[str, Any], limits: QueryLimits | None, recall: Recall,
+        names: Sequence[str], version: Version,
+    ) -> Answer:  # fmt: skip
+        tables, schemas = recall.tables(names, version)
+        table, schema = self._reader.run(
+            sql, params, tables, schemas, limits or QueryLimits(), recall.at_moment
+        )  # fmt: skip
+        now = self.version
+        following = None if version.number >= now.number else self._past.moment(version.number + 1)
+        freshness = freshness_at(version, now, following, self._log.last_commit, self._clock())
+        return Answer(table, schema, version, freshness)
 
     def ask(
         self, name: str, params: Mapping[str, Any] | None = None, *, limits: QueryLimits | None = None
@@ -108,7 +141,7 @@ class Reading(Parts):
 
     def refreshed(self, *views: str) -> dict[str, Version]:
         """Return of which version each view is that refreshes apart, among some views and all they read."""
-        return as_of(self._engine, views, self._plans)
+        return refreshed_as_of(self._engine, views, self._plans)
 
     def _asked(self, plan: ViewPlan) -> tuple[Version, pa.Table]:
         """Ask DuckDB for a view, over the newest version of all that it reads."""
@@ -117,12 +150,23 @@ class Reading(Parts):
         sql = plan.reference_at(version.clock or self._clock())
         return version, self._reader.run(sql, (), tables, schemas, QueryLimits.unbounded())[0]
 
-    def read(self, view: str) -> Answer:
-        """Return all rows of one view, table or side table, in the order that its SQL names, if any."""
+    def read(self, view: str, *, as_of: Moment | None = None) -> Answer:
+        """Return all rows of one view, table or side table, in the order that its SQL names, if any; `as_of`
+        as for `answer`.
+        """
+        name, listed = self._shown(view, as_of)
+        order = f" ORDER BY {listed}" if listed else ""
+        return self.answer(f'SELECT * FROM "{name}"{order}', limits=QueryLimits.unbounded(), as_of=as_of)
+
+    def _shown(self, view: str, as_of: Moment | None) -> tuple[str, str | None]:
+        """Return name and order of a relation as it is, or was."""
+        if as_of is not None and view.lower() not in self._bases:
+            described = self._past.described(view, self._past.moment(as_of).number)
+            if described is not None:
+                return described.name, described.order
         info = self.relation(view)
         plan = self._plans.get(info.name.lower())
-        order = f" ORDER BY {order_sql(plan)}" if plan and plan.order else ""
-        return self.answer(f'SELECT * FROM "{info.name}"{order}', limits=QueryLimits.unbounded())
+        return info.name, order_sql(plan) if plan and plan.order else None
 
     def snapshot(self, view: str) -> tuple[Version, pa.Table]:
         """Return the version and all rows of a view, table or side table, in no order."""
@@ -202,7 +246,7 @@ class Reading(Parts):
             seen = int(since)
         while True:
             ended = self._closed
-            latest, tables = self._feed.since(name, seen)
+            latest, tables = self._past.since(name, seen)
             yield from tables
             seen = max(seen, latest)
             if not follow or ended:

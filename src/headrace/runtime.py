@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -21,12 +22,14 @@ from headrace.engine.engine import Engine
 from headrace.engine.memory import Memory
 from headrace.errors import DeclarationError, DeclarationsChanged
 from headrace.feed import Feed
+from headrace.history.store import History
 from headrace.intake import Intake, side_schemas
 from headrace.keeper import EVERY_S, Keeper, version_in
 from headrace.lateness import late_rows
 from headrace.log.files import Files
 from headrace.log.log import Log
 from headrace.log.records import Declared, Record
+from headrace.past import Past
 from headrace.query import Reader
 from headrace.redefine import Redefinition
 from headrace.refresher import Refresher
@@ -45,6 +48,7 @@ from headrace.turns import Turns
 from headrace.ways_in import WaysIn
 
 _open_runs: WeakSet[Run] = WeakSet()
+logger = logging.getLogger("headrace")
 
 
 class Run(WaysIn, Defining):
@@ -97,6 +101,7 @@ class Run(WaysIn, Defining):
             self._open(auto, on_change)
             if self._keeper is not None and auto:
                 self._keeper.start(checkpoint_every_s)
+                self._past.start()
         except BaseException:
             self._log.close()
             raise
@@ -129,6 +134,7 @@ class Run(WaysIn, Defining):
         self._stepper = Stepper(self._engine, self._intake, self._log, self._feed, self._clock, auto=auto)
         self._refresher = Refresher(self._engine, self._stepper, self._asked, self._clock, auto=auto)
         change = self._refused(wanted) if on_change == "refuse" and self.app is not wanted else None
+        self._past = self._opened_past()
         begun = self._restored(facts)
         self._declare_relations(self.app)
         for plan in self._definitions.definition(self.app).plans.values():
@@ -150,6 +156,17 @@ class Run(WaysIn, Defining):
         self._intake.begin_histories()
         self._refresher.start()
 
+    def _opened_past(self) -> Past:
+        history = None
+        try:
+            history = None if self.path is None else History(self.path, self._files)
+        except OSError as error:
+            logger.warning("the past cannot be opened, and is not kept: %s", error)
+        return Past(
+            self._engine, self._feed, lambda: self._stepper.gate, lambda: self._stepper.version, history,
+            self._clock,
+        )  # fmt: skip
+
     def _restored(self, declarations: dict[str, Any] | None) -> Facts | None:
         """Take over the newest checkpoint of the folder, if there is one that can be used."""
         if self.path is None:
@@ -158,7 +175,7 @@ class Run(WaysIn, Defining):
             self.path, self._engine, self._intake, gate=lambda: self._stepper.gate,
             version=lambda: self._stepper.version, declared=self._declared_facts,
             rows=lambda: dict(self._definitions.rows.counts), files=self._files,
-            functions=lambda: self.app.functions,
+            functions=lambda: self.app.functions, frozen=self._past.flush,
         )  # fmt: skip
         facts = self._keeper.restore(declarations, self._history)
         if facts is not None:
@@ -215,6 +232,7 @@ class Run(WaysIn, Defining):
         replay = Replay(self._log, self._engine, decide)
         if begun is not None:
             replay.version, replay.decided = version_in(begun), begun.intake_commit
+        self._past.join(replay, self._described)
         self._fed = lambda: replay.fed
         replay.run()
         self._fed = lambda: self._stepper.version.commit
@@ -240,7 +258,9 @@ class Run(WaysIn, Defining):
     def advance(self) -> Version:
         """Return the version once everything committed before the call is in every view."""
         self._check_open()
-        return self._refresher.after(self._stepper.advance())
+        version = self._refresher.after(self._stepper.advance())
+        self._past.relieve()
+        return version
 
     def wait_for(self, commit: int, timeout_s: float | None = 10.0) -> Version:
         """Block until `commit` is in a published version or the time is up; return the version then."""
@@ -301,6 +321,7 @@ class Run(WaysIn, Defining):
             "late_rows": late,
             "sinks": [asdict(status) for status in self.sinks()],
             "checkpoint": {} if self._keeper is None else self._keeper.stats(),
+            "history": self._past.stats(),
         }
 
     def close(self) -> None:
@@ -314,6 +335,7 @@ class Run(WaysIn, Defining):
         self._definitions.close()
         self._refresher.close()
         self._stepper.close()
+        self._past.close()
         if self._keeper is not None:
             self._keeper.close()
         self._feed.wake()

@@ -131,7 +131,6 @@ class Stepper:
     def start(self, version: Version) -> None:
         """Begin at a recovered version."""
         self.version = version
-        self._feed.start_at(version)
         self._due = self._engine.due
         if self._thread is not None:
             self._thread.start()
@@ -293,7 +292,7 @@ class Stepper:
 
     def _show(self, version: Version, changes: Mapping[str, Change]) -> None:
         reach("version recorded")
-        self._feed.push(version, changes)
+        self._feed.push(version, changes, self._engine.errors)
         with self._moved:
             self.version = version
             self._waiting_commits = len(self._pending)

@@ -186,7 +186,7 @@ def test_names_and_plans(shop: Shop, remote: RemoteRun) -> None:
     [
         lambda run: run.query("SELEC 1"),
         lambda run: run.query("SELECT * FROM nothing"),
-        lambda run: run.query("FROM gmv AT (VERSION => 1)"),
+        lambda run: run.query("FROM gmv AT (VERSION => 1000000)"),
         lambda run: run.read("nothing"),
         lambda run: run.relation("nothing"),
         lambda run: run.append("nothing", []),

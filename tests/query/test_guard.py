@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from headrace.errors import HeadraceError, SqlError, UnknownName, VersionGone
+from headrace.errors import HeadraceError, SqlError, UnknownName
 from headrace.query.guard import BRACKETS_MAX, check_shape, locate, parse, underline
 
 NAMES = ["gmv", "Orders", "orders__late"]
@@ -188,10 +188,20 @@ def test_show_tables_is_known(con: duckdb.DuckDBPyConnection) -> None:
     assert not parse(con, "SELECT 1", NAMES).lists_tables
 
 
-def test_the_past_has_an_error_of_its_own(con: duckdb.DuckDBPyConnection) -> None:
-    with pytest.raises(VersionGone) as caught:
-        parse(con, "FROM gmv AT (VERSION => 3)", NAMES)
-    assert caught.value.where == "gmv"
+def test_the_past_is_read_under_names_of_its_own(con: duckdb.DuckDBPyConnection) -> None:
+    parsed = parse(con, "FROM gmv now, gmv AT (VERSION => $v), gmv old AT (VERSION => $v) WHERE old.n > $n", NAMES)
+    assert parsed.relations == ["gmv"]
+    assert [(found.name, found.unit, found.parameters) for found in parsed.past] == [("gmv", "VERSION", {"v"})]
+    assert parsed.parameters == {"n"}
+    assert parsed.text is not None
+    assert " AT " not in parsed.text
+    assert f"{parsed.past[0].shown} AS gmv" in parsed.text
+
+
+@pytest.mark.parametrize("moment", ["getenv('HOME')", "(SELECT 1 FROM secret)", "query_table('x')"])
+def test_a_moment_is_watched_as_everything_else(con: duckdb.DuckDBPyConnection, moment: str) -> None:
+    with pytest.raises(HeadraceError):
+        parse(con, f"FROM gmv AT (VERSION => {moment})", NAMES)
 
 
 def test_an_unknown_name_gets_a_suggestion(con: duckdb.DuckDBPyConnection) -> None:

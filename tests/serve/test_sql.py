@@ -92,7 +92,9 @@ def test_the_door_holds(door: Shop, sql: str) -> None:
         ("SELEC 1", "sql"),
         ("SELECT 'x'::INT", "sql"),
         ("FROM nothing", "unknown"),
-        ("FROM gmv AT (VERSION => 1)", "version.gone"),
+        ("FROM gmv AT (VERSION => 1000000)", "version.ahead"),
+        ("FROM gmv AT (VERSION => -1)", "version.gone"),
+        ("FROM gmv AT (TIMESTAMP => 'x')", "request"),
         ("SELECT " + "(" * 1_000 + "1" + ")" * 1_000, "sql"),
     ],
 )

@@ -550,6 +550,11 @@ class Engine:
         """Return why a view has no answer at present, or None."""
         return self._views[self._key(view)].error
 
+    @property
+    def errors(self) -> dict[str, str]:
+        """Why views have no answer at present, by lower-case name; those that have one are left out."""
+        return {name: view.error for name, view in self._views.items() if view.error is not None}
+
     def explain(self, view: str) -> OperatorInfo:
         """Return the view's operators as a tree."""
         wanted = self._views[self._key(view)]

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import orjson
 
-from headrace.errors import SqlError, UnknownName, VersionGone
+from headrace.errors import SqlError, UnknownName
 
 SQL_CHARS_MAX = 100_000
 TOKENS_MAX = 8_000
@@ -63,12 +63,37 @@ class Parsed:
     """What a statement was found to read.
 
     Attributes:
-        relations: the given names it mentions, as they were given.
+        relations: the given names it mentions as they are now, as they were given.
         lists_tables: it is `SHOW TABLES`.
+        past: the given names it mentions as they were, `AT (…)`.
+        text: the statement in which those stand under names of their own; None: as it was given.
+        parameters: the parameters in that text.
     """
 
     relations: list[str] = field(default_factory=list)
     lists_tables: bool = False
+    past: tuple[PastRelation, ...] = ()
+    text: str | None = None
+    parameters: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PastRelation:
+    """A relation at a moment.
+
+    Attributes:
+        name: as it was given.
+        unit: `VERSION` or `TIMESTAMP`.
+        moment: SQL that answers the moment as text.
+        parameters: that it reads.
+        shown: the name under which the rewritten statement reads it.
+    """
+
+    name: str
+    unit: str
+    moment: str
+    parameters: frozenset[str]
+    shown: str
 
 
 def parse(con: duckdb.DuckDBPyConnection, sql: str, known: Collection[str]) -> Parsed:
@@ -77,7 +102,6 @@ def parse(con: duckdb.DuckDBPyConnection, sql: str, known: Collection[str]) -> P
     Raises:
         SqlError: it does not parse, is not one SELECT, or uses something that ad-hoc SQL may not.
         UnknownName: it reads a name that is not known.
-        VersionGone: it asks for the past.
     """
     check_shape(sql)
     statement = _statement(con, sql)
@@ -88,7 +112,46 @@ def parse(con: duckdb.DuckDBPyConnection, sql: str, known: Collection[str]) -> P
     ):
         return Parsed(lists_tables=True)
     names = {name.lower(): name for name in known}
-    return Parsed([names[name] for name in _Walk(sql, names).relations(statement)])
+    walk = _Walk(sql, names)
+    found = [names[name] for name in walk.relations(statement)]
+    if not walk.moments:
+        return Parsed(found)
+    past = tuple(_past_relation(con, names[name], at, shown) for (name, at), shown in walk.moments.items())
+    text = _text(con, {"error": False, "statements": [statement]})
+    return Parsed(found, past=past, text=text, parameters=_parameters(statement))
+
+
+def _past_relation(con: duckdb.DuckDBPyConnection, name: str, at: str, shown: str) -> PastRelation:
+    clause = orjson.loads(at)
+    tree = orjson.loads(con.execute("SELECT json_serialize_sql('SELECT 1')").fetchall()[0][0])
+    tree["statements"][0]["node"]["select_list"] = [clause["expr"]]
+    expression = _text(con, tree).removeprefix("SELECT ")
+    moment = f"SELECT CAST(({expression}) AS VARCHAR)"
+    return PastRelation(name, clause["unit"], moment, _parameters(clause), shown)
+
+
+def _text(con: duckdb.DuckDBPyConnection, tree: dict[str, Any]) -> str:
+    """Return the SQL of a parse tree."""
+    try:
+        answer = con.execute("SELECT json_deserialize_sql(?::JSON)", [orjson.dumps(tree).decode()]).fetchall()
+    except duckdb.Error as error:
+        raise SqlError("the statement cannot be read with AT (…) in it", hint="make it simpler") from error
+    return str(answer[0][0])
+
+
+def _parameters(part: Any) -> frozenset[str]:
+    """Return the names, or numbers, of the parameters in a parse tree."""
+    found: set[str] = set()
+    waiting = [part]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting.extend(part)
+        elif isinstance(part, dict):
+            if part.get("class") == "PARAMETER":
+                found.add(str(part["identifier"]))
+            waiting.extend(part.values())
+    return frozenset(found)
 
 
 def check_shape(sql: str) -> None:
@@ -200,6 +263,7 @@ class _Walk:
         self._sql = sql
         self._names = names
         self._found: dict[str, None] = {}
+        self.moments: dict[tuple[str, str], str] = {}
         self._waiting: list[tuple[Any, frozenset[str]]] = []
 
     def relations(self, statement: dict[str, Any]) -> list[str]:
@@ -249,13 +313,21 @@ class _Walk:
         if len(path) != 1 or lowered not in self._names:
             raise self._unknown(name)
         if part.get("at_clause"):
-            raise VersionGone(
-                "past versions of views are not kept",
-                where=name,
-                expected="a query of the present",
-                hint=f"leave AT (…) away, or follow changes of {name!r} from now on",
-            )
-        self._found[lowered] = None
+            self._past_table(part, name)
+        else:
+            self._found[lowered] = None
+
+    def _past_table(self, part: dict[str, Any], name: str) -> None:
+        """Let the statement read a relation at a moment under a name of its own."""
+        clause = part["at_clause"]
+        self._waiting.append((clause["expr"], frozenset()))
+        place = {"query_location", "query_location_length"}
+        at = orjson.dumps(_without(clause, place), option=orjson.OPT_SORT_KEYS).decode()
+        shown = self.moments.setdefault((name.lower(), at), f"__at_{len(self.moments) + 1}")
+        part["alias"] = part.get("alias") or name
+        part["at_clause"] = None
+        part["table_name"] = shown
+        part["qualified_name"] = {"path": [shown]}
 
     def _show(self, part: dict[str, Any], scope: frozenset[str]) -> None:
         if part.get("query") is not None:
@@ -293,6 +365,15 @@ class _Walk:
             expected="a SELECT over the streams, tables and views of the app",
             hint=hint,
         )
+
+
+def _without(part: Any, keys: Collection[str]) -> Any:
+    """Return a parse tree without what says only where in the text it stood."""
+    if isinstance(part, list):
+        return [_without(item, keys) for item in part]
+    if isinstance(part, dict):
+        return {key: _without(item, keys) for key, item in part.items() if key not in keys}
+    return part
 
 
 def _path(part: dict[str, Any]) -> list[str]:

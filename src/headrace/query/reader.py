@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from headrace.contracts.readable import readable
 from headrace.contracts.schema import Column, Schema
-from headrace.errors import Closed, HeadraceError, QueryStopped, SqlError
+from headrace.errors import Closed, HeadraceError, QueryStopped, SqlError, VersionGone
 from headrace.functions import PythonFunction
-from headrace.query.guard import Parsed, parse
+from headrace.query.guard import Parsed, PastRelation, parse
 from headrace.query.python_functions import Registered
 
 MEMORY_BYTES_MAX = 1 << 30
@@ -35,6 +35,8 @@ OUT_OF_MEMORY = "the query needs more memory than it may have"
 TableSource = Any
 """A `pa.Table`, or a callable that returns one."""
 Params = Sequence[Any] | Mapping[str, Any]
+PastRows = Callable[[str, int | str], tuple[pa.Table, Schema]]
+"""Of a name and a version or a time: the rows of that relation then, and its columns then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Reader:
         tables: Mapping[str, TableSource],
         schemas: Mapping[str, Schema],
         limits: QueryLimits | None = None,
+        past: PastRows | None = None,
     ) -> tuple[pa.Table, Schema]:
         """Answer one SELECT.
 
@@ -116,6 +119,7 @@ class Reader:
             tables: the visible relations; a callable is called only when the query mentions its name.
             schemas: their columns; a name that stands only here is known, but its rows were not read.
             limits: time, rows and bytes.
+            past: answers relations `AT (…)`; None: there is no past.
 
         Returns:
             The rows and their columns; repeated column names are told apart as `a`, `a_1`.
@@ -123,7 +127,7 @@ class Reader:
         Raises:
             SqlError: it does not parse or bind, is not one SELECT, or DuckDB answers an error for it.
             UnknownName: it reads a name that is not visible.
-            VersionGone: it asks for the past.
+            VersionGone: it asks for a past that is not kept.
             QueryStopped: it ran into a limit.
         """
         limits = limits or QueryLimits()
@@ -134,6 +138,10 @@ class Reader:
                 return _listing(schemas)
             for number, name in enumerate(parsed.relations):
                 _register(con, number, name, _loaded(tables, name), schemas[name])
+            for number, relation in enumerate(parsed.past, len(parsed.relations)):
+                table, schema = _past(con, relation, params, past)
+                _register(con, number, relation.shown, table, schema)
+            sql, params = (parsed.text or sql), _left(params, parsed)
             with _watched(con, limits, self._memory_limit_bytes) as watch:
                 return _answer(con, sql, params, limits, watch)
         finally:
@@ -208,6 +216,43 @@ def _macros() -> dict[str, list[str]]:
         bounded = f"CASE WHEN {size} > {VALUE_SIZE_MAX} THEN error('{problem}')::{kind} ELSE {argument} END"
         macros.setdefault(name, []).append(f"({params} AS system.main.{call.format(bounded=bounded)}")
     return macros
+
+
+def _past(
+    con: duckdb.DuckDBPyConnection, relation: PastRelation, params: Params, past: PastRows | None
+) -> tuple[pa.Table, Schema]:
+    """Return a relation at its moment."""
+    if past is None:
+        raise VersionGone("there is no past here", where=relation.name, hint="leave AT (…) away")
+    values = {key: value for key, value in _named(params).items() if key in relation.parameters}
+    try:
+        moment = con.execute(relation.moment, values or None).fetchall()[0][0]
+    except duckdb.Error as error:
+        raise sql_error(error) from error
+    if moment is None:
+        raise SqlError("AT (…) is NULL", where=relation.name, expected="a version or a time")
+    if relation.unit == "VERSION" and not moment.lstrip("-").isdigit():
+        raise SqlError(f"AT (VERSION => {moment}) is no version", where=relation.name, expected="a number")
+    return past(relation.name, int(moment) if relation.unit == "VERSION" else moment)
+
+
+def _named(params: Params) -> dict[str, Any]:
+    """Return parameters by name; those of a list are named 1, 2, 3."""
+    if isinstance(params, Mapping):
+        return dict(params)
+    return {str(number): value for number, value in enumerate(params, 1)}
+
+
+def _left(params: Params, parsed: Parsed) -> Params:
+    """Return the parameters that a rewritten statement still has."""
+    if parsed.text is None:
+        return params
+    used = frozenset().union(*(relation.parameters for relation in parsed.past))
+    return {
+        key: value
+        for key, value in _named(params).items()
+        if key in parsed.parameters or key not in used
+    }  # fmt: skip
 
 
 def _loaded(tables: Mapping[str, TableSource], name: str) -> pa.Table:

@@ -1,11 +1,15 @@
-"""Recovery by replay: the log from its start, in large steps, to the last recorded version."""
+"""Recovery by replay: the log from its start, in large steps, to the last recorded version.
+
+The versions whose changes are on no disk yet are steps of their own, so that their changes come out as they
+were.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from headrace.change import Change
 from headrace.log.log import Log
@@ -41,12 +45,19 @@ class Replay:
     version: Version = field(default_factory=lambda: Version(0))
     decided: int = 0
     """The last commit that the door knows already, from a checkpoint; `version` then begins there too."""
+    exact_after: int | None = None
+    """From the version after this one on, every version is a step of its own; None: no version is."""
+    begin: Callable[[Version], None] = lambda _: None
+    """Called once, with the version from which on steps are exact; at the end where none is."""
+    told: Callable[[Version, Any], None] = lambda _, __: None
+    """Called with every version that is a step of its own, and what the engine answered."""
     declared_last: bool = False
     waiting: list[Commit] = field(default_factory=list)
     fed: int = 0
     _covered: list[Commit] = field(default_factory=list)
     _rows: int = 0
     _stepped: int = 0
+    _is_exact: bool = False
 
     def run(self) -> None:
         """Replay everything; commits after the last recorded version are left in `waiting`."""
@@ -64,22 +75,30 @@ class Replay:
                 self.declared_last and not isinstance(record, Step)
             )
         self._flush()
+        if not self._is_exact:
+            self.begin(self.version)
 
     def _cover(self, step: Step) -> None:
+        if self.exact_after is not None and step.version > self.exact_after and not self._is_exact:
+            self._flush()
+            self._is_exact = True
+            self.begin(self.version)
         self.version = Version(step.version, step.last_commit, step.clock, step.watermarks)
         reached = [commit for commit in self.waiting if commit.number <= step.last_commit]
         self.waiting = self.waiting[len(reached) :]
         self._covered += reached
         self._rows += sum(rows_of(commit) for commit in reached)
-        if self._rows >= REPLAY_ROWS_MAX:
+        if self._is_exact or self._rows >= REPLAY_ROWS_MAX:
             self._flush()
 
     def _flush(self) -> None:
         """Feed the engine what has gathered, at the last version's clock, which alone may move rows."""
         clock = self.version.clock or (self._covered[-1].clock if self._covered else None)
         if clock is not None and (self._covered or self.version.number > self._stepped):
-            self.engine.step(merged(self._covered), clock, self.version.watermarks)
+            output = self.engine.step(merged(self._covered), clock, self.version.watermarks)
             self._stepped = self.version.number
+            if self._is_exact:
+                self.told(self.version, output)
         if self._covered:
             self.fed = self._covered[-1].number
         self._covered = []
