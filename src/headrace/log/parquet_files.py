@@ -36,7 +36,9 @@ from headrace.log.frames import damaged
 
 COMMIT, AT = "_commit", "_at"
 BLOCK_BYTES = 64 * 1024
-GROUP_ROWS, GROUP_BYTES = 128 * 1024, 16 << 20
+GROUP_ROWS, GROUP_BYTES = 128 * 1024, 32 << 20
+"""A row group ends with the commit with which it has one of them."""
+SMALL_ROWS = 1000
 _OURS = [pa.field(COMMIT, pa.int64()), pa.field(AT, pa.timestamp("us")), pa.field(WEIGHT, pa.int64())]
 
 
@@ -111,36 +113,24 @@ def read_checked(files: Files, folder: Path, entry: FileEntry) -> pa.Buffer:
 
 
 class ParquetSink:
-    """Gathers batches of one schema into the bytes of a Parquet file, row group by row group."""
+    """Turns batches of one schema into the bytes of a Parquet file, each into a row group of its own."""
 
     def __init__(self, schema: pa.Schema, metadata: dict[str, str] | None = None) -> None:
-        self.schema = schema.with_metadata(metadata)
+        self.schema = schema
         self._sink = pa.BufferOutputStream()
         self._writer = pq.ParquetWriter(
-            self._sink, self.schema, compression="zstd", compression_level=3, version="2.6"
+            self._sink, schema.with_metadata(metadata), compression="zstd", compression_level=3, version="2.6"
         )
-        self._waiting: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
         self.rows = 0
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Add rows; a batch is never cut."""
-        self._waiting.append(batch)
-        self._rows += batch.num_rows
-        self._bytes += batch.nbytes
-        if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            table = pa.Table.from_batches(self._waiting).replace_schema_metadata(self.schema.metadata)
-            self._writer.write_table(table, row_group_size=self._rows)
-            self.rows += self._rows
-        self._waiting, self._rows, self._bytes = [], 0, 0
+    def add(self, columns: list[pa.Array]) -> None:
+        """Add a row group; one row at least."""
+        table = pa.Table.from_arrays(columns, schema=self._writer.schema)
+        self._writer.write_table(table, row_group_size=len(table))
+        self.rows += len(table)
 
     def finish(self) -> memoryview:
         """Return the file."""
-        self._flush()
         self._writer.close()
         return memoryview(self._sink.getvalue())
 
@@ -152,32 +142,54 @@ class RelationSink:
         self.relation = relation
         self.key = key
         self._sample = sample_of(rows)
-        self.encodings = encodings_of(rows.schema)
-        stored = stored_schema(rows.schema, self.encodings)
-        self._schema = pa.schema([*stored, *_OURS])
-        self._sink = ParquetSink(self._schema, {"headrace.relation": relation})
+        self._encodings = encodings_of(rows.schema)
+        schema = pa.schema([*stored_schema(rows.schema, self._encodings), *_OURS])
+        self._sink = ParquetSink(schema, {"headrace.relation": relation})
+        self._waiting: list[tuple[Change, int, int]] = []
+        self._rows, self._bytes = 0, 0.0
 
     def add(self, change: Change, commit: int, at_us: int) -> None:
-        """Add one commit's change."""
-        count = len(change)
-        if not count:
+        """Add one commit's change, which stays in one row group."""
+        if not len(change):
             return
+        self._waiting.append((change, commit, at_us))
+        self._rows += len(change)
+        self._bytes += len(change) * self._row_bytes(change)
+        if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
+            self._flush()
+
+    def _row_bytes(self, change: Change) -> float:
+        """Return about how large a row is; small changes are taken to be like the first one."""
+        if len(change) > SMALL_ROWS or not self._width:
+            self._width = change.rows.nbytes / len(change)
+        return self._width
+
+    _width = 0.0
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        changes, commits, clocks_us = zip(*self._waiting, strict=True)
+        counts = [len(change) for change in changes]
+        change = Change.concat(changes)
         columns = [
-            to_stored(column, self.encodings.get(name, PLAIN))
+            to_stored(column, self._encodings.get(name, PLAIN))
             for name, column in zip(change.schema.names, change.rows.columns, strict=True)
         ]
         columns += [
-            pa.array(np.full(count, commit, dtype=np.int64)),
-            pa.array(np.full(count, at_us, dtype=np.int64)).view(pa.timestamp("us")),
+            pa.array(np.repeat(np.array(commits, dtype=np.int64), counts)),
+            pa.array(np.repeat(np.array(clocks_us, dtype=np.int64), counts)).view(pa.timestamp("us")),
             pa.array(change.weights, pa.int64()),
         ]
-        self._sink.add(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._sink.add(columns)
+        self._waiting, self._rows, self._bytes = [], 0, 0.0
 
     def finish(self, path: str) -> tuple[FileEntry, memoryview]:
         """Return the file and what the manifest says of it."""
+        self._flush()
         data = self._sink.finish()
         entry = FileEntry(
-            path, len(data), self._sink.rows, checksums(data), self.relation, self._sample, self.encodings
+            path, len(data), self._sink.rows, checksums(data), self.relation, self._sample, self._encodings
         )
         return entry, data
 

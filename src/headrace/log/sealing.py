@@ -73,7 +73,7 @@ class _Records:
             pa.array(kinds, pa.string()), pa.array(numbers, pa.int64()),
             pa.array(clocks, pa.int64()).view(pa.timestamp("us")), pa.array(bodies, pa.string()),
         ]  # fmt: skip
-        self._sink.add(pa.RecordBatch.from_arrays(columns, schema=_LINE))
+        self._sink.add(columns)
         self._lines = []
 
     def finish(self, path: str) -> tuple[FileEntry, memoryview]:
@@ -116,8 +116,10 @@ class _Gatherer:
 
     def _place(self, name: str, change: Change) -> int:
         """Return which file takes a change: one for each relation, and for each schema that it had."""
-        key = key_of(change.rows)
         known = self._current.get(name)
+        if known is not None and is_same_key(self.sinks[known].key, change.schema):
+            return known
+        key = key_of(change.rows)
         if known is not None and is_same_key(self.sinks[known].key, key):
             return known
         at = next(
