@@ -6,6 +6,7 @@ from pathlib import Path
 
 import headrace as hr
 from headrace.solutions.billing import models
+from headrace.solutions.billing.stripe.source import StripeSource
 
 HERE = Path(__file__).parent
 
@@ -16,6 +17,7 @@ FACTS: dict[str, tuple[type[hr.Table], str | None]] = {
     "products": (models.Product, "product_id"),
     "coupons": (models.Coupon, "coupon_id"),
     "invoices": (models.Invoice, "invoice_id"),
+    "payment_methods": (models.PaymentMethod, "payment_method_id"),
     "invoice_lines": (models.InvoiceLine, "line_id"),
     "payments": (models.Payment, "payment_id"),
     "refunds": (models.Refund, "refund_id"),
@@ -33,11 +35,13 @@ HISTORIES: dict[str, tuple[type[hr.Table], str]] = {
 """Tables that keep their past."""
 
 for _name, (_model, _id) in FACTS.items():
-    app.table(_name, _model, key=("merchant_id", _id) if _id else "merchant_id")
+    app.table(_name, _model, key=("merchant_id", _id) if _id else "merchant_id", sequence="seq")
 for _name, (_model, _key) in HISTORIES.items():
     app.table(_name, _model, key=("merchant_id", _key), effective="valid_at", sequence="seq")
 
 app.table("fx_rates", models.FxRate, key=("day", "currency"))
 app.stream("meter_events", models.MeterEvent, event_id="event_id")
+app.stream("stripe_events", models.StripeEvent, event_id="event_id")
+app.source("stripe", StripeSource(), signed=True)
 
 app.views(HERE / "views")

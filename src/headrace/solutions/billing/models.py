@@ -26,6 +26,12 @@ SubscriptionStatus = Literal[
 ]
 
 
+class Sequenced(hr.Table):
+    """A row of which only the newest version counts: that of the highest `seq`, however versions arrive."""
+
+    seq: int = 0
+
+
 class Versioned(hr.Table):
     """A row with a past: it holds from `valid_at`; of one key, the highest `seq` is the newest version."""
 
@@ -33,7 +39,7 @@ class Versioned(hr.Table):
     seq: int
 
 
-class Merchant(hr.Table):
+class Merchant(Sequenced):
     """A business that bills its customers. Its time zone says when its days begin."""
 
     merchant_id: str
@@ -58,7 +64,7 @@ class Customer(Versioned):
     card_exp_year: int | None = None
 
 
-class Product(hr.Table):
+class Product(Sequenced):
     """What is sold; a product has any number of prices."""
 
     merchant_id: str
@@ -71,7 +77,7 @@ class Price(Versioned):
 
     `tiers` is a list of `{"up_to": number or null, "unit_amount": decimal, "flat_amount": decimal}` in
     ascending order; `graduated` charges each unit by the tier that it falls in, `volume` all by that of the
-    last.
+    last. With `divide_by`, packages of so many units are charged, and `round` says which way.
     """
 
     merchant_id: str
@@ -86,6 +92,8 @@ class Price(Versioned):
     meter: str | None = None
     interval: Interval = "month"
     interval_count: Annotated[int, Field(ge=1)] = 1
+    divide_by: Annotated[int | None, Field(ge=1)] = None
+    round: Literal["up", "down"] | None = None
 
 
 class Subscription(Versioned):
@@ -124,7 +132,7 @@ class SubscriptionItem(Versioned):
     quantity: Annotated[int | None, Field(ge=0)] = 1
 
 
-class Coupon(hr.Table):
+class Coupon(Sequenced):
     """What discounts are made of; kept for its name."""
 
     merchant_id: str
@@ -158,7 +166,7 @@ class Discount(Versioned):
     ends_at: datetime | None = None
 
 
-class Invoice(hr.Table):
+class Invoice(Sequenced):
     """What a customer owes for a period. `attempt_count` counts the tries to collect it."""
 
     merchant_id: str
@@ -179,7 +187,17 @@ class Invoice(hr.Table):
     paid_at: datetime | None = None
 
 
-class InvoiceLine(hr.Table):
+class PaymentMethod(Sequenced):
+    """A card, with the last month in which it can be charged; without a customer it is detached."""
+
+    merchant_id: str
+    payment_method_id: str
+    customer_id: str | None = None
+    exp_month: Annotated[int | None, Field(ge=1, le=12)] = None
+    exp_year: int | None = None
+
+
+class InvoiceLine(Sequenced):
     """One line of an invoice; a proration corrects a period that has begun."""
 
     merchant_id: str
@@ -195,7 +213,7 @@ class InvoiceLine(hr.Table):
     period_end: datetime | None = None
 
 
-class Payment(hr.Table):
+class Payment(Sequenced):
     """One try to collect money: a charge."""
 
     merchant_id: str
@@ -209,7 +227,7 @@ class Payment(hr.Table):
     created_at: datetime
 
 
-class Refund(hr.Table):
+class Refund(Sequenced):
     """Money that went back."""
 
     merchant_id: str
@@ -231,6 +249,26 @@ class MeterEvent(hr.Event):
     meter: str
     value: Annotated[Decimal, hr.decimal(24, 6)]
     used_at: Annotated[datetime, hr.event_time()]
+
+
+class StripeEvent(hr.Event):
+    """An event of Stripe's as it came, whatever became of it, so that nothing told is ever lost.
+
+    `outcome`: `mapped` to rows; `unknown`, since its object means no rows; `unread`, since the object lacks
+    something that it cannot be without: `problem` says what.
+    """
+
+    event_id: str
+    merchant_id: str
+    type: str
+    object: str | None = None
+    object_id: str | None = None
+    created_at: datetime
+    api_version: str | None = None
+    livemode: bool = False
+    outcome: Literal["mapped", "unknown", "unread"]
+    problem: str | None = None
+    payload: Annotated[JsonValue, hr.pii("billing")]
 
 
 class FxRate(hr.Table):

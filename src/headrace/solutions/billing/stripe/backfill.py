@@ -1,0 +1,77 @@
+"""Exported lists: what Stripe's list calls answer, in files, through the same mapping as the events.
+
+An export tells how things stand when it is made. What an object dates itself (created, started, trialled,
+ended) becomes versions at those times; the present state becomes a version at the time of the export. So
+events from before the export fall between them, in whatever order both arrive.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import headrace as hr
+from headrace.errors import BadRequest
+from headrace.solutions.billing.stripe.mapping import MAPPERS, map_object
+from headrace.solutions.billing.stripe.occasion import exported
+from headrace.solutions.billing.stripe.rows import Gathered
+from headrace.solutions.billing.stripe.source import changes, must_be_event
+
+OBJECTS_PER_COMMIT = 1_000
+
+
+def objects_of(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file: a list object, an array, one object, or one a line.
+
+    Raises:
+        BadRequest: it is none of these.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = [
+            _line(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()
+        ]
+    if isinstance(found, dict):
+        found = found["data"] if found.get("object") == "list" else [found]
+    for entry in found if isinstance(found, list) else [found]:
+        if isinstance(entry, dict) and entry.get("object") == "list":
+            yield from (inner for inner in entry.get("data", ()) if isinstance(inner, dict))
+        elif isinstance(entry, dict):
+            yield entry
+        else:
+            raise BadRequest(f"{str(entry)[:60]!r} is none of Stripe's objects", expected="a list of objects")
+
+
+def _line(number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise BadRequest(f"line {number} is not JSON: {error}", expected="one object a line") from None
+
+
+def backfill(
+    found: Sequence[dict[str, Any]], merchant_id: str, exported_at: datetime
+) -> tuple[list[hr.Put], dict[str, int]]:
+    """Return the changes that exported objects (or events) mean, and how many were not known, by name.
+
+    Raises:
+        BadRequest: an object lacks what it cannot be without.
+    """
+    out, puts, unknown = Gathered(), list[hr.Put](), dict[str, int]()
+    told = exported(merchant_id, exported_at)
+    out.upsert("merchants", {"merchant_id": merchant_id, "name": merchant_id, "seq": -1})
+    for entry in found:
+        if entry.get("object") == "event":
+            puts += changes(must_be_event(entry), merchant_id)
+        elif not map_object(entry, told, out):
+            name = str(entry.get("object"))
+            unknown[name] = unknown.get(name, 0) + 1
+    return [*out.puts(), *puts], unknown
+
+
+def known_objects() -> list[str]:
+    """Return the names of the objects that mean rows."""
+    return sorted(MAPPERS)

@@ -1,0 +1,93 @@
+"""When and about whom something was told, and in which order it stands among what else was told.
+
+`Event.created` has whole seconds, and Stripe promises no order of delivery. So the sequence of a version is
+made of the event alone: its second, then what kind of event it is (created, updated, deleted), then how far
+the object has come (an invoice: draft, open, paid; a subscription: incomplete, trialing, active, past due,
+…), then the event's id. Two deliveries of one event have one sequence, and whatever the order of arrival,
+the same one is last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from headrace.solutions.billing.stripe.values import EMPTY, Object
+
+SECOND = 1_000_000
+PROGRESS = {
+    "subscription": (
+        *("incomplete", "trialing", "active", "past_due", "paused"),
+        *("unpaid", "incomplete_expired", "canceled"),
+    ),
+    "invoice": ("draft", "open", "uncollectible", "paid", "void"),
+    "refund": ("requires_action", "pending", "succeeded", "failed", "canceled"),
+}
+"""How far an object has come, by its status."""
+EXPORTED = "exported"
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What stands around an object.
+
+    Attributes:
+        merchant_id: whose it is.
+        told_at: when the event happened, or the list was exported.
+        seq: of what it says.
+        kind: the event's type, such as `invoice.paid`, or `exported`.
+        before: the fields that the event changed, with what they were.
+    """
+
+    merchant_id: str
+    told_at: datetime
+    seq: int
+    kind: str
+    before: Mapping[str, Any]
+
+    @property
+    def of_merchant(self) -> dict[str, Any]:
+        """The column that every row has."""
+        return {"merchant_id": self.merchant_id}
+
+    def version(self, valid_at: datetime | None = None, earlier: int = 0) -> dict[str, Any]:
+        """Return the columns that order versions: from when it holds, and its sequence (or one before it)."""
+        return {"valid_at": valid_at or self.told_at, "seq": self.seq - earlier}
+
+    def first(self, since: datetime | None) -> dict[str, Any]:
+        """Return the same for what is told by the way: it was so from the beginning, unless more is known.
+
+        Told again, it is the same version, which changes nothing; what an event of its own says comes after
+        it.
+        """
+        return version_of(since) if since else self.version()
+
+
+def version_of(since: datetime) -> dict[str, Any]:
+    """Return the columns that order versions for one that dates itself."""
+    return {"valid_at": since, "seq": int(since.timestamp()) * SECOND}
+
+
+def exported(merchant_id: str, at: datetime) -> Occasion:
+    """Return the occasion of an export."""
+    return Occasion(merchant_id, at, int(at.timestamp()) * SECOND, EXPORTED, EMPTY)
+
+
+def sequence(event: Object, found: Object) -> int:
+    """Return the sequence of what an event says about its object; see the module."""
+    kind = str(event.get("type", ""))
+    rank = 9 if kind.endswith(".deleted") else 0 if kind.endswith(".created") else 5
+    steps = PROGRESS.get(str(found.get("object")), ())
+    status = found.get("status")
+    progress = steps.index(status) if status in steps else 0
+    tie = int.from_bytes(hashlib.sha256(str(event.get("id")).encode()).digest()[:4], "big") % 9_999
+    return int(event["created"]) * SECOND + rank * 100_000 + progress * 10_000 + tie + 1
+
+
+def before(event: Object) -> Object:
+    """Return the previous attributes of an event."""
+    found = event["data"].get("previous_attributes") if isinstance(event.get("data"), Mapping) else None
+    return found if isinstance(found, Mapping) else EMPTY
