@@ -63,7 +63,7 @@ def listing(*entries: Object, has_more: bool = False) -> Object:
 def subscription(
     status: str = "active", items: Object | None = None, api: str = BASIL, **changed: Any
 ) -> Object:
-    found = {
+    found: Object = {
         "id": "sub_1",
         "object": "subscription",
         "created": JAN_1,

@@ -412,7 +412,8 @@ def test_two_events_of_one_kind_and_second_have_an_order_of_their_own() -> None:
 def test_what_is_no_event_is_refused() -> None:
     from headrace.solutions.billing.stripe.source import must_be_event
 
-    for broken in (None, [], {}, {"object": "event"}, event("", {}), event("a", {}, data={"object": None})):
+    nothing: dict[str, Any] = {}
+    for broken in (None, [], nothing, {"object": "event"}, event("", {}), event("a", {}, data={"object": 1})):
         with pytest.raises(BadRequest):
             must_be_event(broken)
     with pytest.raises(hr.HeadraceError, match="without a time"):
