@@ -71,7 +71,6 @@ class App:
         self._streams: dict[str, StreamDecl] = {}
         self._tables: dict[str, TableDecl] = {}
         self._views: dict[str, ViewDecl] = {}
-        self._sinks: dict[str, SinkDecl] = {}
         self._functions: dict[str, PythonFunction] = {}
         self._sinks: dict[str, SinkDecl] = {}
         self._queries: dict[str, NamedQuery] = {}
@@ -432,36 +431,6 @@ class App:
         self._sinks[name] = declared
         return declared
 
-    def sink(
-        self, view: str, url: str, *, name: str | None = None, every: Duration | None = None, **options: Any
-    ) -> SinkDecl:
-        """Declare that a view's changes go to a database, a file or a store, in the background.
-
-        A sink is no definition: it may come, go or change at any opening of a data folder.
-
-        Args:
-            view: a view or a table.
-            url: its scheme names the kind of sink; `kind:///relative` starts from the app's folder.
-            name: the sink keeps its position under it; `<view>-<scheme>` where it is not given.
-            every: pause between deliveries, such as `10s`; None: as soon as there is something.
-            options: of that kind of sink.
-
-        Raises:
-            UnknownName: no kind of sink has that scheme, or the kind has no such option.
-            DeclarationError: a second sink of that name.
-        """
-        from headrace.sinks.registry import kind_of
-
-        name = name or f"{view}-{url.partition(':')[0].lower()}"
-        where = f"sink {name!r}"
-        if name in self._sinks:
-            raise DeclarationError("declared twice", where=where, hint="give one of them a name=")
-        pause = None if every is None else duration(every, where=f"{where}, every")
-        declared = SinkDecl(name, view, url, dict(options), pause)
-        kind_of(declared)
-        self._sinks[name] = declared
-        return declared
-
     def dashboard(self, what: Any) -> Any:
         """Declare a page: a `hr.Dashboard`, a YAML file, or a folder of YAML files; returns it.
 
@@ -548,7 +517,6 @@ class App:
             app._functions[name] = self._functions[name] if same else recalled(name, found)
         app._queries = self._queries
         app._sources = self._sources
-        app._sinks = dict(self._sinks)
         app.dashboards = self.dashboards
         app._sinks = dict(self._sinks)
         return app

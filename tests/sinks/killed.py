@@ -59,7 +59,7 @@ def deadly(point: str, nth: int) -> None:
 
     if owner == "mark":
         for module in (ndjson, parquet):
-            module.write_mark = wrapped(write_mark)
+            vars(module).update(write_mark=wrapped(write_mark))
         return
     setattr(OWNERS[owner], method, wrapped(getattr(OWNERS[owner], method)))
 
