@@ -1,4 +1,4 @@
-"""Billing analytics: the tables of a billing system, and the views in `views/`."""
+"""Billing analytics: the tables of a billing system, the views in `views/` and the questions in `queries/`."""
 
 from __future__ import annotations
 
@@ -45,3 +45,4 @@ app.stream("stripe_events", models.StripeEvent, event_id="event_id")
 app.source("stripe", StripeSource(), signed=True)
 
 app.views(HERE / "views")
+app.queries(HERE / "queries")

@@ -38,7 +38,8 @@ pairs AS (
         least(segments.until, CASE
             WHEN placed.duration <> 'once' THEN coalesce(placed.ends_at, TIMESTAMP '9999-12-31')
             WHEN segments.interval = 'day' THEN placed.starts_at + to_days(CAST(segments.interval_count AS INTEGER))
-            WHEN segments.interval = 'week' THEN placed.starts_at + to_days(CAST(7 * segments.interval_count AS INTEGER))
+            WHEN segments.interval = 'week'
+                THEN placed.starts_at + to_days(CAST(7 * segments.interval_count AS INTEGER))
             WHEN segments.interval = 'month' THEN placed.starts_at + to_months(CAST(segments.interval_count AS INTEGER))
             ELSE placed.starts_at + to_months(CAST(12 * segments.interval_count AS INTEGER))
         END) AS on_until

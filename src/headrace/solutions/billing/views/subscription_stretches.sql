@@ -4,6 +4,7 @@
 -- standing     the status; `paused` too while collection is paused and what falls due is not collected later
 -- leaving      it is to end, at the end of its period or on a day
 -- since, until UTC, half open; until 9999-12-31 where no end is known
+-- before_standing, after_standing  what it was directly before, and is directly after; NULL: nothing
 -- began_by, ended_by  bits of what happened at either end, see mrr_parts.sql
 WITH versions AS (
     SELECT
@@ -61,6 +62,8 @@ SELECT
     involuntary,
     marked_at AS since,
     coalesce(end_at, TIMESTAMP '9999-12-31') AS until,
+    CASE WHEN before_at = marked_at THEN before_standing END AS before_standing,
+    CASE WHEN after_at = end_at THEN after_standing END AS after_standing,
     CASE
         WHEN before_at IS DISTINCT FROM marked_at OR before_standing IN ('incomplete', 'incomplete_expired') THEN 1
         WHEN before_standing = 'canceled' THEN 1

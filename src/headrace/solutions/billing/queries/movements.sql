@@ -1,0 +1,19 @@
+-- The change log: MRR movements between two days, newest first, with their causes.
+-- $merchant TEXT: whose
+-- $scenario TEXT = live: by which settings
+-- $since DATE: first day
+-- $until DATE: last day
+-- $customer TEXT = NULL: of one customer only
+-- $type TEXT = NULL: of one type only
+-- $product TEXT = NULL: of one product only
+-- $country TEXT = NULL: of one country only
+-- $rows INTEGER = 1000: how many
+SELECT
+    happened_at, local_at, type, cause, amount, currency, customer_id, subscription_id, item_id, price_id, product_id,
+    plan_interval, country
+FROM mrr_movements
+WHERE merchant_id = $merchant AND scenario = $scenario AND day BETWEEN $since AND $until
+    AND ($customer IS NULL OR customer_id = $customer) AND ($type IS NULL OR type = $type)
+    AND ($product IS NULL OR product_id = $product) AND ($country IS NULL OR country = $country)
+ORDER BY happened_at DESC, customer_id, item_id, price_id, type
+LIMIT $rows

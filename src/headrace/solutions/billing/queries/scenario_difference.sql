@@ -1,0 +1,25 @@
+-- What another scenario's settings would change on a day, customer by customer, the largest differences first.
+-- $merchant TEXT: whose
+-- $day DATE: as of the end of which day
+-- $scenario TEXT = live: the settings in force
+-- $other TEXT: the settings to compare with
+-- $rows INTEGER = 100: how many customers
+WITH held AS (
+    SELECT
+        customer_id, currency,
+        coalesce(sum(amount) FILTER (WHERE scenario = $scenario), 0) AS mrr,
+        coalesce(sum(amount) FILTER (WHERE scenario = $other), 0) AS other_mrr
+    FROM mrr_movements
+    WHERE merchant_id = $merchant AND scenario IN ($scenario, $other) AND day <= $day
+    GROUP BY customer_id, currency
+)
+SELECT
+    held.customer_id, customers.name, held.currency,
+    CAST(held.mrr AS BIGINT) AS mrr,
+    CAST(held.other_mrr AS BIGINT) AS other_mrr,
+    CAST(held.other_mrr - held.mrr AS BIGINT) AS difference
+FROM held
+LEFT JOIN customers ON customers.merchant_id = $merchant AND customers.customer_id = held.customer_id
+WHERE held.mrr <> held.other_mrr
+ORDER BY abs(held.other_mrr - held.mrr) DESC, held.customer_id, held.currency
+LIMIT $rows

@@ -1,0 +1,32 @@
+-- MRR by product, price, plan interval, country, currency, cohort or cause between two days: start, movements, end.
+-- The slices add up to the whole, per currency and to the cent; transfers between slices sum to zero.
+--
+-- Amounts in minor units of each row's currency.
+-- $merchant TEXT: whose
+-- $scenario TEXT = live: by which settings
+-- $by TEXT = product: product, price, plan_interval, country, currency or cohort
+-- $since DATE: first day
+-- $until DATE: last day
+SELECT
+    CASE $by
+        WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
+        WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT)
+    END AS slice,
+    currency,
+    CAST(coalesce(sum(amount) FILTER (WHERE day < $since), 0) AS BIGINT) AS start_mrr,
+    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'new'), 0) AS BIGINT) AS new_mrr,
+    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'reactivation'), 0) AS BIGINT)
+        AS reactivation_mrr,
+    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'expansion'), 0) AS BIGINT) AS expansion_mrr,
+    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'contraction'), 0) AS BIGINT)
+        AS contraction_mrr,
+    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'churn'), 0) AS BIGINT) AS churned_mrr,
+    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'transfer in'), 0) AS BIGINT)
+        AS transfer_in_mrr,
+    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'transfer out'), 0) AS BIGINT)
+        AS transfer_out_mrr,
+    CAST(sum(amount) AS BIGINT) AS mrr
+FROM mrr_daily
+WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until
+GROUP BY 1, 2
+ORDER BY mrr DESC, 1, 2

@@ -1,0 +1,65 @@
+-- Usage and what it is worth, per customer, metered price and local month: price x usage, before tax and discounts.
+-- It is no part of MRR.
+--
+-- The price is that of the item which the customer had for the meter when the quarter of an hour began; tiers count
+-- over the month. Usage without a priced item is in usage_daily.sql alone.
+-- Grain: one row per merchant, scenario, month, customer, meter, item and price.
+-- amount  in minor units, rounded half away from zero
+WITH metered AS (
+    SELECT
+        items.merchant_id, standings.customer_id, prices.meter, items.item_id, items.price_id, prices.product_id,
+        prices.currency, prices.scheme, prices.tiers_mode, prices.unit_amount, prices.tiers,
+        greatest(items.since, standings.since) AS since, least(items.until, standings.until) AS until
+    FROM item_stretches AS items
+    JOIN subscription_stretches AS standings
+        ON standings.merchant_id = items.merchant_id AND standings.subscription_id = items.subscription_id
+        AND standings.since < items.until AND items.since < standings.until
+    JOIN prices
+        ON prices.merchant_id = items.merchant_id AND prices.price_id = items.price_id
+    WHERE prices.usage_type = 'metered' AND standings.standing IN ('trialing', 'active', 'past_due', 'unpaid')
+),
+used AS (
+    SELECT
+        metered.merchant_id, scenarios.scenario,
+        CAST(date_trunc('month', timezone(scenarios.time_zone, timezone('UTC', quarters.quarter))) AS DATE) AS month,
+        metered.customer_id, metered.meter, metered.item_id, metered.price_id, metered.product_id, metered.currency,
+        metered.scheme, metered.tiers_mode, metered.unit_amount, metered.tiers,
+        CAST(sum(quarters.units) AS DECIMAL(24, 6)) AS units
+    FROM usage_quarters AS quarters
+    JOIN metered
+        ON metered.merchant_id = quarters.merchant_id AND metered.customer_id = quarters.customer_id
+        AND metered.meter = quarters.meter
+        AND metered.since <= quarters.quarter AND quarters.quarter < metered.until
+    JOIN scenarios ON scenarios.merchant_id = quarters.merchant_id
+    GROUP BY ALL
+),
+tiered AS (
+    SELECT
+        *, CAST(tiers AS STRUCT(
+            up_to BIGINT, unit_amount DECIMAL(24, 12), flat_amount DECIMAL(24, 12)
+        )[]) AS steps
+    FROM used
+)
+SELECT
+    merchant_id, scenario, month, customer_id, meter, item_id, price_id, product_id, currency, units,
+    CAST(round(CASE
+        WHEN scheme <> 'tiered' THEN CAST(unit_amount AS DECIMAL(18, 8)) * CAST(units AS DECIMAL(18, 4))
+        WHEN tiers_mode = 'volume' THEN list_sum(list_transform(
+            list_filter(steps, lambda step: step.up_to IS NULL OR units <= step.up_to)[1:1],
+            lambda step: CAST(coalesce(step.unit_amount, 0) AS DECIMAL(18, 8)) * CAST(units AS DECIMAL(18, 4))
+                + coalesce(step.flat_amount, 0)
+        ))
+        ELSE list_sum(list_transform(
+            list_filter(
+                list_transform(steps, lambda step, nth: {
+                    'above': CASE WHEN nth > 1 THEN steps[nth - 1].up_to ELSE 0 END,
+                    'up_to': step.up_to, 'unit': step.unit_amount, 'flat': step.flat_amount
+                }),
+                lambda step: units > step.above
+            ),
+            lambda step: CAST(coalesce(step.unit, 0) AS DECIMAL(18, 8))
+                * CAST(least(units, coalesce(step.up_to, units)) - step.above AS DECIMAL(18, 4))
+                + coalesce(step.flat, 0)
+        ))
+    END, 0) AS BIGINT) AS amount
+FROM tiered
