@@ -1,4 +1,4 @@
-"""Billing analytics: the tables of a billing system, the views in `views/` and the questions in `queries/`."""
+"""Billing analytics: the tables of a billing system, the views and the questions asked of them."""
 
 from __future__ import annotations
 
