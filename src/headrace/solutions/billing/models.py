@@ -11,8 +11,9 @@ from __future__ import annotations
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 
 import headrace as hr
 
@@ -21,6 +22,16 @@ Minor = int
 Currency = Annotated[str, Field(pattern=r"^[a-z]{3}$")]
 """An ISO 4217 code in small letters."""
 Interval = Literal["day", "week", "month", "year"]
+
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("no such time zone; expected an IANA name such as 'Europe/Berlin'")
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+"""An IANA name, such as `America/New_York`."""
 SubscriptionStatus = Literal[
     "incomplete", "incomplete_expired", "trialing", "active", "past_due", "unpaid", "paused", "canceled"
 ]
@@ -44,7 +55,7 @@ class Merchant(Sequenced):
 
     merchant_id: str
     name: str
-    time_zone: str = "UTC"
+    time_zone: TimeZone = "UTC"
     reporting_currency: Currency = "usd"
     country: str | None = None
     created_at: datetime | None = None
@@ -297,8 +308,21 @@ class Setting(Versioned):
     refunds: Literal["ignore", "subtract"] = "ignore"
     reporting_currency: Currency | None = None
     rate_rule: Literal["day", "previous_day", "latest"] = "day"
-    time_zone: str | None = None
+    time_zone: TimeZone | None = None
     week_start: Literal["monday", "sunday", "saturday"] = "monday"
     churn_formula: Literal["stripe", "common"] = "stripe"
     changed_by: str | None = None
     note: str | None = None
+
+
+class Proof(hr.Table):
+    """What came of the last computation from scratch of one customer under one scenario; see prove.py."""
+
+    merchant_id: str
+    customer_id: str
+    scenario: str
+    proved_at: datetime
+    version: int
+    movements: int
+    drift_minor: Minor
+    differences: int
