@@ -27,6 +27,27 @@ DEFAULT_EVENT_ID_WINDOW = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpointing:
+    """When an open app takes checkpoints by itself, and how many it keeps.
+
+    Attributes:
+        every_s: seconds after the last one, where much has come since.
+        rows: rows since the last one, beyond which it does not wait: a start has so many to replay.
+        log_bytes: the same in bytes of the log.
+        kept: how many are kept; should the newest be damaged, the one before it serves.
+    """
+
+    every_s: float = 60.0
+    rows: int = 2_000_000
+    log_bytes: int = 512 * 1024 * 1024
+    kept: int = 2
+
+    def __post_init__(self) -> None:
+        if min(self.every_s, self.rows, self.log_bytes, self.kept) <= 0:
+            raise DeclarationError(f"{self} cannot be", expected="every_s, rows, log_bytes and kept above 0")
+
+
+@dataclass(frozen=True, slots=True)
 class StreamDecl:
     """An append-only stream.
 

@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from headrace.app import App, OnChange
 from headrace.change import Change
-from headrace.declarations import RECOMPUTE_ROWS_MAX, StreamDecl, TableDecl
+from headrace.declarations import RECOMPUTE_ROWS_MAX, Checkpointing, StreamDecl, TableDecl
 from headrace.defining import Defining
 from headrace.definitions import ChangePlan
 from headrace.engine.engine import Engine
@@ -24,7 +24,7 @@ from headrace.errors import DeclarationError, DeclarationsChanged
 from headrace.feed import Feed
 from headrace.history.store import History
 from headrace.intake import Intake, side_schemas
-from headrace.keeper import EVERY_S, Keeper, version_in
+from headrace.keeper import Keeper, version_in
 from headrace.lateness import late_rows
 from headrace.log.files import Files
 from headrace.log.log import Log
@@ -62,7 +62,7 @@ class Run(WaysIn, Defining):
         on_change: what to do where the folder was written under other declarations.
         memory: the bound on state in memory; None: no bound.
         recompute_rows_max: input rows up to which what has no incremental rule is recomputed at every step.
-        checkpoint_every_s: pause between checkpoints in the background, where the run steps by itself.
+        checkpoints: when they are taken in the background, where the run steps by itself; how many are kept.
         files: the file system; tests give one with faults.
     """
 
@@ -76,7 +76,7 @@ class Run(WaysIn, Defining):
         on_change: OnChange = "refuse",
         memory: Memory | None = None,
         recompute_rows_max: int = RECOMPUTE_ROWS_MAX,
-        checkpoint_every_s: float = EVERY_S,
+        checkpoints: Checkpointing | None = None,
         files: Files | None = None,
     ) -> None:
         self.app = app
@@ -92,6 +92,7 @@ class Run(WaysIn, Defining):
         self._definitions = Redefinition(self)
         self._keeper: Keeper | None = None
         self._files = files
+        self._checkpoints = checkpoints or Checkpointing()
         self._sinks: Sinks | None = None
         self._fed: Callable[[], int] = lambda: 0
         self._reader = Reader(functions=lambda: self.app.functions)
@@ -100,7 +101,7 @@ class Run(WaysIn, Defining):
         try:
             self._open(auto, on_change)
             if self._keeper is not None and auto:
-                self._keeper.start(checkpoint_every_s)
+                self._keeper.start()
                 self._past.start()
         except BaseException:
             self._log.close()
@@ -175,7 +176,8 @@ class Run(WaysIn, Defining):
             self.path, self._engine, self._intake, gate=lambda: self._stepper.gate,
             version=lambda: self._stepper.version, declared=self._declared_facts,
             rows=lambda: dict(self._definitions.rows.counts), files=self._files,
-            functions=lambda: self.app.functions, frozen=self._past.flush,
+            functions=lambda: self.app.functions, when=self._checkpoints,
+            log_bytes=lambda: int(self._log.stats()["bytes"]), frozen=self._past.flush,
         )  # fmt: skip
         facts = self._keeper.restore(declarations, self._history)
         if facts is not None:
@@ -361,12 +363,13 @@ def open_run(
     on_change: OnChange = "refuse",
     state_bytes_max: int | None = None,
     recompute_rows_max: int = RECOMPUTE_ROWS_MAX,
+    checkpoints: Checkpointing | None = None,
     files: Files | None = None,
 ) -> Run:
     """Open an app on a data folder, or in memory with None; see `App.open` and, for `files`, `Run`."""
     run = Run(
         app, path, auto=auto, clock=clock, on_change=on_change, memory=Memory(state_bytes_max, path),
-        recompute_rows_max=recompute_rows_max, files=files,
+        recompute_rows_max=recompute_rows_max, checkpoints=checkpoints, files=files,
     )  # fmt: skip
     _open_runs.add(run)
     if on_change != "keep":

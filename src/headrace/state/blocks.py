@@ -78,9 +78,18 @@ class PackWriter:
             places.append(place)
         return places
 
-    def _flush(self) -> None:
+    def begin(self) -> int:
+        """Make the file, and return its descriptor; otherwise it is made when there is something to write.
+
+        Raises:
+            OSError: the disk refuses.
+        """
         if self._descriptor < 0:
             self._descriptor = self.files.create(pack_path(self.folder, self.number))
+        return self._descriptor
+
+    def _flush(self) -> None:
+        self.begin()
         write_all(self.files, self._descriptor, self._waiting)
         self._waiting = bytearray()
 

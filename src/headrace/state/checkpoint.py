@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -26,14 +26,18 @@ import headrace
 from headrace.errors import HeadraceError, StorageError
 from headrace.functions import PythonFunction
 from headrace.log.files import Files, read_exactly, write_all
+from headrace.state.beside import Beside, can_fork, fork, shared_ranges
 from headrace.state.blocks import PackReader, PackWriter, Place, remove_packs
-from headrace.state.frozen import Frozen, thaw
+from headrace.state.frozen import Frozen, address, thaw
 
 logger = logging.getLogger("headrace")
 
 FORMAT = 1
 KEPT = 2
 """Manifests that are kept; should the newest be damaged, the one before it serves."""
+COPY_BYTES_MAX = 16 << 20
+"""Bytes of columns that are copied in a few milliseconds; for more of them a copy of the process is made."""
+NEVER = 1 << 62
 READERS = 2
 FOLDER = "state"
 _NAME = re.compile(r"\d{12}\.json")
@@ -96,58 +100,147 @@ class Written:
     new_bytes: int
 
 
+@dataclass(slots=True)
+class Held:
+    """State that no longer changes: its columns have been copied, or a copy of the process holds them.
+
+    Attributes:
+        parts: by name; of what a copy of the process holds, the columns that may change are let go.
+        state_bytes: bytes in all.
+        pack: where new blocks go.
+        beside: the copy of the process that writes them, or None.
+    """
+
+    parts: Mapping[str, Frozen]
+    state_bytes: int
+    pack: PackWriter
+    beside: Beside | None = None
+
+    def close(self) -> None:
+        """Give back what it holds; a copy of the process that is still at work is ended."""
+        if self.beside is not None:
+            self.beside.end()
+        self.pack.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where the blocks of a checkpoint lie.
+
+    Attributes:
+        parts: by name the places of the shape, and of each column.
+        new_bytes: bytes that had to be written.
+    """
+
+    parts: dict[str, tuple[list[Place], list[list[Place]]]]
+    new_bytes: int
+
+
 class Checkpoints:
     """The checkpoints of one data folder. Not thread-safe.
 
     Args:
         folder: the data folder.
         files: the file system; tests give one with faults.
+        kept: how many manifests are kept.
+        copy_bytes_max: bytes of changing columns that are copied while everything stands still; above it, a
+            copy of the process writes them, where the system can do that.
     """
 
-    def __init__(self, folder: Path, files: Files | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        files: Files | None = None,
+        *,
+        kept: int = KEPT,
+        copy_bytes_max: int = COPY_BYTES_MAX,
+    ) -> None:
         self._files = files or Files()
         self._folder = folder / FOLDER
+        self._kept = kept
+        self._copy_bytes_max = copy_bytes_max
+        self._number = 0
         self._known: dict[str, Place] = {}
         self._same: dict[tuple[int, int], tuple[memoryview, list[Place]]] = {}
         self._files.make_folder(self._folder)
 
     # --- writing ----------------------------------------------------------------------------------
-    def write(self, facts: Facts, parts: Mapping[str, Frozen]) -> Written:
+    def prepare(self) -> None:
+        """Look at what is there; called before the state is held still."""
+        self._number = max([0, *self._numbers(), *self._pack_numbers()]) + 1
+        if not self._known:
+            self._known = {place[3]: place for found in self._documents() for place in _places(found)}
+
+    def hold(self, parts: Mapping[str, Frozen]) -> Held:
+        """Take columns as they are now; called while nothing may change them, after `prepare`."""
+        held = Held(
+            parts, sum(part.nbytes for part in parts.values()),
+            PackWriter(self._files, self._folder, self._number, self._known),
+        )  # fmt: skip
+        if sum(part.changing_bytes for part in parts.values()) > self._copy_bytes_max and can_fork():
+            self._fork(held)
+        if held.beside is None:
+            for part in parts.values():
+                part.copy()
+        return held
+
+    def _fork(self, held: Held) -> None:
+        for start, end in shared_ranges():
+            for part in held.parts.values():
+                part.copy(start, end)
+        try:
+            descriptor = held.pack.begin()
+        except OSError:
+            return
+        held.beside = fork(lambda tell: self._stored(held, tell), {descriptor})
+        if held.beside is not None:
+            for part in held.parts.values():
+                part.let_go()
+
+    def write(self, facts: Facts, held: Held) -> Written:
         """Write a checkpoint and forget those that are no longer kept.
 
         Raises:
             OSError: the disk refuses; the checkpoints before it are as they were.
+            StorageError: the copy of the process did not come to an end; neither is harmed.
         """
-        number = max([0, *self._numbers(), *self._pack_numbers()]) + 1
-        if not self._known:
-            self._known = {place[3]: place for found in self._documents() for place in _places(found)}
-        pack = PackWriter(self._files, self._folder, number, self._known)
         try:
-            listed = {name: self._listed(pack, part) for name, part in parts.items()}
-            pack.finish()
-        finally:
-            pack.close()
+            stored = self._stored(held) if held.beside is None else held.beside.result()
+        except StorageError:
+            self._copy_bytes_max = NEVER  # what went wrong once is not tried again
+            raise
+        self._remember(held.parts, stored)
         document = {
             "format": FORMAT, "program": program(), "facts": asdict(facts),
             "parts": {name: {"shape": shape, "columns": columns} for name, (shape, columns) in
-            listed.items()},
+            stored.parts.items()},
         }  # fmt: skip
-        self._place(number, document)
+        self._place(self._number, document)
         self._collect()
-        return Written(number, sum(part.nbytes for part in parts.values()), pack.written_bytes)
+        return Written(self._number, held.state_bytes, stored.new_bytes)
 
-    def _listed(self, pack: PackWriter, part: Frozen) -> tuple[list[Place], list[list[Place]]]:
-        same: dict[tuple[int, int], tuple[memoryview, list[Place]]] = {}
-        columns = []
-        for column in part.columns:
-            at = (_address(column), column.nbytes)
-            before = self._same.get(at) if column.readonly else None
-            places = before[1] if before is not None else pack.add(column)
-            if column.readonly:
-                same[at] = (column, places)
-            columns.append(places)
-        self._same = same
-        return pack.add(memoryview(part.shape)), columns
+    def _stored(self, held: Held, tell: Callable[[], None] = lambda: None) -> Stored:
+        parts = {}
+        for name, part in held.parts.items():
+            columns = []
+            for column in part.columns:
+                before = self._same.get((address(column), column.nbytes)) if column.readonly else None
+                columns.append(held.pack.add(column) if before is None else before[1])
+                tell()
+            parts[name] = (held.pack.add(memoryview(part.shape)), columns)
+        held.pack.finish()
+        return Stored(parts, held.pack.written_bytes)
+
+    def _remember(self, parts: Mapping[str, Frozen], stored: Stored) -> None:
+        """Know the columns that can never change by their place in memory, which is theirs as long as they
+        are held here.
+        """
+        self._same = {
+            (address(column), column.nbytes): (column, places)
+            for name, part in parts.items()
+            for column, places in zip(part.columns, stored.parts[name][1], strict=True)
+            if column.readonly and column.nbytes
+        }
 
     def _place(self, number: int, document: dict[str, Any]) -> None:
         """Write a manifest so that it is there as a whole or not at all."""
@@ -167,7 +260,7 @@ class Checkpoints:
     def _collect(self) -> None:
         """Delete old manifests, then the packs that none of the kept ones needs."""
         numbers = self._numbers()
-        for number in numbers[:-KEPT]:
+        for number in numbers[: -self._kept]:
             self._files.remove(self._path(number))
         kept = [place for document in self._documents() for place in _places(document)]
         self._known = {place[3]: place for place in kept}
@@ -241,9 +334,3 @@ def _places(document: Mapping[str, Any]) -> Iterator[Any]:
     for part in document["parts"].values():
         for places in [part["shape"], *part["columns"]]:
             yield from (tuple(place) for place in places)
-
-
-def _address(column: memoryview) -> int:
-    import numpy as np
-
-    return int(np.frombuffer(column, dtype=np.uint8).ctypes.data)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from headrace.errors import StorageError
 from headrace.functions import PythonFunction
 
@@ -38,8 +40,8 @@ class Frozen:
 
     Attributes:
         shape: the pickle.
-        columns: the large columns, in the order in which the pickle asks for them; those that can never
-            change are the memory itself, the others are copies.
+        columns: the large columns, in the order in which the pickle asks for them: the memory itself, or
+            copies.
     """
 
     shape: bytes
@@ -50,9 +52,35 @@ class Frozen:
         """Bytes in all."""
         return len(self.shape) + sum(column.nbytes for column in self.columns)
 
+    @property
+    def changing_bytes(self) -> int:
+        """Bytes of columns that may change."""
+        return sum(column.nbytes for column in self.columns if not column.readonly)
+
+    def copy(self, start: int = 0, end: int = 1 << 64) -> None:
+        """Copy the columns that may change, as far as they lie between two addresses."""
+        for at, column in enumerate(self.columns):
+            if not column.readonly and start <= address(column) < end:
+                self.columns[at] = memoryview(bytes(column))
+
+    def let_go(self) -> None:
+        """Forget the columns that may change."""
+        self.columns = [column if column.readonly else memoryview(b"") for column in self.columns]
+
 
 def freeze(value: Any) -> Frozen:
     """Return an object as it is now; what changes in it afterwards does not change the answer.
+
+    Raises:
+        StorageError: a part of it cannot be written down.
+    """
+    frozen = outline(value)
+    frozen.copy()
+    return frozen
+
+
+def outline(value: Any) -> Frozen:
+    """Return an object as it is now, with columns that still are the object's own: hold it still.
 
     Raises:
         StorageError: a part of it cannot be written down.
@@ -63,7 +91,7 @@ def freeze(value: Any) -> Frozen:
         raw = buffer.raw()
         if raw.nbytes <= INLINE_BYTES_MAX:
             return True
-        columns.append(raw if raw.readonly else memoryview(bytes(raw)))
+        columns.append(raw)
         return False
 
     written = io.BytesIO()
@@ -72,6 +100,11 @@ def freeze(value: Any) -> Frozen:
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise StorageError(f"the state cannot be written down: {error}") from error
     return Frozen(written.getvalue(), columns)
+
+
+def address(column: memoryview) -> int:
+    """Return where in memory a column lies."""
+    return int(np.frombuffer(column, dtype=np.uint8).ctypes.data)
 
 
 class _Writer(pickle.Pickler):
