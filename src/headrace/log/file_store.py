@@ -9,7 +9,7 @@ log/base.json                             what stands in for trimmed history
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,6 +31,7 @@ from headrace.log.sealing import seal
 from headrace.log.segments import Segment, create, place, read_tail
 from headrace.log.shelf import Shelf, View
 from headrace.log.store import Entry
+from headrace.log.trimming import Trimmed, Wish, trim
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +259,55 @@ class FileStore:
         began_us = SegmentPiece(self._files, self._decoder, run[0], run[0].first_commit).first_clock_us()
         is_old = began_us is not None and now_us is not None and now_us - began_us >= self._rolling.age_us
         return run if is_old else []
+
+    # --- trimming ---------------------------------------------------------------------------------
+    def trim(self, wish: Wish) -> Trimmed:
+        """Let go of what may go and fold tables; what was done.
+
+        Raises:
+            OSError: the log is as it was.
+        """
+        with self._sealing:
+            with self._guard:
+                base, sealed = self._base, self._sealed
+            done = trim(self._files, self._folder, base, sealed, wish, self.changes)
+            if done is None:
+                return Trimmed(upto_commit=base.upto_commit)
+            with self._guard:
+                self._base, self._sealed = done.base, done.kept
+            self._shelf.doom(done.gone)
+            return done.told
+
+    def trimmed(self) -> dict[str, tuple[int, int]]:
+        """Return per relation whose history does not begin at the start: the commit up to which its rows are
+        gone, and that commit's append clock.
+        """
+        with self._guard:
+            base = self._base
+        return {
+            name: (at, base.clocks_us[name]) for name, at in base.trimmed.items() if name not in base.tables
+        }
+
+    def sizes(self, relations: Collection[str]) -> list[tuple[int, int]]:
+        """Return of each sealed stretch its last commit and the bytes that some relations take there."""
+        with self._guard:
+            sealed, base = self._sealed, self._base
+        return [
+            (
+                piece.last_commit,
+                sum(
+                    entry.length
+                    for entry in piece.manifest.relations
+                    if entry.relation in relations and base.trimmed.get(entry.relation, 0) < piece.last_commit
+                ),
+            )
+            for piece in sealed
+        ]
+
+    @property
+    def last_clock_us(self) -> int | None:
+        """Append clock of the last commit; None: it is not known."""
+        return self._last_clock_us
 
     # --- reading ----------------------------------------------------------------------------------
     def _view(self) -> View:

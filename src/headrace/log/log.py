@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,13 +21,14 @@ import pyarrow as pa
 
 from headrace.change import Change
 from headrace.errors import Busy, Closed, HeadraceError, StorageError
-from headrace.log.codec import Encoded, to_us
+from headrace.log.codec import Encoded, from_us, to_us
 from headrace.log.file_store import FileStore, Rolling
 from headrace.log.files import Files
 from headrace.log.records import Commit, Declared, Record, Step
 from headrace.log.sealer import Sealer
 from headrace.log.sealing import SealingStoppedError
 from headrace.log.store import MemoryStore, Store
+from headrace.log.trimming import Trimmed, Wish
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_AGE = timedelta(days=1)
@@ -288,6 +289,32 @@ class Log:
             return
         except OSError as error:
             raise _storage_error("the log cannot be sealed", None, error) from error
+
+    def trim(self, wish: Wish) -> Trimmed:
+        """Let go of what may go: whole files, never part of one; nothing of what is not sealed.
+
+        Raises:
+            StorageError: the disk refuses; the log is as it was.
+            LogDamaged: what has to be read for it is damaged.
+        """
+        try:
+            return self._store.trim(wish)
+        except OSError as error:
+            raise _storage_error("the log cannot be trimmed", None, error) from error
+
+    def trimmed(self) -> dict[str, tuple[int, datetime]]:
+        """Return the relations whose rows are gone up to some commit: the commit, and its append clock."""
+        return {name: (commit, from_us(at_us)) for name, (commit, at_us) in self._store.trimmed().items()}
+
+    def sizes(self, relations: Collection[str]) -> list[tuple[int, int]]:
+        """Return of each sealed stretch, in order, its last commit and the bytes that some relations take."""
+        return self._store.sizes(relations)
+
+    @property
+    def last_clock(self) -> datetime | None:
+        """The append clock of the last durable commit; None: none is known."""
+        at_us = self._store.last_clock_us
+        return None if at_us is None else from_us(at_us)
 
     def _take(self) -> list[Ticket]:
         size = count = 0

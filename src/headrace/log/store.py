@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 from headrace.change import Change
 from headrace.log.codec import Encoded, to_us
 from headrace.log.records import Commit, Declared, Record, Step
+from headrace.log.trimming import Trimmed, Wish
 
 Entry = tuple[Record, Encoded | None]
 """A record and its payload; the memory store needs no payload."""
@@ -51,6 +52,21 @@ class Store(Protocol):
 
     def seal_next(self, stopping: Callable[[], bool], *, everything: bool = False) -> bool:
         """Seal what is due, or all that can be; whether there was something to do."""
+
+    def trim(self, wish: Wish) -> Trimmed:
+        """Let go of what may go and fold tables; what was done."""
+
+    def trimmed(self) -> dict[str, tuple[int, int]]:
+        """Return per relation up to which commit, and its append clock, rows are gone with nothing in their
+        place.
+        """
+
+    def sizes(self, relations: Collection[str]) -> list[tuple[int, int]]:
+        """Return of each sealed stretch its last commit and the bytes that some relations take there."""
+
+    @property
+    def last_clock_us(self) -> int | None:
+        """Append clock of the last commit; None: it is not known."""
 
     def stats(self) -> dict[str, Any]:
         """Return what there is to count."""
@@ -119,6 +135,24 @@ class MemoryStore:
     def seal_next(self, stopping: Callable[[], bool], *, everything: bool = False) -> bool:  # noqa: ARG002
         """Memory is not sealed."""
         return False
+
+    def trim(self, wish: Wish) -> Trimmed:  # noqa: ARG002 - the store's protocol
+        """Memory keeps everything."""
+        return Trimmed()
+
+    def trimmed(self) -> dict[str, tuple[int, int]]:
+        """Nothing is."""
+        return {}
+
+    def sizes(self, relations: Collection[str]) -> list[tuple[int, int]]:  # noqa: ARG002
+        """Nothing is sealed."""
+        return []
+
+    @property
+    def last_clock_us(self) -> int | None:
+        """Append clock of the last commit."""
+        last = next((r for r in reversed(self._records) if isinstance(r, Commit)), None)
+        return None if last is None else to_us(last.clock)
 
     def last_declared(self) -> Declared | None:
         """Return the last declarations."""
