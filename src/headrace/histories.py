@@ -14,7 +14,7 @@ from headrace.app import App
 from headrace.contracts.schema import Schema
 from headrace.declarations import TableDecl
 from headrace.sql import plan_view
-from headrace.sql.plan import ViewPlan
+from headrace.sql.plan import Scan, Succession, ViewPlan
 
 VALID_FROM = "valid_from"
 VALID_TO = "valid_to"
@@ -34,7 +34,12 @@ def history_plans(app: App, catalog: Mapping[str, Schema]) -> dict[str, ViewPlan
 def _planned(decl: TableDecl, catalog: Mapping[str, Schema]) -> ViewPlan:
     plan = plan_view(decl.history_name, history_sql(decl), catalog)
     assert decl.key is not None
-    return replace(plan, unique_key=(*decl.key, decl.sequence)) if decl.sequence else plan
+    versions = decl.versions_name.lower()
+    scan = Scan(catalog[versions], versions, catalog[versions].names)
+    has_order = decl.sequence is not None
+    root = Succession(plan.schema, scan, decl.key, "_order", "_deleted", "_valid_from", is_strict=has_order)
+    unique_key = (*decl.key, decl.sequence) if decl.sequence is not None else None
+    return replace(plan, root=root, unique_key=unique_key)
 
 
 def history_sql(decl: TableDecl) -> str:

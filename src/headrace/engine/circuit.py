@@ -30,6 +30,7 @@ from headrace.engine.operators.scan import ScanOperator
 from headrace.engine.operators.session import SessionOperator
 from headrace.engine.operators.session_aggregate import SessionAggregateOperator
 from headrace.engine.operators.set_op import SetOpOperator
+from headrace.engine.operators.succession import SuccessionOperator
 from headrace.engine.operators.topn import TopNOperator
 from headrace.engine.operators.topn_append import TopNAppendOperator, is_for
 from headrace.engine.operators.touched import TouchedOperator
@@ -60,6 +61,7 @@ from headrace.sql.plan import (
     Scan,
     Session,
     SetOp,
+    Succession,
     TopN,
     Touched,
     UnionAll,
@@ -318,6 +320,8 @@ def _further_operator(node: Node, *, append_only: bool) -> Operator:
             return RecursiveOperator(node, Circuit(_step_plan(node), lambda _: False))
         case Recompute():
             return RecomputeOperator(node)
+        case Succession():
+            return SuccessionOperator(node)
         case _:
             raise UnsupportedSql(f"the engine has no operator for {type(node).__name__}")
 

@@ -25,6 +25,7 @@ from headrace.sql.plan import (
     Scan,
     Session,
     SetOp,
+    Succession,
     TopN,
     Touched,
     Unnest,
@@ -133,6 +134,7 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     PythonCall: _calls,
     Recursive: lambda node: f"{'union all' if node.is_all else 'union'} by {node.name}",
     Recompute: lambda node: f"{node.reason}: {node.sql}",
+    Succession: lambda node: f"{', '.join(node.keys)} by {node.order}, {node.deleted}, from {node.start}",
     Touched: _touched,
 }
 """How each kind of node is described; kinds that are not here have nothing to say."""

@@ -493,6 +493,32 @@ class Over(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Succession(Node):
+    """Each version of a key, until the smallest start among those that come after it in their order.
+
+    Output: the input's other columns, `start` where it is not one of them already, and the end.
+
+    Attributes:
+        keys: whose versions they are.
+        order: BIGINT, the place of a version among those of its key.
+        deleted: BOOLEAN, whether it only ends the others; of two with the same place it comes last.
+        start: TIMESTAMP.
+        is_strict: no two versions of a key are alike in all columns.
+    """
+
+    input: Node
+    keys: tuple[str, ...]
+    order: str
+    deleted: str
+    start: str
+    is_strict: bool = False
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, slots=True)
 class Recompute(Node):
     """DuckDB's answer over the whole of the inputs: correct, and it costs their size at every step.
 
