@@ -15,6 +15,9 @@ from headrace.contracts.schema import Column, Schema
 from headrace.sql.tree import Tree
 
 _LOCK = threading.Lock()
+PARSED_MAX = 256
+"""Texts whose trees are remembered: relations are looked up in the text that is planned afterwards."""
+_PARSED: dict[str, str] = {}
 
 
 def quote(name: str) -> str:
@@ -67,7 +70,13 @@ class Duck:
 
     def parse(self, sql: str) -> Tree:
         """Return DuckDB's syntax tree of a text, or its complaint (`error` is then True)."""
-        return self._ask("SELECT json_serialize_sql(?)", sql)
+        found = _PARSED.get(sql)
+        if found is None:
+            if len(_PARSED) >= PARSED_MAX:
+                _PARSED.clear()
+            found = _PARSED[sql] = self._value("SELECT json_serialize_sql(?)", sql)
+        tree: Tree = json.loads(found)
+        return tree
 
     def complaint(self, sql: str) -> Tree | None:
         """Return DuckDB's complaint at binding a text, with its position, or None where there is none."""

@@ -24,10 +24,13 @@ _COMPARISONS: dict[type[exp.Expr], str] = {
 _SUMS: dict[type[exp.Expr], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
 _TIME_KINDS = ("time", "date")
 _BOOLEAN = type_of("BOOLEAN")
+COMPILED_MAX = 1024
+"""Expressions that are kept compiled."""
+_COMPILED: dict[tuple[str, Schema, str], Compiled | None] = {}
 
 
 class Compiled:
-    """An expression as kernels."""
+    """An expression as kernels; it keeps nothing between batches."""
 
     def __init__(self, kernel: Kernel, output: Column) -> None:
         self._kernel = kernel
@@ -45,7 +48,18 @@ class Compiled:
 def compile_expression(sql: str, source: Schema, output: Column, duck: Duck) -> Compiled | None:
     """Return an expression over the columns of `source` as kernels, or None where some part of it has
     none.
+
+    Kernels keep nothing, so that what was compiled serves again: in another view, or after a restart.
     """
+    asked = (sql, source, output.sql_type)
+    if asked not in _COMPILED:
+        if len(_COMPILED) >= COMPILED_MAX:
+            _COMPILED.clear()
+        _COMPILED[asked] = _compile(sql, source, output, duck)
+    return _COMPILED[asked]
+
+
+def _compile(sql: str, source: Schema, output: Column, duck: Duck) -> Compiled | None:
     try:
         tree = sqlglot.parse_one(sql, dialect="duckdb")
         types = _types(tree, source, duck)
@@ -59,12 +73,13 @@ def compile_expression(sql: str, source: Schema, output: Column, duck: Duck) -> 
 def _types(tree: exp.Expr, source: Schema, duck: Duck) -> dict[int, Type]:
     """Return DuckDB's type of every part of an expression."""
     parts = [part for part in tree.walk() if _has_type(part)]
-    texts = [part.sql(dialect="duckdb") for part in parts]
+    known = {id(part): type_of(source[part.name].sql_type) for part in parts if isinstance(part, exp.Column)}
+    asked = [part for part in parts if id(part) not in known]
     try:
-        names = duck.types(texts, source)
+        names = duck.types([part.sql(dialect="duckdb") for part in asked], source) if asked else []
     except Exception as error:
         raise Miss from error
-    return {id(part): type_of(name) for part, name in zip(parts, names, strict=True)}
+    return known | {id(part): type_of(name) for part, name in zip(asked, names, strict=True)}
 
 
 def _has_type(part: exp.Expr) -> bool:
