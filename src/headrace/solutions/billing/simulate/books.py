@@ -49,7 +49,7 @@ class Price:
 
 
 class Standing(NamedTuple):
-    """How a subscription stands: its status, and whether its end has been asked for."""
+    """How a subscription stands: its status (`paused` too while nothing is collected), and whether it is to end."""
 
     status: str
     leaving: bool
@@ -63,13 +63,15 @@ class Holding(NamedTuple):
 
 
 class Reduction(NamedTuple):
-    """A discount: on a subscription or one of its items, by a share or an amount, from when until when."""
+    """A discount: on a customer, a subscription or one item, by a share or an amount, from when until when."""
 
     discount_id: str
-    subscription_id: str
+    customer_id: str | None
+    subscription_id: str | None
     item_id: str | None
     percent_off: Decimal | None
     amount_off: int | None
+    currency: str | None
     duration: str
     starts_us: int
     ends_us: int | None
@@ -88,13 +90,12 @@ class SubscriptionBook:
 
 @dataclass
 class TrialBook:
-    """A trial of a subscription; the end is when it ended, or will."""
+    """A trial of a subscription; how and when it ended, if it has."""
 
-    subscription_id: str
     customer_id: str
     started_us: int
-    ends_us: int
-    converted_us: int | None = None
+    ended_us: int | None = None
+    outcome: str | None = None
 
 
 class Payment(NamedTuple):
@@ -130,9 +131,18 @@ class Usage(NamedTuple):
 
 
 @dataclass
+class CustomerBook:
+    """What a customer is now; nothing where he is deleted."""
+
+    country: str | None
+    dimensions: dict[str, str]
+
+
+@dataclass
 class MerchantBook:
     """Everything that happened at one merchant."""
 
+    customers: dict[str, CustomerBook] = field(default_factory=dict)
     subscriptions: dict[str, SubscriptionBook] = field(default_factory=dict)
     prices: dict[str, Timeline[Price]] = field(default_factory=dict)
     discounts: dict[str, Reduction] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from random import Random
 from headrace.solutions.billing.simulate.books import Books, Price
 from headrace.solutions.billing.simulate.layout import Rows
 from headrace.solutions.billing.simulate.life import Life
-from headrace.solutions.billing.simulate.shop import EXPONENTS, Shop, open_shop, write_price
+from headrace.solutions.billing.simulate.shop import LIKE_A_DOLLAR, Shop, open_shop, write_price
 from headrace.solutions.billing.simulate.times import DAY_US, EPOCH_DAY, special, to_us
 
 PER_DOLLAR = {"usd": "1", "eur": "0.92", "gbp": "0.79", "jpy": "147.2", "kwd": "0.3074"}
@@ -81,7 +81,7 @@ def _raise_price(world: World, shop: Shop, at_us: int) -> None:
 def _quote(world: World, since_us: int, until_us: int) -> None:
     """Write a rate for each currency and working day: about 1 in 7 days has none."""
     draw = Random(f"{world.seed}/rates")
-    for currency in EXPONENTS:
+    for currency in LIKE_A_DOLLAR:
         rate, rates = Decimal(PER_DOLLAR[currency]), world.books.rates.setdefault(currency, {})
         for day in range(since_us // DAY_US - 7, until_us // DAY_US + 1):
             if currency != "usd":

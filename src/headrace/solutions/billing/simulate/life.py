@@ -151,7 +151,7 @@ class Life(Scribe):
         sub.status, sub.trial_start_us, sub.trial_end_us = "trialing", at_us, ends_us
         sub.period_start_us, sub.period_end_us = at_us, ends_us
         sub.has_method = self.draw.random() < 0.7
-        sub.trial = TrialBook(sub.subscription_id, self.customer_id, at_us, ends_us)
+        sub.trial = TrialBook(self.customer_id, at_us)
         self._book.trials.append(sub.trial)
         self._choose_items(sub, at_us)
         self._write(sub, at_us)
@@ -161,21 +161,23 @@ class Life(Scribe):
         if sub.status != "trialing":
             return
         lot = self.draw.random()
+        outcome = "cancelled"
         if sub.leaving or (sub.has_method and lot > 0.8):
             self._end(sub, at_us, "cancellation_requested")
         elif sub.has_method:
+            outcome = "converted"
             self._convert(sub, at_us)
         elif lot < 0.6:
-            sub.status = "paused"
+            outcome = sub.status = "paused"
             self._write(sub, at_us)
             self._at(self._soon(at_us, self.draw.randrange(3, 40)), lambda now: self._wake(sub, now))
         else:
             self._end(sub, at_us, "cancellation_requested")
+        if sub.trial:
+            sub.trial.ended_us, sub.trial.outcome = at_us, outcome
 
     def _convert(self, sub: Subscription, at_us: int) -> None:
         sub.status, sub.has_method = "active", True
-        if sub.trial:
-            sub.trial.converted_us = at_us
         self._periods_from(sub, at_us, at_us)
         self._write(sub, at_us)
         self._bill(sub, at_us, "subscription_cycle")
@@ -277,7 +279,7 @@ class Life(Scribe):
     def _paid(self, sub: Subscription, invoice: tuple[Any, ...], at_us: int, attempt: int) -> None:
         if invoice[1] + invoice[2]:
             sub.paid.append(self._write_payment(sub, invoice, at_us, attempt, succeeded=True))
-        if sub.book.first_paid_us is None:
+        if sub.book.first_paid_us is None and invoice[1] + invoice[2]:
             sub.book.first_paid_us = at_us
         self._write_invoice(sub, invoice, at_us, "paid", attempt)
         if sub.status in ("past_due", "unpaid"):
@@ -299,7 +301,8 @@ class Life(Scribe):
                 span = max(1, (sub.period_end_us - sub.period_start_us) // SECOND_US)
                 for _ in range(2):
                     at_us = sub.period_start_us + self.draw.randrange(span) * SECOND_US
-                    self._at(at_us, lambda now, meter=item.price.meter: self.meter(now, meter))  # type: ignore[misc]
+                    self._at(at_us, lambda now, meter=item.price.meter: self.meter(now, meter))  # type:
+                    ignore[misc]
 
     def meter(self, at_us: int, meter: str) -> None:
         """Use something that is metered."""
@@ -369,16 +372,18 @@ class Life(Scribe):
             return
         coupons = [c for c in self.shop.coupons if c.currency in (None, sub.currency)]
         coupon = self.draw.choice(coupons)
-        item_id = None
-        if coupon.percent_off and self.draw.random() < 0.15:
-            item_id = sub.items[0].item_id
+        lot = self.draw.random()
+        item_id = sub.items[0].item_id if coupon.percent_off and lot < 0.15 else None
+        for_all = lot > 0.9
         ends_us = add_months(at_us, coupon.months) if coupon.months else None
         sub.discount = Reduction(
             self.shop.fresh("di"),
-            sub.subscription_id,
+            self.customer_id if for_all else None,
+            None if for_all else sub.subscription_id,
             item_id,
             coupon.percent_off,
             coupon.amount_off,
+            coupon.currency,
             coupon.duration,
             at_us,
             ends_us,
@@ -395,8 +400,16 @@ class Life(Scribe):
         self._end(sub, at_us, "cancellation_requested")
 
     def _pause(self, sub: Subscription, at_us: int) -> None:
-        sub.pause_behavior = None if sub.pause_behavior else "void"
-        self._write(sub, at_us)
+        """Stop paying for a while, or go on."""
+        if sub.pause_behavior is None and sub.status == "active":
+            sub.pause_behavior = self.draw.choice(("void", "mark_uncollectible"))
+            self._write(sub, at_us)
+            self._at(self._soon(at_us, self.draw.randrange(5, 60)), lambda now: self._resume(sub, now))
+
+    def _resume(self, sub: Subscription, at_us: int) -> None:
+        if sub.status not in OVER:
+            sub.pause_behavior = None
+            self._write(sub, at_us)
 
     def _correct(self, sub: Subscription, at_us: int) -> None:
         """Learn that an item's quantity was another one since some days ago."""

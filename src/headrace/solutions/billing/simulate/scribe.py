@@ -9,6 +9,7 @@ from typing import Any
 
 from headrace.solutions.billing.simulate.books import (
     Books,
+    CustomerBook,
     Holding,
     MerchantBook,
     Payment,
@@ -87,16 +88,18 @@ class Scribe:
         self._deleted = False
         self._known_since: dict[str, int] = {}
         self._coupon_of: dict[str, Coupon] = {}
-        self._dimensions = json.dumps(
-            {"channel": self.draw.choice(CHANNELS), "size": self.draw.choice("SML")}
-        )
+        dimensions = {"channel": self.draw.choice(CHANNELS), "size": self.draw.choice("SML")}
+        dimensions = {"channel": self.draw.choice(CHANNELS), "size": self.draw.choice("SML")}
+        self._dimensions = json.dumps(dimensions)
         self._country = self.draw.choice(COUNTRIES)
+        self._book.customers[self.customer_id] = CustomerBook(self._country, dimensions)
         self._card = (self.draw.randrange(1, 13), from_us(at_us).year + self.draw.randrange(1, 5))
 
     def _write_customer(self, at_us: int) -> None:
         if self._deleted:
             key = (self.shop.merchant_id, self.customer_id, from_us(at_us), self.shop.seq(at_us))
             self._gone["customers"].append(key)
+            del self._book.customers[self.customer_id]
             return
         name, shop = f"Customer {self.customer_id[4:]}", self.shop
         self._rows["customers"].append(
@@ -115,7 +118,8 @@ class Scribe:
         )
 
     def _write(self, sub: Subscription, valid_us: int, recorded_us: int | None = None) -> None:
-        sub.book.standing.note(valid_us, Standing(sub.status, sub.leaving))
+        resting = sub.pause_behavior is not None and sub.status in ("active", "past_due")
+        sub.book.standing.note(valid_us, Standing("paused" if resting else sub.status, sub.leaving))
         self._rows["subscriptions"].append(
             (
                 self.shop.merchant_id,
@@ -167,7 +171,7 @@ class Scribe:
             (
                 self.shop.merchant_id,
                 held.discount_id,
-                None,
+                held.customer_id,
                 held.subscription_id,
                 held.item_id,
                 coupon.coupon_id,

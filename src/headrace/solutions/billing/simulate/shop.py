@@ -24,8 +24,8 @@ ZONES = (
     ("UTC", "usd", "US"),
     ("Pacific/Apia", "usd", "WS"),
 )
-EXPONENTS = {"usd": 2, "eur": 2, "gbp": 2, "jpy": 0, "kwd": 3}
-"""Decimals of each currency."""
+LIKE_A_DOLLAR = {"usd": 100, "eur": 90, "gbp": 80, "jpy": 150, "kwd": 310}
+"""Minor units that about make a dollar."""
 NAMES = ("Aurora", "Basalt", "Cedar", "Dune", "Ember", "Fjord", "Grove", "Harbour", "Iris", "Juniper")
 KINDS = ("Analytics", "Mail", "Storage", "Payroll", "Design", "Maps", "Video", "Support")
 PLANS = ("Basic", "Team", "Business", "Scale")
@@ -80,7 +80,7 @@ def open_shop(number: int, seed: int, created_us: int, rows: Rows, books: Books)
     """Make the merchant of a number, with its catalogue; equal seeds make equal merchants."""
     draw = Random(f"{seed}/{number}")
     zone, home, country = ZONES[number % len(ZONES)]
-    others = [name for name in EXPONENTS if name != home]
+    others = [name for name in LIKE_A_DOLLAR if name != home]
     currencies = (home, *draw.sample(others, draw.choice((0, 0, 1, 2))))
     shop = Shop(f"acct_{number:05}", zone, currencies, created_us, draw)
     name = f"{NAMES[number % 10]} {KINDS[number // 10 % 8]} {number}"
@@ -97,14 +97,14 @@ def _plans(shop: Shop, rows: Rows, books: Books) -> None:
     for level in range(plans):
         product = _product(shop, rows, PLANS[level])
         for currency in shop.currencies:
-            amount = base * 2**level * 10 ** EXPONENTS[currency] // 100
+            amount = base * 2**level * LIKE_A_DOLLAR[currency] // 100
             for interval, count, factor in _intervals(shop.draw, level):
                 price = _licensed(shop, rows, books, product, currency, interval, count, amount * factor)
                 shop.ladders.setdefault((currency, f"{count} {interval}"), []).append(price)
     addon, usage = _product(shop, rows, "Add-on"), _product(shop, rows, "Usage")
     for currency, term in list(shop.ladders):
         count, interval = int(term.split()[0]), term.split()[1]
-        amount = base * 10 ** EXPONENTS[currency] // 300
+        amount = base * LIKE_A_DOLLAR[currency] // 300
         extra = _licensed(shop, rows, books, addon, currency, interval, count, amount)
         shop.extras.setdefault((currency, term), []).append(extra)
         unit = Decimal(shop.draw.choice(("0.5", "2", "10.25", "0.000125")))
@@ -178,7 +178,7 @@ def write_price(shop: Shop, rows: Rows, books: Books, price: Price, at_us: int) 
 
 def _coupons(shop: Shop, rows: Rows) -> None:
     home = shop.currencies[0]
-    fixed = 5 * 10 ** EXPONENTS[home]
+    fixed = 5 * LIKE_A_DOLLAR[home]
     made = [
         (Decimal(25), None, "once", None),
         (Decimal("12.5"), None, "repeating", 3),
