@@ -11,6 +11,7 @@ import hashlib
 import os
 import pickle
 import random
+import signal
 import struct
 import traceback
 from collections import Counter
@@ -28,6 +29,7 @@ from tests.faults.shop import BASES, EXTRA, GROSS, NET, OTHERS, shop
 import headrace as hr
 from headrace.log.log import Log
 from headrace.runtime import open_run
+from headrace.state import checkpoint, frozen
 from headrace.testing import CrashOnCue
 
 WRITERS = 2
@@ -51,6 +53,7 @@ class Orders:
         next_call: per writer the number of its next call.
         again: per writer a call that was never answered and is to be made again, with its key.
         turnover: the definition that the app is opened with.
+        forks: whether checkpoints are written by a copy of the process, however small they are.
         is_clean: whether it ends by closing; otherwise as if it were killed.
     """
 
@@ -65,6 +68,7 @@ class Orders:
     again: dict[int, list[Any]] = field(default_factory=dict)
     turnover: str = GROSS
     is_clean: bool = False
+    forks: bool = False
 
 
 class Report:
@@ -93,7 +97,10 @@ def told(path: Path) -> list[tuple[str, dict[str, Any]]]:
 def live(orders: Orders) -> None:
     """Live; called in the child, which never returns."""
     report = Report(orders.report)
-    cue = CrashOnCue(orders.point, orders.visit)
+    os.setpgid(0, 0)
+    cue = CrashOnCue(orders.point, orders.visit, end=lambda: os.killpg(0, signal.SIGKILL))
+    if orders.forks:
+        checkpoint.COPY_BYTES_MAX, frozen.INLINE_BYTES_MAX = -1, 0
     try:
         with cue.armed():
             Life(orders, report, cue).live()

@@ -97,7 +97,7 @@ class Lives:
             str(self._folder / "data"), str(report), self._seed * 100 + self.lives, point, visit, calls,
             turns,
             tuple(writer.next_call for writer in self.ledger.writers), again,
-            sorted(self.ledger.turnover)[0], self.chance.random() < 0.5,
+            sorted(self.ledger.turnover)[0], self.chance.random() < 0.5, self.lives % 3 == 0,
         )  # fmt: skip
         status = self._zygote.born(orders, delay_s)
         self.ledger.read(told(report))

@@ -153,12 +153,12 @@ class Checkpoints:
         files: Files | None = None,
         *,
         kept: int = KEPT,
-        copy_bytes_max: int = COPY_BYTES_MAX,
+        copy_bytes_max: int | None = None,
     ) -> None:
         self._files = files or Files()
         self._folder = folder / FOLDER
         self._kept = kept
-        self._copy_bytes_max = copy_bytes_max
+        self._copy_bytes_max = COPY_BYTES_MAX if copy_bytes_max is None else copy_bytes_max
         self._number = 0
         self._known: dict[str, Place] = {}
         self._same: dict[tuple[int, int], tuple[memoryview, list[Place]]] = {}
