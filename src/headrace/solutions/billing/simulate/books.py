@@ -49,7 +49,7 @@ class Price:
 
 
 class Standing(NamedTuple):
-    """How a subscription stands: its status (`paused` too while nothing is collected), and whether it is to end."""
+    """A subscription's status (`paused` too while nothing is collected), and whether it is to end."""
 
     status: str
     leaving: bool
@@ -63,7 +63,7 @@ class Holding(NamedTuple):
 
 
 class Reduction(NamedTuple):
-    """A discount: on a customer, a subscription or one item, by a share or an amount, from when until when."""
+    """A discount on a customer, a subscription or one item, by a share or an amount, in its time."""
 
     discount_id: str
     customer_id: str | None

@@ -1,4 +1,4 @@
-"""The ledger by hand: each customer's MRR at every moment at which it changes, and what the change is called."""
+"""The ledger by hand: each customer's MRR whenever it changes, and what the change is called."""
 
 from __future__ import annotations
 

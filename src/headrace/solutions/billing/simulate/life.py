@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from typing import Any
 
 from headrace.solutions.billing.simulate.books import (
@@ -301,10 +302,9 @@ class Life(Scribe):
                 span = max(1, (sub.period_end_us - sub.period_start_us) // SECOND_US)
                 for _ in range(2):
                     at_us = sub.period_start_us + self.draw.randrange(span) * SECOND_US
-                    self._at(at_us, lambda now, meter=item.price.meter: self.meter(now, meter))  # type:
-                    ignore[misc]
+                    self._at(at_us, partial(self.meter, item.price.meter))
 
-    def meter(self, at_us: int, meter: str) -> None:
+    def meter(self, meter: str, at_us: int) -> None:
         """Use something that is metered."""
         if self._deleted:
             return

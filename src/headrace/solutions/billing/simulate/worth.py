@@ -52,7 +52,7 @@ def per_month(amount: Fraction, price: Price) -> int:
 
 
 def holds(discount: Reduction, price: Price, at_us: int) -> bool:
-    """Return whether a discount is on at a moment; one on a single invoice lasts one interval of the price."""
+    """Return whether a discount is on at a moment; one on a single invoice lasts one interval."""
     if discount.amount_off is not None and discount.currency not in (None, price.currency):
         return False
     ends_us = ends_of(discount, price)
@@ -81,16 +81,22 @@ Line = tuple[str, Price, Fraction]
 """An item's id, its price, and what it costs per interval."""
 
 
-def lowered(lines: Sequence[Line], discounts: Sequence[Reduction], at_us: int, rules: Rules) -> list[Fraction]:
+def lowered(
+    lines: Sequence[Line], discounts: Sequence[Reduction], at_us: int, rules: Rules
+) -> list[Fraction]:
     """Return what is left of a subscription's lines at a moment, in their order.
 
     A line's own discounts (its own and its subscription's) come before those of the customer, which count
     only where there are none. Shares come off one after the other, then amounts, each spread over the lines
     it is on by cost.
     """
-    on = [[d for d in discounts if d.item_id in (None, item) and holds(d, price, at_us)] for item, price, _
-    in lines] own = [[d for d in found if d.subscription_id is not None] for found in on] left = [] for
-    number, (_, _, cost) in enumerate(lines):
+    on = [
+        [d for d in discounts if d.item_id in (None, item) and holds(d, price, at_us)]
+        for item, price, _ in lines
+    ]
+    own = [[d for d in found if d.subscription_id is not None] for found in on]
+    left = []
+    for number, (_, _, cost) in enumerate(lines):
         chosen = [d for d in own[number] or on[number] if is_subtracted(d, rules)]
         rest = cost
         for discount in chosen:
