@@ -179,7 +179,12 @@ class Grammar:
         return f"SELECT {x} AS k, t.u FROM {source.sql}, UNNEST({made}) AS t(u)"
 
     def window(self, depth: int) -> str:
-        able = [relation for relation in self.relations if relation.of("timestamp")]
+        bounded = ("window_start", "window_end")
+        able = [
+            relation
+            for relation in self.relations
+            if relation.of("timestamp") and not any(name in bounded for name, _ in relation.columns)
+        ]
         able += [relation for relation in able if relation.time] * 2
         if not able:
             return self.group(depth)
