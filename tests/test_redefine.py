@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 
 import headrace as hr
 from headrace.change import VERSION, WEIGHT
+from headrace.definitions.intent import Intent, IntentFile
 from headrace.testing import ManualClock
 
 GROSS = "SELECT shop, sum(amount) AS amount FROM orders WHERE amount > 0 GROUP BY shop"
@@ -136,7 +138,7 @@ def test_rollback_is_one_version_and_knows_what_came_meanwhile(run: hr.Run) -> N
 
 
 def test_there_is_nothing_to_roll_back_at_first(run: hr.Run) -> None:
-    with pytest.raises(hr.errors.ChangeFailed, match="nothing has been changed"):
+    with pytest.raises(hr.errors.ChangeFailed, match="nothing to go back to"):
         run.rollback()
 
 
@@ -254,7 +256,8 @@ def test_what_was_switched_is_there_after_a_restart_and_no_version_means_two_thi
         assert answer(run, "turnover")[0]["amount"] == Decimal("10.00")
         before = run.query("SELECT shop, amount FROM turnover", as_of=switched.number - 1).to_pylist()
         assert before != run.query("SELECT shop, amount FROM turnover").to_pylist()
-        told = [row for table in run.changes("turnover", since=switched.number - 1) for row in table.to_pylist()]
+        tables = run.changes("turnover", since=switched.number - 1)
+        told = [row for table in tables for row in table.to_pylist()]
         assert {row["_version"] for row in told} == {switched.number}
         gone = [{"shop": r["shop"], "amount": r["amount"]} for r in told if r["_weight"] < 0]
         assert all(row in before for row in gone)
@@ -316,3 +319,156 @@ def test_the_manual_clock_of_a_test_is_not_disturbed() -> None:
         run.advance()
         assert run.apply(shop(NET)).version is not None
         assert run.version.clock == clock()
+
+
+# --- views created, replaced and dropped while running ------------------------------------------------
+
+
+def test_creating_replacing_and_dropping_are_changes_like_any_other(run: hr.Run) -> None:
+    run.create_view("doubled", "SELECT shop, amount * 2 AS amount FROM turnover")
+    before = run.version
+    run.replace_view("turnover", NET)
+    assert run.version.number == before.number + 1
+    assert summed(run, "doubled", before.number) != {}
+    assert answer(run, "doubled")[0] == {"shop": "s0", "amount": Decimal("10.00")}
+    run.rollback()
+    assert answer(run, "doubled")[0] == {"shop": "s0", "amount": Decimal("20.00")}
+    run.create_view("again", "SELECT * FROM doubled")
+    with pytest.raises(hr.DeclarationError, match="read by again"):
+        run.drop_view("doubled")
+    run.drop_view("again")
+    run.drop_view("doubled")
+    assert not run.plan(shop()).items
+
+
+def test_a_view_that_a_reader_no_longer_fits_is_not_replaced(run: hr.Run) -> None:
+    with pytest.raises(hr.HeadraceError):
+        run.replace_view("turnover", "SELECT shop FROM orders")
+    assert answer(run, "best") == [{"amount": Decimal("30.00"), "shops": 3}]
+
+
+def test_a_replaced_view_stays_until_the_files_are_applied_again(tmp_path: Path) -> None:
+    with shop().open(tmp_path) as run:
+        run.append("orders", rows(10, -4))
+        run.advance()
+        run.replace_view("turnover", NET)
+    with shop().open(tmp_path) as run:
+        assert len(answer(run, "turnover")) == 2
+        assert run.plan(shop()).of("changed") == ("turnover",)
+        run.apply(shop())
+        assert len(answer(run, "turnover")) == 1
+    with shop().open(tmp_path) as run:
+        assert len(answer(run, "turnover")) == 1
+
+
+# --- after a restart ----------------------------------------------------------------------------------
+
+
+def test_a_rollback_after_a_restart_is_built_from_history(tmp_path: Path) -> None:
+    with shop().open(tmp_path) as run:
+        run.append("orders", rows(10, 20, 30, -5))
+        run.advance()
+        run.apply(shop(NET))
+    with shop(NET).open(tmp_path) as run:
+        run.append("orders", rows(1))
+        run.advance()
+        run.rollback()
+        assert answer(run, "turnover")[0] == {"shop": "s0", "amount": Decimal("11.00")}
+        assert run.change is not None
+        assert run.change.state == "rolled back"
+        with pytest.raises(hr.ChangeFailed, match="nothing to go back to"):
+            run.rollback()
+    with shop().open(tmp_path) as run:
+        assert answer(run, "best") == [{"amount": Decimal("30.00"), "shops": 3}]
+        with pytest.raises(hr.ChangeFailed, match="nothing to go back to"):
+            run.rollback()
+
+
+def test_created_views_roll_back_after_a_restart_too(tmp_path: Path) -> None:
+    with shop().open(tmp_path) as run:
+        run.create_view("loud", "SELECT upper(shop) AS shop FROM shops")
+    with shop().open(tmp_path) as run:
+        run.rollback()
+        with pytest.raises(hr.UnknownName):
+            run.relation("loud")
+
+
+def begun(folder: Path, wanted: hr.App, *, preview: bool = False) -> None:
+    """Leave the folder as a crash in the middle of building does."""
+    with shop().open(folder) as run:
+        run.append("orders", rows(10, 20, 30, -5))
+        run.advance()
+    facts = {**wanted.fingerprint(), "created": {}}
+    IntentFile(folder).write(Intent(facts, "2026-01-01T00:00:00+00:00", preview=preview))
+
+
+def test_an_interrupted_change_goes_on_where_the_program_still_wants_it(tmp_path: Path) -> None:
+    begun(tmp_path, shop(NET))
+    with shop(NET).open(tmp_path) as run:
+        assert run.change is not None
+        assert run.change.resumed
+        run.change.wait(settled=True)
+        assert run.change.as_dict()["resumed"]
+        assert answer(run, "turnover")[0] == {"shop": "s0", "amount": Decimal("5.00")}
+    assert IntentFile(tmp_path).read() is None
+
+
+def test_an_interrupted_preview_is_a_preview_again(tmp_path: Path) -> None:
+    begun(tmp_path, shop(NET), preview=True)
+    with shop(NET).open(tmp_path) as run:
+        assert run.change is not None
+        assert run.change.wait().state == "ready"
+        assert answer(run, "turnover")[0] == {"shop": "s0", "amount": Decimal("10.00")}
+        assert answer(run, "turnover__new")[0] == {"shop": "s0", "amount": Decimal("5.00")}
+
+
+def test_an_interrupted_change_that_nobody_wants_any_more_is_undone(tmp_path: Path) -> None:
+    begun(tmp_path, shop(NET))
+    with shop().open(tmp_path) as run:
+        assert run.change is None
+        assert run.undone is not None
+        assert "is undone" in run.undone
+    assert IntentFile(tmp_path).read() is None
+    with shop().open(tmp_path) as run:
+        assert run.undone is None
+
+
+def test_a_third_definition_is_refused_though_a_change_was_interrupted(tmp_path: Path) -> None:
+    begun(tmp_path, shop(NET))
+    with pytest.raises(hr.DeclarationsChanged):
+        shop("SELECT shop, max(amount) AS amount FROM orders GROUP BY shop").open(tmp_path)
+    with shop(NET).open(tmp_path) as run:
+        assert run.change is not None
+
+
+def test_a_note_that_is_torn_undoes_the_change(tmp_path: Path) -> None:
+    begun(tmp_path, shop(NET))
+    (tmp_path / "change.json").write_bytes(b'{"declarations": {')
+    with shop().open(tmp_path) as run:
+        assert run.change is None
+
+
+def test_a_view_that_refreshes_apart_is_changed_too(tmp_path: Path) -> None:
+    def paced(least: int) -> hr.App:
+        app = shop()
+        app.view("median", f"SELECT median(amount) AS m FROM orders WHERE amount > {least}", refresh="1s")
+        return app
+
+    clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+
+    def later(run: hr.Run, *amounts: int) -> list[dict[str, Any]]:
+        clock.advance(timedelta(seconds=2))
+        run.append("orders", rows(*amounts))
+        run.advance()
+        return answer(run, "median")
+
+    with paced(0).open(tmp_path, clock=clock) as run:
+        assert later(run, 10, 20, 30) == [{"m": 20.0}]
+        run.apply(paced(15))
+        assert answer(run, "median") == [{"m": 25.0}]
+        assert later(run, 40) == [{"m": 30.0}]
+        run.rollback()
+        assert later(run, 50) == [{"m": 30.0}]
+        run.apply(paced(15))
+    with paced(15).open(tmp_path, clock=clock) as run:
+        assert later(run, 60) == [{"m": 40.0}]

@@ -6,69 +6,72 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from headrace.app import App
 from headrace.change import Change
-from headrace.declarations import StreamDecl
+from headrace.contracts.names import check_name
 from headrace.definitions import Changeover, ChangePlan
-from headrace.definitions.changeover import Definition
+from headrace.definitions.changeover import BEFORE, Definition
 from headrace.errors import DeclarationError, UnknownName
 from headrace.log.records import Declared
 from headrace.points import reach
 from headrace.reading import Reading
 from headrace.redefine import OnBusy
 from headrace.results import Version
-from headrace.sql import plan_view
 from headrace.sql.plan import ViewPlan
 
 
 class Defining(Reading):
     """How definitions change."""
 
-    def create_view(self, name: str, sql: str) -> None:
-        """Add a view computed over all history; it stays with the data folder.
+    def create_view(self, name: str, sql: str, *, wait: bool = True) -> None:
+        """Add a view computed over all history, beside what runs; it stays with the data folder.
+
+        With `wait=False` it returns at once, here and in the two below; `run.change` says how far it is.
 
         Raises:
             DeclarationError: the name is taken.
             SqlError: the SQL does not plan.
+            ChangeFailed: another change is on its way, or the view would have no answer.
         """
+        self._check_open()
         if name.lower() in self._plans or name.lower() in self._bases:
             raise DeclarationError("the name is taken", where=name, hint="use replace_view, or another name")
-        self._definitions.forget()
-        with self._stepper.gate:
-            self._add_view(name, sql)
-            self._remember(name, sql)
-            self._past.turn(self.version.number, self._described())
+        check_name("view", name, ())
+        self._definitions.redefine({**self._created, name: sql}, wait=wait)
 
-    def replace_view(self, name: str, sql: str) -> None:
-        """Give a view a new definition over all history; readers see the old or the new, never a mixture."""
+    def replace_view(self, name: str, sql: str, *, wait: bool = True) -> None:
+        """Give a view a new definition over all history; readers see the old or the new, never a mixture.
+
+        A view that the app declares keeps it until the app's declarations are applied again.
+
+        Raises:
+            UnknownName: there is no such view.
+            SqlError: the SQL does not plan, or a view that reads this one no longer does.
+            ChangeFailed: another change is on its way, or a view would have no answer.
+        """
+        self._check_open()
         old = self._plan_of(name)
-        self._definitions.forget()
         if old.name not in self.app.view_decls and old.name not in self._created:
             raise DeclarationError("a table brings this view", where=name, hint="make another view over it")
-        with self._stepper.gate:
-            plan = self._planned(old.name, sql)
-            self._past.settle([] if plan.schema.arrow == old.schema.arrow else [old.name])
-            changes = self._engine.replace_view(plan, self._history)
-            self._plans[old.name.lower()] = plan
-            self._remember(old.name, sql)
-            self._past.turn(self.version.number + 1, self._described())
-            self._stepper.publish(changes)
+        self._definitions.redefine({**self._created, old.name: sql}, wait=wait)
 
-    def drop_view(self, name: str) -> None:
+    def drop_view(self, name: str, *, wait: bool = True) -> None:
         """Remove a view that `create_view` made.
 
         Raises:
             DeclarationError: other views read it, or the app declares it.
         """
+        self._check_open()
         plan = self._plan_of(name)
-        if plan.name not in self._created:
+        if plan.name not in self._created or plan.name in self.app.view_decls:
             raise DeclarationError(
                 "the app declares this view", where=name, hint="remove it from the declarations"
             )
-        self._definitions.forget()
-        with self._stepper.gate:
-            self._past.settle([plan.name])
-            self._drop(plan.name)
-            self._declare()
-            self._past.turn(self.version.number + 1, self._described())
+        readers = [other.name for other in self._plans.values() if plan.name.lower() in other.relations]
+        if readers:
+            raise DeclarationError(
+                f"it is read by {', '.join(readers)}", where=name, hint=f"drop or change {readers[0]} first"
+            )
+        kept = {key: sql for key, sql in self._created.items() if key != plan.name}
+        self._definitions.redefine(kept, wait=wait)
 
     def plan(self, app: App) -> ChangePlan:
         """Return what it would take to put an app's declarations in force: nothing is run.
@@ -106,22 +109,35 @@ class Defining(Reading):
         self._check_open()
         if not 0 < share <= 1:
             raise DeclarationError(f"share is {share}", expected="more than 0, at most 1")
+        self._past.flush()  # so that little is left to be written at the switch
         change = self._definitions.apply(app, preview=preview, on_busy=on_busy, share=share)
         return change.wait(settled=not preview) if wait else change
 
-    def rollback(self) -> Version:
-        """Put the declarations before the last `apply` back in force, at once and in one version.
+    def rollback(self, *, wait: bool = True) -> Version:
+        """Put the declarations before the last change back in force, in one version.
+
+        What was before goes on beside until the next change, so that this is instant. After a restart it is
+        built from history again, as `apply` does; `run.change.progress` says how far it is.
+
+        Args:
+            wait: return when they are in force; otherwise at once, with the version of now.
 
         Raises:
-            ChangeFailed: there is none, or what was before it is no longer kept (after a restart).
+            ChangeFailed: there is nothing to go back to.
         """
         self._check_open()
-        return self._definitions.rollback()
+        change = self._definitions.rollback()
+        return change.wait(settled=True).version or self.version if wait else self.version
 
     @property
     def change(self) -> Changeover | None:
         """The last change since the folder was opened: on its way, switched, or failed."""
         return self._definitions.change
+
+    @property
+    def undone(self) -> str | None:
+        """What was begun before this opening, was interrupted and is undone, in words; None: nothing was."""
+        return self._definitions.undone
 
     # --- what a change of definitions asks of the run -----------------------------------------------
 
@@ -136,13 +152,15 @@ class Defining(Reading):
 
     def _install(
         self, definition: Definition, exchange: Callable[[], None], changes: Mapping[str, Change],
-        restarted: Sequence[str],
+        restarted: Sequence[str], *, undoes: bool,
     ) -> Version:  # fmt: skip
         """Put definitions in force; under the gate. Durable first, then exchanged, then seen."""
-        facts = {**definition.app.fingerprint(), "created": dict(definition.created)}
+        before = None if undoes else self._definition.facts()
+        facts = {**definition.facts(), BEFORE: before}
         self._past.settle([name for name in restarted if name.lower() in self._plans])
         self._intake.heal()
         self._log.append(Declared(facts)).wait()
+        self._definitions.before = before
         reach("definitions declared")
         self._declare_relations(definition.app)
         self._intake.redeclare(definition.app.streams, definition.app.tables)
@@ -156,32 +174,8 @@ class Defining(Reading):
         reach("definitions shown")
         return version
 
-    def _remember(self, name: str, sql: str) -> None:
-        self._created[name] = sql
-        self._declare()
-
-    def _drop(self, name: str) -> None:
-        self._engine.drop_view(name.lower())
-        del self._plans[name.lower()]
-        self._created.pop(name, None)
-
     def _plan_of(self, name: str) -> ViewPlan:
         plan = self._plans.get(name.lower())
         if plan is None:
             raise UnknownName.of("view", name, (plan.name for plan in self._plans.values()))
         return plan
-
-    def _planned(self, name: str, sql: str) -> ViewPlan:
-        catalog = {info.name.lower(): info.schema for info in self._bases.values()}
-        catalog |= {key: plan.schema for key, plan in self._plans.items()}
-        event_times = {
-            name: decl.event_time
-            for name, decl in self._decls.items()
-            if isinstance(decl, StreamDecl) and decl.event_time
-        }
-        return plan_view(name, sql, catalog, event_times=event_times, functions=self.app.functions)
-
-    def _add_view(self, name: str, sql: str) -> None:
-        plan = self._planned(name, sql)
-        self._engine.add_view(plan, self._history)
-        self._plans[name.lower()] = plan

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.app import App
 from headrace.change import Change
 from headrace.contracts.schema import Schema
 from headrace.definitions import Changeover, ChangePlan, compare
 from headrace.definitions.changeover import Definition
+from headrace.definitions.intent import Intent, IntentFile
 from headrace.definitions.shadow import Source
 from headrace.engine.engine import Engine
-from headrace.errors import ChangeFailed, DeclarationError
+from headrace.errors import ChangeFailed, DeclarationError, StorageError
 from headrace.histories import history_plans
 from headrace.log.records import Commit, Record
 from headrace.results import Version
@@ -25,6 +28,10 @@ from headrace.sql.plan import ViewPlan
 if TYPE_CHECKING:
     from headrace.runtime import Run
 
+logger = logging.getLogger("headrace")
+
+SHARE_RESUMED = 0.5
+"""Of one core, for a change that goes on after a crash."""
 MEASURED_ROWS_MIN = 10_000
 """Rows that must have been read for their pace to say anything."""
 OnBusy = Literal["refuse", "queue", "replace"]
@@ -59,23 +66,26 @@ class Redefinition:
         self._lock = Lock()
         self.rows = Rows()
         self.change: Changeover | None = None
+        self.before: dict[str, Any] | None = None
+        self.undone: str | None = None
+        self._intents = IntentFile(run.path, run._files)
 
     # --- planning ---------------------------------------------------------------------------------
-    def definition(self, app: App) -> Definition:
+    def definition(self, app: App, created: Mapping[str, str] | None = None) -> Definition:
         """Return the declarations of an app, and what was created while running, planned.
+
+        Args:
+            app: the declarations.
+            created: views made or replaced while running; None: those of now, without the replaced ones,
+                which an app's own declarations take back.
 
         Raises:
             DeclarationError: views read each other in a circle, or a created view's name is declared now.
             SqlError, UnsupportedSql: a view's SQL.
         """
-        created = dict(self._run._created)
-        taken = {name.lower() for name in (*app.streams, *app.tables, *app.view_decls)}
-        for name in created:
-            if name.lower() in taken:
-                raise DeclarationError(
-                    "a view of that name was created while running", where=name, hint="drop it first"
-                )
-        texts = {decl.name: decl.sql for decl in app.view_decls.values()} | created
+        if created is None:
+            created = self._unless_declared(app)
+        texts = {decl.name: decl.sql for decl in app.view_decls.values()} | dict(created)
         plans: dict[str, ViewPlan] = {}
         catalog, event_times = self._catalog(app)
         plans |= history_plans(app, catalog)
@@ -84,7 +94,19 @@ class Redefinition:
             plan = plan_view(name, texts[name], catalog, event_times=event_times, functions=app.functions)
             plans[name.lower()] = plan
             catalog[name.lower()] = plan.schema
-        return Definition(app, plans, created)
+        return Definition(app, plans, dict(created))
+
+    def _unless_declared(self, app: App) -> dict[str, str]:
+        """Return the created views, without those that replace one that the app in force declares."""
+        replaced = {name.lower() for name in self._run.app.view_decls}
+        created = {name: sql for name, sql in self._run._created.items() if name.lower() not in replaced}
+        taken = {name.lower() for name in (*app.streams, *app.tables, *app.view_decls)}
+        for name in created:
+            if name.lower() in taken:
+                raise DeclarationError(
+                    "a view of that name was created while running", where=name, hint="drop it first"
+                )
+        return created
 
     def _catalog(self, app: App) -> tuple[dict[str, Schema], dict[str, str]]:
         bases = {name: info.schema for name, info in self._run._base_relations(app)}
@@ -111,19 +133,78 @@ class Redefinition:
                 ready.switch()
                 return ready
             self._make_room(on_busy)
-            wanted = self.definition(app)
-            plan = self.plan(wanted)
-            if plan.refused:
-                item = plan.refused[0]
-                raise ChangeFailed(
-                    f"the {item.kind} cannot change so: {item.refused}", where=item.name,
-                    hint="declare another one beside it, or start in a new folder", notes=list(item.notes),
-                )  # fmt: skip
-            now = self._run._definition
-            change = Changeover(self, plan, now, wanted, self._sources(plan, now, wanted), share=share)
-            self.change = change
-            change.start(preview=preview)
-            return change
+            return self._begin(self.definition(app), share, preview=preview)
+
+    def redefine(self, created: Mapping[str, str], *, wait: bool) -> None:
+        """Create, replace or drop views beside the app's own, by the same way."""
+        with self._lock:
+            self._make_room("refuse")
+            change = self._begin(self.definition(self._run.app, created), 1.0)
+        if wait:
+            change.wait(settled=True)
+
+    def _begin(
+        self, wanted: Definition, share: float, *, preview: bool = False, undoes: bool = False,
+        resumed: bool = False,
+    ) -> Changeover:  # fmt: skip
+        plan = self.plan(wanted)
+        if plan.refused:
+            item = plan.refused[0]
+            raise ChangeFailed(
+                f"the {item.kind} cannot change so: {item.refused}", where=item.name,
+                hint="declare another one beside it, or start in a new folder", notes=list(item.notes),
+            )  # fmt: skip
+        now = self._run._definition
+        change = Changeover(
+            self, plan, now, wanted, self._sources(plan, now, wanted), share=share, undoes=undoes,
+            resumed=resumed,
+        )  # fmt: skip
+        began = self._run._clock().isoformat()
+        try:
+            self._intents.write(Intent(wanted.facts(), began, preview, undoes))
+        except OSError as error:
+            raise StorageError(
+                f"the change cannot be noted: {error.strerror or error}", where=str(self._run.path),
+                hint="look at the disk; the definitions in force go on",
+            ) from error  # fmt: skip
+        self.change, self.undone = change, None
+        change.start(preview=preview)
+        return change
+
+    # --- after a crash ----------------------------------------------------------------------------
+    def interrupted(self, wanted: App) -> Intent | None:
+        """Return the change that was interrupted and that the wanted declarations ask for again."""
+        intent = self._intents.read()
+        return intent if intent is not None and intent.leads_to(wanted.fingerprint()) else None
+
+    def tidy(self, facts: Mapping[str, Any] | None, *, goes_on: bool, looks_only: bool) -> None:
+        """Undo a change that was interrupted and that nobody asks for any more; or only say so."""
+        intent = self._intents.read()
+        if intent is None or facts is None:
+            return
+        if {**intent.declarations} != {**facts}:
+            becomes = "goes on at the next start of these declarations" if goes_on else "is undone"
+            self.undone = f"the change that began at {intent.began} was interrupted, and {becomes}"
+            logger.warning("%s; nobody saw anything of it", self.undone)
+        if not looks_only:
+            self._forget_intent()
+
+    def resume(self, app: App, intent: Intent) -> Changeover:
+        """Begin again what was interrupted."""
+        logger.info("the change that began at %s goes on", intent.began)
+        wanted = self.definition(app, intent.declarations.get("created", {}))
+        return self._begin(wanted, SHARE_RESUMED, preview=intent.preview, undoes=intent.undoes, resumed=True)
+
+    def settled(self, change: Changeover) -> None:
+        """Forget a change that is in force, or never will be."""
+        if change is self.change:
+            self._forget_intent()
+
+    def _forget_intent(self) -> None:
+        try:
+            self._intents.remove()
+        except OSError as error:
+            logger.warning("a change that is over is still noted in the folder: %s", error)
 
     def _make_room(self, on_busy: OnBusy) -> None:
         before = self.change
@@ -140,31 +221,42 @@ class Redefinition:
             before.cancel()
         before.close()
 
-    def rollback(self) -> Version:
-        """Go back to the definitions before the last change."""
+    def rollback(self) -> Changeover:
+        """Go back to the definitions before the last change: at once where they are kept beside, else from
+        history.
+        """
         with self._lock:
-            if self.change is None:
+            if self.change is not None and self.change.can_go_back:
+                self.change.rollback()
+                return self.change
+            if self.before is None:
                 raise ChangeFailed(
-                    "nothing has been changed since the folder was opened",
+                    "there is nothing to go back to",
+                    expected="a change that is in force and has not been rolled back",
                     hint="apply the earlier declarations; they are built from history",
                 )
-            return self.change.rollback()
+            self._make_room("refuse")
+            return self._begin(self._definition_before(self.before), 1.0, undoes=True)
 
-    def forget(self) -> None:
-        """Give up what stands beside the running views: a view has been changed without it."""
-        with self._lock:
-            if self.change is not None and self.change.is_open:
-                raise ChangeFailed(
-                    "a change of the declarations is on its way", hint="wait for it or cancel it"
-                )
-            if self.change is not None:
-                self.change.close()
-                self.change = None
+    def _definition_before(self, facts: Mapping[str, Any]) -> Definition:
+        return self.definition(self._run.app._as_declared(facts), facts.get("created", {}))
+
+    def plan_back(self) -> ChangePlan | None:
+        """Return what a rollback would do; None: there is nothing to go back to."""
+        if self.before is None:
+            return None
+        if self.change is not None and self.change.can_go_back:
+            return replace(self.plan(self._definition_before(self.before)), rows=0, seconds=0.0)
+        return self.plan(self._definition_before(self.before))
 
     def close(self) -> None:
-        """End what is on its way; the folder stays as the last switch left it."""
-        if self.change is not None:
-            self.change.close()
+        """End what is on its way. A building goes on at the next opening; a preview is given up."""
+        change = self.change
+        if change is None:
+            return
+        if change.state == "ready":
+            self._forget_intent()
+        change.close()
 
     def _sources(self, plan: ChangePlan, now: Definition, wanted: Definition) -> list[Source]:
         """Return what the touched views read and what is not touched itself."""
@@ -188,7 +280,7 @@ class Redefinition:
 
     def gate(self) -> AbstractContextManager[object]:
         """Keep steps and readers out for a moment."""
-        return self._run._stepper.gate
+        return self._run._stepper.still()
 
     def fed(self) -> int:
         """Return the last commit that the engine has seen."""
@@ -200,10 +292,10 @@ class Redefinition:
 
     def install(
         self, definition: Definition, exchange: Callable[[], None], changes: Mapping[str, Change],
-        restarted: Sequence[str],
+        restarted: Sequence[str], *, undoes: bool,
     ) -> Version:  # fmt: skip
         """Make the definition durable, exchange the views and publish one version; under the gate."""
-        return self._run._install(definition, exchange, changes, restarted)
+        return self._run._install(definition, exchange, changes, restarted, undoes=undoes)
 
 
 def in_order(texts: Mapping[str, str]) -> list[str]:

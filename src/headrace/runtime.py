@@ -18,6 +18,7 @@ from headrace.change import Change
 from headrace.declarations import RECOMPUTE_ROWS_MAX, Checkpointing, StreamDecl, TableDecl
 from headrace.defining import Defining
 from headrace.definitions import ChangePlan
+from headrace.definitions.changeover import BEFORE
 from headrace.engine.engine import Engine
 from headrace.engine.memory import Memory
 from headrace.errors import DeclarationError, DeclarationsChanged
@@ -89,9 +90,9 @@ class Run(WaysIn, Defining):
         self._bases: dict[str, RelationInfo] = {}
         self._plans: dict[str, ViewPlan] = {}
         self._created: dict[str, str] = {}
+        self._files = files
         self._definitions = Redefinition(self)
         self._keeper: Keeper | None = None
-        self._files = files
         self._checkpoints = checkpoints or Checkpointing()
         self._sinks: Sinks | None = None
         self._fed: Callable[[], int] = lambda: 0
@@ -127,6 +128,8 @@ class Run(WaysIn, Defining):
         wanted, logged = self.app, self._log.last_declared()
         facts = None if logged is None else logged.declarations
         if facts is not None:
+            self._definitions.before = facts.get(BEFORE)
+            facts = {kind: found for kind, found in facts.items() if kind != BEFORE}
             self._created = dict(facts.get("created", {}))
             if any(facts.get(kind) != found for kind, found in wanted.fingerprint().items()):
                 self.app = wanted._as_declared(facts)
@@ -134,11 +137,13 @@ class Run(WaysIn, Defining):
         self._intake = Intake(dict(self.app.streams), dict(self.app.tables), self._log, self._clock)
         self._stepper = Stepper(self._engine, self._intake, self._log, self._feed, self._clock, auto=auto)
         self._refresher = Refresher(self._engine, self._stepper, self._asked, self._clock, auto=auto)
-        change = self._refused(wanted) if on_change == "refuse" and self.app is not wanted else None
+        going_on = self._definitions.interrupted(wanted) if self.app is not wanted else None
+        is_refused = on_change == "refuse" and self.app is not wanted and going_on is None
+        change = self._refused(wanted) if is_refused else None
         self._past = self._opened_past()
         begun = self._restored(facts)
         self._declare_relations(self.app)
-        for plan in self._definitions.definition(self.app).plans.values():
+        for plan in self._definitions.definition(self.app, self._created).plans.values():
             if plan.name.lower() not in self._engine:
                 self._engine.add_view(plan, self._history)
             self._plans[plan.name.lower()] = plan
@@ -152,8 +157,13 @@ class Run(WaysIn, Defining):
         elif switched:
             with self._stepper.gate:  # a reader of the version before the switch must not take this for it
                 self._stepper.publish({})
+        looks_only = on_change == "keep"
+        if going_on is None or looks_only:
+            self._definitions.tidy(facts, goes_on=going_on is not None, looks_only=looks_only)
         if self.app is not wanted and on_change == "apply":
             self.apply(wanted)
+        elif going_on is not None and on_change == "refuse":
+            self._definitions.resume(wanted, going_on)
         self._intake.begin_histories()
         self._refresher.start()
 
@@ -185,7 +195,7 @@ class Run(WaysIn, Defining):
         return facts
 
     def _declared_facts(self) -> dict[str, Any]:
-        return {**self.app.fingerprint(), "created": dict(self._created)}
+        return self._definition.facts()
 
     def _refused(self, wanted: App) -> ChangePlan:
         """Return the plan of a change that changes nothing.
@@ -193,7 +203,7 @@ class Run(WaysIn, Defining):
         Raises:
             DeclarationsChanged: it changes something.
         """
-        self._plans = dict(self._definitions.definition(self.app).plans)
+        self._plans = dict(self._definitions.definition(self.app, self._created).plans)
         plan = self._definitions.plan(self._definitions.definition(wanted))
         self._plans = {}
         if plan.is_empty:

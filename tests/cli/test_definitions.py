@@ -10,6 +10,9 @@ import pytest
 from tests.cli.conftest import Invoke
 from tests.cli.test_run import rows, running, until
 
+from headrace.cli.project import load_project
+from headrace.definitions.intent import Intent, IntentFile
+
 NET = "SELECT sum(amount) AS gmv, count(*) AS orders FROM orders WHERE product <> 'tea'\n"
 
 
@@ -72,3 +75,23 @@ def test_a_running_server_changes_and_goes_back(loaded: Path, invoke: Invoke) ->
         assert invoke("rollback").code == 0
         assert until(lambda: gmv(url) == 2)
         assert invoke("rollback").code == 1
+
+
+def test_a_folder_goes_back_without_a_server(loaded: Path, invoke: Invoke) -> None:
+    before = (loaded / "views" / "gmv.sql").read_text()
+    change(loaded)
+    assert invoke("apply").code == 0
+    assert invoke("rollback").code == 0
+    (loaded / "views" / "gmv.sql").write_text(before)
+    assert "nothing to change" in invoke("plan").out
+    assert invoke("rollback").code != 0
+
+
+def test_a_plan_says_that_a_change_was_interrupted(loaded: Path, invoke: Invoke) -> None:
+    facts = load_project(loaded).app.fingerprint()
+    IntentFile(loaded / "data").write(
+        Intent({**facts, "views": {}, "created": {}}, "2026-01-01T00:00:00+00:00")
+    )
+    found = invoke("plan")
+    assert "interrupted, and is undone" in found.err
+    assert "nothing to change" in found.out

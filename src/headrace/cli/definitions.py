@@ -71,7 +71,7 @@ def rollback(
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put the definitions before the last change of a running server back in force, at once."""
+    """Put the definitions before the last change back in force: at once, or after a restart from history."""
     with _definitions(project, data, url, token) as asked:
         found = asked.rollback()
     _tell(found, as_json)
@@ -99,16 +99,24 @@ class _Server:
         self._remote = remote
 
     def plan(self) -> dict[str, Any]:
+        last = self._remote.definitions()
+        if last["state"] == "undone":
+            note(last["text"])
         found: dict[str, Any] = self._remote.plan()
         return found
 
     def apply(self, preview: bool, on_busy: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._remote.apply(preview=preview, on_busy=on_busy)
-        passing = ("building",) if preview else ("building", "ready")
+        found = self._remote.apply(preview=preview, on_busy=on_busy)
+        return self._followed(found, ("building",) if preview else ("building", "ready"))
+
+    def _followed(self, found: dict[str, Any], passing: tuple[str, ...]) -> dict[str, Any]:
+        """Tell how far a change is until it is there."""
         pause = threading.Event()
         while found["state"] in passing:
             progress = found["progress"]
-            note(f"{progress['rows']:,} of about {progress['rows_total']:,} rows read", style="dim")
+            left_s = progress["seconds_left"]
+            left = "" if left_s is None else f", about {left_s:,.0f} s left"
+            note(f"{progress['rows']:,} of about {progress['rows_total']:,} rows read{left}", style="dim")
             pause.wait(POLL_S)
             found = self._remote.definitions()
         if found["state"] == "failed":
@@ -120,8 +128,7 @@ class _Server:
         return found
 
     def rollback(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._remote.rollback()
-        return found
+        return self._followed(self._remote.rollback(), ("building", "ready"))
 
 
 class _Folder:
@@ -132,6 +139,8 @@ class _Folder:
         self._app = app
 
     def plan(self) -> dict[str, Any]:
+        if self._run.undone is not None:
+            note(self._run.undone)
         found = self._run.plan(self._app)
         return {"plan": found.as_dict(), "text": found.text()}
 
@@ -146,10 +155,10 @@ class _Folder:
         raise ChangeFailed("no change is on its way: no server runs")
 
     def rollback(self) -> dict[str, Any]:
-        raise ChangeFailed(
-            "no server runs, so nothing is kept beside to go back to",
-            hint="restore the earlier files and call `headrace apply`",
-        )
+        self._run.rollback()
+        note("the project's files still say otherwise: put them back, or the next start refuses the folder")
+        found: dict[str, Any] = self._run.change.as_dict()
+        return found
 
 
 @contextlib.contextmanager

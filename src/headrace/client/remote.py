@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -30,11 +31,13 @@ from headrace.client.wire import (
     version_of,
 )
 from headrace.contracts.jsontext import json_text
-from headrace.errors import Busy, RowsRejected, UnknownName
+from headrace.errors import Busy, ChangeFailed, RowsRejected, UnknownName
 from headrace.relations import Answer, RelationInfo
 from headrace.results import AppendResult, Freshness, Version
 
 PAGE_ROWS = 200_000
+POLL_S = 0.1
+"""How often a view that is built is asked after."""
 FOLLOW_WAIT_S = 20
 Rows = Any
 """Dicts, models, or anything with `__arrow_c_stream__` (pyarrow, pandas, polars, duckdb)."""
@@ -321,8 +324,34 @@ class RemoteRun:
         return json_of(self._transport.send("POST", "/v1/definitions/cancel"))
 
     def rollback(self) -> dict[str, Any]:
-        """Go back to the definitions before the last change."""
+        """Go back to the definitions before the last change: at once, or after a restart from history;
+        `definitions` tells how far it is.
+        """
         return json_of(self._transport.send("POST", "/v1/definitions/rollback"))
+
+    def create_view(self, name: str, sql: str) -> None:
+        """Add a view computed over all history, and wait for it; as `Run.create_view`."""
+        self._one_view({"action": "create", "name": name, "sql": sql})
+
+    def replace_view(self, name: str, sql: str) -> None:
+        """Give a view a new definition over all history, and wait for it; as `Run.replace_view`."""
+        self._one_view({"action": "replace", "name": name, "sql": sql})
+
+    def drop_view(self, name: str) -> None:
+        """Remove a view that `create_view` made."""
+        self._one_view({"action": "drop", "name": name})
+
+    def _one_view(self, wish: dict[str, str]) -> None:
+        body, headers = orjson.dumps(wish), {"Content-Type": JSON}
+        found = json_of(
+            self._transport.send("POST", "/v1/definitions/views", content=body, headers=headers)
+        )
+        pause = Event()
+        while found["state"] in ("building", "ready"):
+            pause.wait(POLL_S)
+            found = self.definitions()
+        if found["state"] == "failed":
+            raise ChangeFailed(found["progress"]["error"], where=wish["name"], hint="the old views stand")
 
     # --- life -------------------------------------------------------------------------------------
 

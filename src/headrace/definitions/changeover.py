@@ -35,6 +35,8 @@ logger = logging.getLogger("headrace")
 
 FOLLOW_S = 0.2
 """How often what stands beside the running views takes their changes."""
+BEFORE = "before"
+"""Under this name a record of declarations keeps those before it, for a rollback after a restart."""
 END_S = 60.0
 """How long a cancelled building may take to notice."""
 
@@ -52,6 +54,10 @@ class Definition:
     app: Any
     plans: Mapping[str, ViewPlan]
     created: Mapping[str, str] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the log keeps of it."""
+        return {**self.app.fingerprint(), "created": dict(self.created)}
 
 
 class Host(Protocol):
@@ -72,13 +78,16 @@ class Host(Protocol):
 
     def install(
         self, definition: Definition, exchange: Callable[[], None], changes: Mapping[str, Change],
-        restarted: Sequence[str],
+        restarted: Sequence[str], *, undoes: bool,
     ) -> Version:  # fmt: skip
         """Under the gate: make the definition durable, exchange the views and publish one version.
 
         `changes` are those of readers that go on; views in `restarted` have other columns, or are new or
-        gone.
+        gone. `undoes`: it leads back, and there is nothing before it to go back to.
         """
+
+    def settled(self, change: Changeover) -> None:
+        """Hear that a change is in force, or never will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +121,17 @@ class Changeover:
         new: the wanted ones.
         sources: what the touched views read and what does not change.
         share: of one core, for the building.
+        undoes: it leads back to what was before the last change.
+        resumed: a crash, or the end of a program, had interrupted it.
     """
 
     def __init__(
         self, host: Host, plan: ChangePlan, old: Definition, new: Definition, sources: Sequence[Source],
-        *, share: float = 0.5,
+        *, share: float = 0.5, undoes: bool = False, resumed: bool = False,
     ) -> None:  # fmt: skip
         self.plan = plan
+        self.undoes = undoes
+        self.resumed = resumed
         self.old = old
         self.new = new
         self.difference: tuple[ViewDifference, ...] = ()
@@ -167,6 +180,11 @@ class Changeover:
         return bool(self.new.app.fingerprint() == facts)
 
     @property
+    def can_go_back(self) -> bool:
+        """Whether what was before is kept beside, so that `rollback` is instant."""
+        return self._state == "switched"
+
+    @property
     def is_open(self) -> bool:
         """Whether it is neither switched nor given up."""
         return self._state in ("building", "ready")
@@ -185,6 +203,7 @@ class Changeover:
         """Return state, progress, plan and difference as JSON values, and the difference for people."""
         return {
             "state": self._state,
+            "resumed": self.resumed,
             "progress": asdict(self.progress),
             "plan": self.plan.as_dict(),
             "difference": [item.as_dict() for item in self.difference],
@@ -244,6 +263,8 @@ class Changeover:
         with self._moved:
             self._state, self._error = state, error
             self._moved.notify_all()
+        if not self.is_open:
+            self._host.settled(self)
 
     # --- building ---------------------------------------------------------------------------------
     def _build(self) -> None:
@@ -299,10 +320,15 @@ class Changeover:
         with self._switching:
             if self._state != "ready":
                 raise ChangeFailed(f"the change is {self._state}", expected="one that is ready")
-            error = first_error(self._shadow.engine)
+            error = first_error(self._shadow.engine, self._allowed_in_error())
             if error is not None:
                 raise ChangeFailed(error.problem, where=error.where, hint=error.hint)
-            return self._exchange(self.new, "switched")
+            return self._exchange(self.new, "rolled back" if self.undoes else "switched")
+
+    def _allowed_in_error(self) -> set[str]:
+        """Return the views that may be in error: created ones, which nobody reads yet."""
+        created = {name.lower() for name in self.new.created}
+        return {name for name in self._names if name not in self.old.plans and name in created}
 
     def rollback(self) -> Version:
         """Put the definitions before the change back in force, in one version.
@@ -336,8 +362,9 @@ class Changeover:
             restarted = [name for name in self._names if name not in self._built]
             self._shadow.changes = None
             self.version = self._host.install(
-                definition, lambda: engine.exchange(self._shadow.engine, self._names), changes, restarted
-            )
+                definition, lambda: engine.exchange(self._shadow.engine, self._names), changes, restarted,
+                undoes=state == "rolled back",
+            )  # fmt: skip
         self._seen, self._built = {}, {}
         self._become(state)
         return self.version

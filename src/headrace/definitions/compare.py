@@ -19,7 +19,9 @@ Action = Literal["added", "changed", "removed", "recomputed"]
 Facts = Mapping[str, Any]
 """Declarations as `App.fingerprint()` gives them."""
 
-LIVE_SETTINGS = ("lateness_ms", "idle_after_ms", "max_ahead_ms", "event_id_window_ms")
+LIVE_SETTINGS = (
+    "lateness_ms", "idle_after_ms", "max_ahead_ms", "event_id_window_ms", "retention", "delivery",
+)  # fmt: skip
 """Settings of a stream that may change at any time: they decide about rows that come from then on."""
 _BYTES_PER_ROW = 200
 
@@ -203,7 +205,8 @@ def _relation(kind: str, name: str, old: Facts, new: Facts) -> Item:
     becomes = {column[0]: column[1] for column in new["columns"]}
     notes, breaking = _columns(was, becomes)
     refused = "rows under the old columns are in the log" if notes else None
-    for setting, value in new.items():
+    for setting in dict.fromkeys([*new, *old]):
+        value = new.get(setting)
         if setting == "columns" or old.get(setting) == value:
             continue
         notes = (*notes, f"{setting} was {old.get(setting)}, becomes {value}")

@@ -14,13 +14,14 @@ from headrace.serve.answers import json_response
 from headrace.serve.bodies import body_of, parsed_json
 from headrace.serve.service import Service
 
+ACTIONS = ("create", "replace", "drop")
 ON_BUSY = ("refuse", "queue", "replace")
 
 
 async def show(request: Request) -> Response:
     """Answer `GET /v1/definitions`: the last change, how far it is and what it does."""
     service: Service = request.app.state.service
-    return json_response(facts_of(service.run.change), service.stamper.stamp())
+    return json_response(facts_of(service.run.change, service.run.undone), service.stamper.stamp())
 
 
 async def plan(request: Request) -> Response:
@@ -65,21 +66,41 @@ async def rollback(request: Request) -> Response:
     service: Service = request.app.state.service
 
     def work() -> dict[str, Any]:
-        service.run.rollback()
+        service.run.rollback(wait=False)
         return facts_of(service.run.change)
 
     return json_response(await service.reads.run(work), service.stamper.stamp())
 
 
-def facts_of(change: Changeover | None) -> dict[str, Any]:
-    """Return a change as JSON values."""
+async def views(request: Request) -> Response:
+    """Answer `POST /v1/definitions/views`: start to create, replace or drop one view."""
+    service: Service = request.app.state.service
+    async with body_of(request, service.settings, service.flight) as body:
+        action, name, sql = _view_wish(parsed_json(body))
+
+    def work() -> dict[str, Any]:
+        run = service.run
+        if action == "drop":
+            run.drop_view(name, wait=False)
+        elif action == "create":
+            run.create_view(name, sql, wait=False)
+        else:
+            run.replace_view(name, sql, wait=False)
+        return facts_of(run.change)
+
+    return json_response(await service.reads.run(work), service.stamper.stamp())
+
+
+def facts_of(change: Changeover | None, undone: str | None = None) -> dict[str, Any]:
+    """Return a change as JSON values; without one, whether an interrupted one has been undone."""
     if change is None:
         return {
-            "state": "none",
+            "state": "none" if undone is None else "undone",
+            "resumed": False,
             "progress": None,
             "plan": None,
             "difference": [],
-            "text": "nothing has changed",
+            "text": undone or "nothing has changed",
         }
     return change.as_dict()
 
@@ -91,6 +112,16 @@ def _wanted(service: Service) -> App:
             hint="call run.apply(app) in the program that opened the run",
         )
     return service.declarations()
+
+
+def _view_wish(value: Any) -> tuple[str, str, str]:
+    if not isinstance(value, dict) or value.get("action") not in ACTIONS:
+        expected = f'"action" with one of: {", ".join(ACTIONS)}'
+        raise BadRequest("the body has no meaning here", expected=expected)
+    wanted = {"action", "name"} if value["action"] == "drop" else {"action", "name", "sql"}
+    if value.keys() != wanted or not all(isinstance(part, str) for part in value.values()):
+        raise BadRequest("the body has no meaning here", expected=f"texts named {', '.join(sorted(wanted))}")
+    return value["action"], value["name"], value.get("sql", "")
 
 
 def _wishes(value: Any) -> tuple[bool, Any]:

@@ -280,6 +280,14 @@ class ApplyBody(_Model):
     )
 
 
+class OneViewBody(_Model):
+    """What becomes of one view."""
+
+    action: Literal["create", "replace", "drop"]
+    name: str
+    sql: str | None = Field(default=None, description="Not for `drop`.")
+
+
 class PlanAnswer(Stamped):
     """What a change would do."""
 
@@ -290,7 +298,8 @@ class PlanAnswer(Stamped):
 class DefinitionsAnswer(Stamped):
     """The last change of definitions."""
 
-    state: str = Field(description="`none`, `building`, `ready`, `switched`, `rolled back`, `cancelled`, …")
+    state: str = Field(description="`none`, `building`, `ready`, `switched`, `rolled back`, `undone`, …")
+    resumed: bool = Field(description="A crash had interrupted it, and it went on.")
     progress: dict[str, Any] | None
     plan: dict[str, Any] | None
     difference: list[dict[str, Any]]
@@ -317,6 +326,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     HeartbeatMessage,
     ErrorMessage,
     ApplyBody,
+    OneViewBody,
     PlanAnswer,
     DefinitionsAnswer,
 )

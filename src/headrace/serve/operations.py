@@ -99,6 +99,12 @@ _APPLY: dict[str, dict[str, Any]] = {
         "example": {"preview": True, "on_busy": "refuse"},
     }
 }
+_ONE_VIEW: dict[str, dict[str, Any]] = {
+    JSON: {
+        "schema": {"$ref": "#/components/schemas/OneViewBody"},
+        "example": {"action": "create", "name": "big", "sql": "SELECT * FROM orders WHERE amount > 100"},
+    }
+}
 _INTEGER = {"type": "integer", "minimum": 0}
 _KEY = Parameter(
     "Idempotency-Key", "A repeat with the same key and content gets the first answer again.", place="header"
@@ -320,6 +326,16 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST",
+        "/v1/definitions/views",
+        definitions.views,
+        "Create, replace or drop one view, beside those of the project's files",
+        "Answers at once; `GET /v1/definitions` tells how far it is.",
+        models.DefinitionsAnswer,
+        body=_ONE_VIEW,
+        errors=(400, 404, 409, 422, 429, 503),
+    ),
+    Operation(
+        "POST",
         "/v1/definitions/cancel",
         definitions.cancel,
         "Give up the change that is on its way",
@@ -332,7 +348,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/definitions/rollback",
         definitions.rollback,
         "Back to the definitions before the last change, in one version",
-        "",
+        "At once, or built from history after a restart; `GET /v1/definitions` tells how far it is.",
         models.DefinitionsAnswer,
         errors=(409, 429, 503),
     ),
