@@ -24,6 +24,7 @@ The same in `dashboards/wall.yaml` (the name is the file's, unless it is given):
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -47,6 +48,7 @@ from headrace.named_queries import NamedQuery
 from headrace.panels import Panel, Use, build_panel, declaration_error
 
 GRID_COLUMNS = 12
+DAY = re.compile(r"\d{4}-\d\d-\d\d|today(\s*-\s*\d+d)?")
 PANELS_MAX = 100
 """More panels than this are a mistake, and no browser's joy."""
 
@@ -63,7 +65,9 @@ class Parameter(BaseModel):
         value: the column that holds the value.
         text: the column that is shown; None: the value.
         choices: instead of `view`: the values, or pairs of value and text; with neither, it is typed in.
-        default: the value where the address has none; None: the first choice.
+        default: the value where the address has none; None: the first choice. Of a day also `today` (in UTC)
+            and days counted from it, as in `today - 90d`.
+        is_date: it is a day.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,6 +79,7 @@ class Parameter(BaseModel):
     text: str | None = None
     choices: Sequence[str | tuple[str, str]] = ()
     default: str | None = None
+    is_date: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> Parameter:
@@ -82,6 +87,8 @@ class Parameter(BaseModel):
             raise ValueError("a parameter has either choices or a view, not both")
         if (self.view is None) != (self.value is None):
             raise ValueError("view and value belong together: the view, and the column of its values")
+        if self.is_date and self.default and not DAY.fullmatch(self.default):
+            raise ValueError("the default of a day is a date, `today`, or `today - 90d`")
         return self
 
     def uses(self) -> Iterator[Use]:

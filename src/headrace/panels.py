@@ -141,6 +141,14 @@ class FunnelStep(Part):
     label: str | None = None
 
 
+class WaterfallStep(Part):
+    """One bar of a waterfall that stands in one row: its column, its label, and whether it is a total."""
+
+    column: ColumnName
+    label: str | None = None
+    total: bool = False
+
+
 class FormField(Part):
     """One value of a form.
 
@@ -477,9 +485,12 @@ class Funnel(ViewPanel):
 
 
 class Waterfall(ViewPanel):
-    """How one total becomes another: bars that hang where the one before ended, in `order`.
+    """How one total becomes another: bars that hang where the one before ended.
+
+    Either `steps` (columns of the view's first row), or `x` and `y` (one row per step, in `order`).
 
     Attributes:
+        steps: column names or `WaterfallStep`s.
         x: the column that names the steps.
         y: the number: of a step, what it adds or takes; of a total, what stands there.
         total: a column that is true where the row is a total and stands on the ground.
@@ -488,14 +499,30 @@ class Waterfall(ViewPanel):
 
     default_size: ClassVar[tuple[int, int]] = (6, 4)
     type: Literal["waterfall"] = "waterfall"
-    x: ColumnName
-    y: ColumnName
+    steps: Sequence[WaterfallStep | ColumnName] = ()
+    x: ColumnName | None = None
+    y: ColumnName | None = None
     total: ColumnName | None = None
     values: bool = True
 
+    @property
+    def parts(self) -> tuple[WaterfallStep, ...]:
+        """The steps, each as a `WaterfallStep`."""
+        return tuple(WaterfallStep(column=one) if isinstance(one, str) else one for one in self.steps)
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> Waterfall:
+        rows = self.x is not None and self.y is not None
+        if bool(self.steps) == rows or (self.x is None) != (self.y is None):
+            raise ValueError("a waterfall has either steps (columns of one row) or x and y (a row per step)")
+        return self
+
     def _columns(self) -> Iterator[tuple[str, str, bool]]:
-        yield "x", self.x, False
-        yield "y", self.y, True
+        for number, step in enumerate(self.parts):
+            yield f"steps.{number}", step.column, True
+        if self.x and self.y:
+            yield "x", self.x, False
+            yield "y", self.y, True
         if self.total:
             yield "total", self.total, False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ RULES = """-- $merchant TEXT
 SELECT * FROM rules WHERE merchant_id = $merchant AND scenario = 'live'
 """
 LINK = "/views/steps?at={place}&of={merchant}"
-CHURN_AT = ["cancellation", ("end", "end of period")]
+CHURN_AT: list[str | tuple[str, str]] = ["cancellation", ("end", "end of period")]
 PAGE = Dashboard(
     name="mrr",
     title="MRR",
@@ -145,6 +146,27 @@ def test_a_waterfall_hangs_its_steps(served: Shop, open_page: OpenPage, theme: s
     assert [(bar["x"], bar["low"], bar["high"]) for bar in bars] == [
         ("start", 0, 100), ("new", 100, 140), ("churn", 140, 115), ("end", 0, 115),
     ]  # fmt: skip
+
+
+def test_a_waterfall_has_one_shape() -> None:
+    with pytest.raises(DeclarationError, match="either steps"):
+        Waterfall(view="v", x="a", y="b", steps=["c"])
+    with pytest.raises(DeclarationError, match="either steps"):
+        Waterfall(view="v", x="a")
+
+
+@pytest.mark.browser
+def test_days_are_counted_from_today(served: Shop, open_page: OpenPage) -> None:
+    page = open_page(f"{served.url}/dashboards/mrr")
+    days = "['today', 'today - 1d', '2026-01-01']"
+    ask = f"import('/console/static/parameters.js').then(m => {days}.map(m.dayOf))"
+    today, before, fixed = page.js(ask)
+    assert date.fromisoformat(today) - date.fromisoformat(before) == timedelta(days=1)
+    assert fixed == "2026-01-01"
+    with pytest.raises(DeclarationError, match="the default of a day"):
+        Dashboard(
+            name="x", panels=[Table(view="v")], parameters=[{"name": "d", "is_date": True, "default": "soon"}]
+        )
 
 
 @pytest.mark.browser

@@ -82,6 +82,7 @@ def _parameter(one: Parameter) -> Json:
         "text": one.text or one.value,
         "choices": [pair(choice) for choice in one.choices],
         "default": one.default,
+        "is_date": one.is_date,
     }
 
 
@@ -186,7 +187,11 @@ def _own(panel: ViewPanel, known: Mapping[str, Schema]) -> Json:
     if isinstance(panel, Table):
         return {"cells": [_cell(cell, schema) for cell in panel.cells or _all_cells(schema)]}
     if isinstance(panel, Waterfall):
-        return {"spec": spec, "x": panel.x, "y": panel.y, "total": panel.total}
+        bars = [
+            {"column": step.column, "label": step.label or step.column, "total": step.total}
+            for step in panel.parts
+        ]
+        return {"spec": spec, "steps": bars, "x": panel.x, "y": panel.y, "total": panel.total}
     if isinstance(panel, Form):
         return _form(panel, known[panel.table.lower()])
     if isinstance(panel, Funnel):

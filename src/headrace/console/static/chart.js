@@ -119,12 +119,14 @@ function funnelRows(panel, rows) {
 }
 
 function waterfallRows(panel, rows) {
-  const at = (name) => rows.position(name);
-  return rows.select(panel).map((row) => ({
-    x: plain(row[at(panel.x)]),
-    y: toNumber(row[at(panel.y)]) || 0,
-    total: panel.total ? row[at(panel.total)] === true : false,
-    label: show(row[at(panel.y)], panel.format, "number", reader(rows, row)),
+  const read = (row, name) => row[rows.position(name)];
+  const chosen = rows.select(panel);
+  const bars = panel.steps.length && chosen.length
+    ? panel.steps.map((step) => [step.label, read(chosen[0], step.column), step.total, chosen[0]])
+    : panel.steps.length ? []
+    : chosen.map((row) => [plain(read(row, panel.x)), read(row, panel.y), panel.total ? read(row, panel.total) === true : false, row]);
+  return bars.map(([x, value, total, row]) => ({
+    x, y: toNumber(value) || 0, total, label: show(value, panel.format, "number", reader(rows, row)),
   }));
 }
 

@@ -1,6 +1,6 @@
 // What the reader chooses at the top of a page. The choice stands in the address, so that it can be sent to somebody.
 
-import { plain } from "./format.js";
+import { dateText, plain } from "./format.js";
 import { make } from "./make.js";
 
 export class Parameters {
@@ -12,7 +12,8 @@ export class Parameters {
     this.values = new Map();
     for (const one of declared) {
       const first = one.choices[0]?.[0] ?? null;
-      this.values.set(one.name, this.chosen.get(one.name) ?? one.default ?? first);
+      const given = one.is_date ? dayOf(one.default) : one.default;
+      this.values.set(one.name, this.chosen.get(one.name) ?? given ?? first);
     }
   }
 
@@ -54,6 +55,7 @@ export class Parameters {
     label.append(make("span", "muted", one.label));
     const input = one.view || one.choices.length ? make("select") : make("input");
     input.name = one.name;
+    if (one.is_date) input.type = "date";
     this.inputs.set(one.name, input);
     if (one.choices.length) this.options(input, one, one.choices);
     else if (feed) feed.listen(() => feed.loaded && this.fromRows(input, one, feed.rows));
@@ -88,4 +90,10 @@ export class Parameters {
       this.set(one.name, found[0][0]);
     }
   }
+}
+
+// A date, `today`, or `today - 90d`, in UTC.
+export function dayOf(text) {
+  const found = /^today(?:\s*-\s*(\d+)d)?$/.exec(text ?? "");
+  return found ? dateText(Date.now() - Number(found[1] ?? 0) * 86400000) : text;
 }
