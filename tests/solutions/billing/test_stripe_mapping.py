@@ -413,7 +413,15 @@ def test_what_is_no_event_is_refused() -> None:
     from headrace.solutions.billing.stripe.source import must_be_event
 
     nothing: dict[str, Any] = {}
-    for broken in (None, [], nothing, {"object": "event"}, event("", {}), event("a", {}, data={"object": 1})):
+    strange: list[Any] = [
+        None,
+        [],
+        nothing,
+        {"object": "event"},
+        event("", {}),
+        event("a", {}, data={"object": 1}),
+    ]
+    for broken in strange:
         with pytest.raises(BadRequest):
             must_be_event(broken)
     with pytest.raises(hr.HeadraceError, match="without a time"):
