@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from headrace.contracts.annotations import EventTime
 from headrace.contracts.column_list import parse_columns
 from headrace.contracts.durations import Duration, duration
+from headrace.contracts.keeping import check_window, delivery_of, retention_of
 from headrace.contracts.models import event_time_of, model_schema
 from headrace.contracts.names import check_column, check_columns, check_name
 from headrace.contracts.schema import Schema
@@ -127,6 +128,8 @@ class App:
         max_ahead: Duration | None = None,
         event_id_window: Duration | None = None,
         append_time: str | None = None,
+        retention: Duration | None = None,
+        delivery: str = "exactly_once",
     ) -> StreamDecl:
         """Declare an append-only stream.
 
@@ -140,6 +143,11 @@ class App:
             max_ahead: how far beyond the append clock an event time may lie (default 1 h).
             event_id_window: how long event ids are remembered (default 30 days).
             append_time: TIMESTAMP column that is filled with the append clock, whatever the sender wrote.
+            retention: how long rows are kept, such as `"90d"`, or how much of them, such as `"20GB"`; views
+                over the stream must then say `history_from="kept"`. None: for ever.
+            delivery: what an append promises: `"exactly_once"`; `"at_least_once"`, where a repeated event id
+                counts once whatever its row says; `"at_most_once"`, where it returns before the row is on
+                disk, and a crash may lose it.
 
         Raises:
             DeclarationError: a name, column or duration makes no sense.
@@ -172,7 +180,10 @@ class App:
             DEFAULT_MAX_AHEAD if spans["max_ahead"] is None else spans["max_ahead"],
             _span(where, "event_id_window", event_id_window, None) or DEFAULT_EVENT_ID_WINDOW,
             _check_append_time(where, append_time, schema, (event_id, event_time)),
+            retention_of(retention, where=where),
+            delivery_of(delivery, event_id, where=where),
         )
+        check_window(declared.retention, declared.event_id_window, event_id, where)
         self._streams[name] = declared
         return declared
 
@@ -220,7 +231,7 @@ class App:
 
     def view(
         self, name: str, sql: str, *, emit: str | None = None, refresh: str | None = None,
-        history: str | None = None,
+        history: str | None = None, history_from: str | None = None,
     ) -> ViewDecl:  # fmt: skip
         """Declare a view: its SQL reads streams, tables and other views, declared before or later.
 
@@ -235,13 +246,16 @@ class App:
                 A line `-- refresh: 10s` in the SQL says the same. None: it moves with every step.
             history: such as `"30d"`: how long it can be asked what the view was; `"0"`: not at all. A line
                 `-- history: 30d` in the SQL says the same. None: 7 days.
+            history_from: `"kept"`: over the rows that are kept, where a stream has a `retention`; its answers
+                then say from when on its rows are all there. A line `-- history_from: kept` in the SQL says
+                the same. None: over all rows there ever were; refused where a stream has a retention.
 
         Raises:
             DeclarationError: the name or an option makes no sense, or there is no SQL.
         """
         where = f"view {check_name('view', name, self._taken())!r}"
         if isinstance(sql, str) and sql.strip().strip(";"):
-            sql = with_options(sql, emit=emit, refresh=refresh, history=history)
+            sql = with_options(sql, emit=emit, refresh=refresh, history=history, history_from=history_from)
             options_of(sql, where=where)
         return self._add_view(ViewDecl(name, sql))
 
@@ -669,6 +683,8 @@ def _stream_facts(declared: StreamDecl) -> dict[str, Any]:
         "max_ahead_ms": _ms(declared.max_ahead),
         "event_id_window_ms": _ms(declared.event_id_window),
         **({"append_time": declared.append_time} if declared.append_time else {}),
+        **({"retention": declared.retention.text} if declared.retention else {}),
+        **({"delivery": declared.delivery} if declared.delivery != "exactly_once" else {}),
     }
 
 

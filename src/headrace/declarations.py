@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.contracts.durations import duration
+from headrace.contracts.keeping import KEPT, Delivery, Retention
 from headrace.contracts.schema import Schema
 from headrace.errors import DeclarationError
 
@@ -62,6 +63,8 @@ class StreamDecl:
         max_ahead: how far beyond the append clock an event time may lie.
         event_id_window: how long event ids are remembered.
         append_time: column that is filled with the append clock and logged with the row, or None.
+        retention: how long rows are kept; None: for ever.
+        delivery: what an append promises.
     """
 
     name: str
@@ -74,6 +77,8 @@ class StreamDecl:
     max_ahead: timedelta = DEFAULT_MAX_AHEAD
     event_id_window: timedelta = DEFAULT_EVENT_ID_WINDOW
     append_time: str | None = None
+    retention: Retention | None = None
+    delivery: Delivery = "exactly_once"
 
     @property
     def late_name(self) -> str:
@@ -150,7 +155,10 @@ class SinkDecl:
     every: timedelta | None = None
 
 
-_OPTION = re.compile(r"^[ \t]*--[ \t]*(emit|refresh|history)[ \t]*:[ \t]*(.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_OPTION = re.compile(
+    r"^[ \t]*--[ \t]*(emit|refresh|history|history_from)[ \t]*:[ \t]*(.*?)[ \t]*$",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +172,13 @@ class ViewOptions:
         emit: `final`: only rows that no later change can concern; None: every row as it is now.
         refresh: how often the view is computed anew, beside the steps; None: it moves with every step.
         history: how long the view's past is kept at least; zero: not at all; None: as long as any other's.
+        history_from: `kept`: over the rows of streams that are kept; None: over all that there ever were.
     """
 
     emit: str | None = None
     refresh: timedelta | None = None
     history: timedelta | None = None
+    history_from: str | None = None
 
 
 def options_of(sql: str, *, where: str | None = None) -> ViewOptions:
@@ -192,7 +202,12 @@ def options_of(sql: str, *, where: str | None = None) -> ViewOptions:
             where=where,
             expected=f"at least {REFRESH_MIN.total_seconds():g}s, and no emit",
         )
-    return ViewOptions(emit, refresh, _history(found.get("history"), where))
+    history_from = found.get("history_from")
+    if history_from not in (None, KEPT):
+        raise DeclarationError(
+            f"history_from is {history_from!r}", where=where, expected=f"{KEPT}, or no such option"
+        )
+    return ViewOptions(emit, refresh, _history(found.get("history"), where), history_from)
 
 
 def _history(text: str | None, where: str | None) -> timedelta | None:

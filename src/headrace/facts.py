@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from headrace.contracts.keeping import retention_of
 from headrace.contracts.schema import Schema
 from headrace.contracts.types import column
 from headrace.declarations import StreamDecl, TableDecl
@@ -26,6 +27,8 @@ def stream_of(name: str, facts: Facts) -> StreamDecl:
         _span(facts["max_ahead_ms"]) or timedelta(0),
         _span(facts["event_id_window_ms"]) or timedelta(0),
         facts.get("append_time"),
+        retention_of(facts.get("retention"), where=f"stream {name!r}"),
+        facts.get("delivery", "exactly_once"),
     )
 
 

@@ -31,19 +31,22 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
-    """The answer to `append`, `upsert` and `delete`: durable when it is returned.
+    """The answer to `append`, `upsert` and `delete`: durable when it is returned, but for `at_most_once`.
 
     Attributes:
         commit: number of the commit that holds the rows, or None when nothing had to be written.
         statuses: one `RowStatus` per row of the call, as uint8, in the order of the call.
         rejections: the reasons, for the rejected rows only.
         replayed: True when an idempotency key had been seen and this is the first answer again.
+        delivery: what the stream promises: `exactly_once`, `at_least_once`, or `at_most_once`; with the last,
+            the rows need not be durable yet.
     """
 
     commit: int | None
     statuses: npt.NDArray[np.uint8]
     rejections: tuple[Rejection, ...] = ()
     replayed: bool = False
+    delivery: str = "exactly_once"
 
     def _count(self, status: RowStatus) -> int:
         return int(np.count_nonzero(self.statuses == status))

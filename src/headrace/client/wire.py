@@ -75,7 +75,8 @@ def append_result(facts: Mapping[str, Any], rows: int) -> AppendResult:
             for row in facts["rows"]
             if row["status"] == "rejected"
         )
-        return AppendResult(facts["commit"], statuses, rejections, bool(facts["replayed"]))
+        delivery = str(facts.get("delivery", "exactly_once"))
+        return AppendResult(facts["commit"], statuses, rejections, bool(facts["replayed"]), delivery)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ConnectError(f"the answer cannot be read: {error!r}") from error
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Lock
 from typing import Any, TypeVar
@@ -194,8 +194,10 @@ class Intake:
             else:
                 ticket = self._ticket_of(first)
 
+        waits = idempotency_key is not None or source is not None or not self._may_be_lost(draft)
+
         def results() -> tuple[AppendResult, ...]:
-            if ticket is not None:
+            if ticket is not None and waits:
                 ticket.wait()
             if first is not None:
                 return self._again(idempotency_key or "", first, content)
@@ -203,6 +205,15 @@ class Intake:
             return tuple(result for _, result in draft.results)
 
         return results
+
+    def _delivery(self, relation: str) -> str:
+        stream = self._memory.streams.get(relation)
+        return "exactly_once" if stream is None else stream.decl.delivery
+
+    @staticmethod
+    def _may_be_lost(draft: _Draft) -> bool:
+        """Return whether all that was told may be told before it is on disk."""
+        return bool(draft.results) and all(told.delivery == "at_most_once" for _, told in draft.results)
 
     def _count(self, results: Sequence[tuple[str, AppendResult]]) -> None:
         with self._lock:
@@ -235,7 +246,7 @@ class Intake:
                 return self._pending[-1].ticket if self._pending else None
             number = self._memory.last_commit + 1
             for at, (name, result) in enumerate(draft.results):
-                draft.results[at] = (name, AppendResult(number, result.statuses, result.rejections))
+                draft.results[at] = (name, replace(result, commit=number))
             self._remember(draft, number, request)
             commit = Commit(
                 number,
@@ -307,7 +318,7 @@ class Intake:
             texts = [texts[at] for at in order]
             decl = (self._memory.streams.get(call.relation) or self._memory.tables[call.relation]).decl
             draft.add(decl.rejected_name, rejected_change(texts, rejections, draft.clock_us))
-        result = AppendResult(None, statuses, tuple(rejections))
+        result = AppendResult(None, statuses, tuple(rejections), delivery=self._delivery(call.relation))
         draft.results.append((call.relation, result))
         return result
 
@@ -405,7 +416,11 @@ class Intake:
                 hint="use one key per request, and send a retry unchanged",
                 commit=number,
             )
-        return results_again(commit.answer, number)
+        names = [told[0] for told in commit.answer["calls"]]
+        again = results_again(commit.answer, number)
+        return tuple(
+            replace(result, delivery=self._delivery(name)) for name, result in zip(names, again, strict=True)
+        )
 
     # --- time ---------------------------------------------------------------------------------------
     def tick(self, now: datetime | None = None) -> dict[str, datetime]:

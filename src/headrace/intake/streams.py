@@ -3,7 +3,8 @@
 In this order, for each row:
 
 1. a NULL event time, or one more than `max_ahead` beyond the append clock: rejected;
-2. a NULL event id: rejected; an id that is remembered: repeated where the row is the same, else rejected;
+2. a NULL event id: rejected; an id that is remembered: repeated where the row is the same, else rejected
+   (with `delivery="at_least_once"`: repeated, whatever the row);
 3. an event time below the watermark that stood before the commit: late;
 4. else accepted.
 
@@ -25,7 +26,7 @@ from headrace.change import Change
 from headrace.contracts.schema import Schema
 from headrace.declarations import StreamDecl
 from headrace.intake.calls import CheckedRows
-from headrace.intake.digest import Hasher, repeats
+from headrace.intake.digest import Digests, Hasher, RowDigests, repeats
 from headrace.intake.event_ids import EventIds, NewIds, Undo
 from headrace.intake.index import Entries
 from headrace.intake.side import late_change, row_texts, value_texts
@@ -38,6 +39,8 @@ Statuses = npt.NDArray[np.uint8]
 ACCEPTED, REPEATED, LATE, REJECTED = (int(status) for status in RowStatus)
 NO_TIME = np.iinfo(np.int64).min
 DAY_US = 86_400_000_000
+UNTOLD = np.uint64(0)
+"""The content of a row that was accepted where contents are not compared; it equals any."""
 
 
 @dataclass(slots=True)
@@ -155,21 +158,29 @@ class StreamState:
         at = np.flatnonzero(outcome.statuses == ACCEPTED)
         batch = rows.batch if len(at) == rows.batch.num_rows else rows.batch.take(pa.array(at))
         digests = self._hasher.rows(self._stamped(batch, None))
-        (hi, lo), contents = digests.keys([name]), digests.contents()
+        (hi, lo), contents = digests.keys([name]), self._contents(digests, batch.num_rows)
         found = known_ids.find(hi, lo, clock_us)
         known, expected = found.known, found.contents
+        if self.decl.delivery == "at_least_once":
+            expected = contents.copy()
         firsts = repeats(hi, lo)
         if firsts is not None:
             again = (firsts != np.arange(len(firsts))) & ~known
             expected[again] = contents[firsts[again]]
             known |= again
-        same = known & (contents == expected)
+        same = known & ((contents == expected) | (expected == UNTOLD))
         outcome.statuses[at[same]] = REPEATED
         conflict = np.zeros(rows.batch.num_rows, dtype=np.bool_)
         conflict[at[known & ~same]] = True
         if conflict.any():
             outcome.reject(rows, conflict, name, "the event id was used before with other content")
         return _Ids(at, hi, lo, contents, found.entries)
+
+    def _contents(self, digests: RowDigests, rows: int) -> Digests:
+        """Return what tells a row that comes again from another one with its id, if that matters."""
+        if self.decl.delivery == "at_least_once":
+            return np.full(rows, UNTOLD, dtype=np.uint64)
+        return digests.contents()
 
     def _remember(self, ids: _Ids, clock_us: int, outcome: Outcome, undo: Undo) -> None:
         new = outcome.statuses[ids.at] != REPEATED
@@ -213,7 +224,7 @@ class StreamState:
         if self.ids is None or not batch.num_rows:
             return
         digests = self._hasher.rows(self._stamped(batch, None))
-        (hi, lo), contents = digests.keys([self._id or ""]), digests.contents()
+        (hi, lo), contents = digests.keys([self._id or ""]), self._contents(digests, batch.num_rows)
         firsts = repeats(hi, lo)
         if firsts is not None:  # an id that was used again after its window: the newest counts
             last = len(hi) - 1 - _firsts_of(hi[::-1].copy(), lo[::-1].copy())

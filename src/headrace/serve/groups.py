@@ -236,7 +236,8 @@ def shared_out(result: AppendResult, counts: Sequence[int]) -> list[AppendResult
         own = tuple(replace(given, index=given.index - start) for given in rejections[first:at])
         statuses = result.statuses[start:end]
         is_written = bool((statuses != RowStatus.REPEATED).any())
-        parts.append(AppendResult(result.commit if is_written else None, statuses, own))
+        commit = result.commit if is_written else None
+        parts.append(AppendResult(commit, statuses, own, delivery=result.delivery))
         start = end
     return parts
 

@@ -119,6 +119,7 @@ def outcome(result: AppendResult, with_statuses: bool = False) -> dict[str, Any]
         "late": result.late,
         "rejected": result.rejected,
         "replayed": result.replayed,
+        "delivery": result.delivery,
         "rows": rows,
         "rows_truncated": truncated,
         **statuses,

@@ -65,6 +65,9 @@ class Outcome(_Model):
     late: int
     rejected: int
     replayed: bool = Field(description="The Idempotency-Key was known: this is the first answer again.")
+    delivery: Literal["exactly_once", "at_least_once", "at_most_once"] = Field(
+        description="What the stream promises; with at_most_once the rows need not be on disk yet."
+    )
     rows: list[RowOutcome] = Field(description="Rows that were not accepted, at most 1,000.")
     rows_truncated: bool
     statuses: str | None = Field(
