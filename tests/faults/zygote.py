@@ -17,19 +17,25 @@ import threading
 from typing import BinaryIO
 
 from tests.faults import life
+from tests.faults.mounts import shut_down
 from tests.faults.shop import EXTRA, GROSS, NET, shop
 
 from headrace.testing import Oracle
 
 
-def born(orders: life.Orders, delay_s: float | None) -> int:
-    """Fork one life, kill it after a while, and return how it ended."""
+def born(orders: life.Orders, delay_s: float | None, power_of: str | None) -> int:
+    """Fork one life, kill it after a while, and return how it ended.
+
+    With `power_of` the file system that is mounted there loses its power first: nothing reaches it any more.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         life.live(orders)
     if delay_s is not None and signal.sigtimedwait({signal.SIGCHLD}, delay_s) is None:
+        if power_of is not None:
+            shut_down(power_of)
         os.kill(child, signal.SIGKILL)
     return os.waitpid(child, 0)[1]
 
@@ -39,10 +45,10 @@ def serve(orders: BinaryIO) -> None:
     assert threading.active_count() == 1
     while True:
         try:
-            order, delay_s = pickle.load(orders)
+            order, delay_s, power_of = pickle.load(orders)
         except EOFError:
             return
-        status = born(order, delay_s)
+        status = born(order, delay_s, power_of)
         while signal.sigtimedwait({signal.SIGCHLD}, 0) is not None:
             pass
         sys.stdout.write(f"{status}\n")
