@@ -1,7 +1,7 @@
 """What well-known products mean by the same words, as settings.
 
-A preset is a row of settings like any other. Set under scenarios of their own (`settings.compare`), presets stand
-side by side over the same data; README.md says where and why their numbers differ.
+A preset is a row of settings like any other. Set under scenarios of their own (`settings.compare`), presets
+stand side by side over the same data; README.md says where and why their numbers differ.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STRIPE: Mapping[str, Any] = {
     "churn_formula": "stripe",
 }
 """Stripe Billing analytics, as it comes: recurring and forever coupons lower MRR, single ones do not; a
-subscription counts from its start, through `past_due`, until it is cancelled or unpaid; churn over start and new."""
+subscription counts from its start, through `past_due`, until cancelled or unpaid; churn over start + new."""
 
 CHARTMOGUL: Mapping[str, Any] = {
     **STRIPE,

@@ -1,9 +1,9 @@
 """How a merchant changes its definitions: look at a preview, put it in force in one step, go back.
 
 Settings are rows of the table `settings`, one for each merchant and scenario. `live` is the one in force; a
-preview is a row under another name, so both are computed from the same data at every moment, and readers compare
-them. What is done here are ordinary upserts: each is one commit, so a reader sees the numbers before it or after
-it, never a mixture, and the table's history says who set what and when.
+preview is a row under another name, so both are computed from the same data at every moment, and readers can
+compare them. What is done here are ordinary upserts: each is one commit, so a reader sees the numbers before
+or after it, never a mixture, and the table's history says who set what and when.
 """
 
 from __future__ import annotations

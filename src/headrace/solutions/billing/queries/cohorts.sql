@@ -55,7 +55,12 @@ SELECT
     running.subscribers / nullif(sizes.size, 0) AS subscriber_retention,
     running.mrr,
     running.mrr / nullif(first_value(running.mrr) OVER (
-        PARTITION BY running.cohort_month, running.currency ORDER BY running.months), 0) AS revenue_retention
+        PARTITION BY running.cohort_month, running.currency ORDER BY running.months), 0) AS revenue_retention,
+    strftime(running.cohort_month, '%Y-%m')
+        || CASE WHEN min(running.currency) OVER () <> max(running.currency) OVER () THEN ' ' || running.currency
+            ELSE '' END AS cohort,
+    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
+     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
 FROM running
 LEFT JOIN sizes ON sizes.cohort_month = running.cohort_month
 ORDER BY running.cohort_month, running.currency, running.months

@@ -6,7 +6,9 @@
 -- $country TEXT = NULL: of one country only
 -- $rows INTEGER = 1000: how many
 SELECT
-    held.customer_id, customers.name, customers.country, held.currency, held.mrr, held.since, held.changed_at
+    held.customer_id, customers.name, customers.country, held.currency, held.mrr, held.since, held.changed_at,
+    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
+     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
 FROM (
     SELECT
         customer_id, currency, CAST(sum(amount) AS BIGINT) AS mrr, min(local_at) AS since, max(local_at) AS changed_at

@@ -162,7 +162,7 @@ periods AS (
         CASE $period
             WHEN 'all' THEN $since
             WHEN 'week' THEN CAST(date_trunc('week', day + chosen.week_shift) AS DATE) - chosen.week_shift
-            ELSE CAST(date_trunc($period, day) AS DATE)
+            ELSE CAST(date_trunc(CASE WHEN $period = 'all' THEN 'year' ELSE $period END, day) AS DATE)
         END AS period,
         min(day) AS first_day,
         max(day) AS last_day,
@@ -214,7 +214,9 @@ SELECT
     (new_mrr + expansion_mrr + reactivation_mrr) / nullif(-churned_mrr - contraction_mrr, 0) AS quick_ratio,
     mrr / nullif(subscribers, 0) AS arpu,
     mrr / nullif(subscribers, 0) / nullif(churned_subscribers / nullif(
-        start_subscribers + CASE chosen.churn_formula WHEN 'stripe' THEN new_subscribers ELSE 0 END, 0), 0) AS ltv
+        start_subscribers + CASE chosen.churn_formula WHEN 'stripe' THEN new_subscribers ELSE 0 END, 0), 0) AS ltv,
+    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
+     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
 FROM periods
 CROSS JOIN chosen
 ORDER BY periods.period

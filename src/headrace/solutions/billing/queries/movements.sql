@@ -10,7 +10,9 @@
 -- $rows INTEGER = 1000: how many
 SELECT
     happened_at, local_at, type, cause, amount, currency, customer_id, subscription_id, item_id, price_id, product_id,
-    plan_interval, country
+    plan_interval, country,
+    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
+     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
 FROM mrr_movements
 WHERE merchant_id = $merchant AND scenario = $scenario AND day BETWEEN $since AND $until
     AND ($customer IS NULL OR customer_id = $customer) AND ($type IS NULL OR type = $type)

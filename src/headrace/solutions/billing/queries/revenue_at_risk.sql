@@ -3,7 +3,9 @@
 -- $scenario TEXT = live: by which settings
 -- $today DATE: the month after its own is looked at
 SELECT
-    customers.customer_id, customers.name, held.currency, held.mrr, customers.card_exp_month, customers.card_exp_year
+    customers.customer_id, customers.name, held.currency, held.mrr, customers.card_exp_month, customers.card_exp_year,
+    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
+     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
 FROM (
     SELECT customer_id, currency, CAST(sum(amount) AS BIGINT) AS mrr
     FROM mrr_movements
