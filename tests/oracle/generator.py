@@ -47,12 +47,20 @@ class Base:
         """What a query reads."""
         return Relation(self.name, self.name, self.columns, self.options.get("event_time"))
 
+    @property
+    def history(self) -> Relation | None:
+        """What a query reads of the history of a table that keeps one."""
+        if "effective" not in self.options:
+            return None
+        name = f"{self.name}__history"
+        return Relation(name, name, (*self.columns, ("valid_from", "TIMESTAMP"), ("valid_to", "TIMESTAMP")))
+
 
 def random_case(rnd: Random, name: str = "random") -> Case:
     """Return one case: several nested views and few changes, or one view and many."""
     is_long = rnd.random() < 0.25
     bases = _bases(rnd)
-    types = Types([base.relation for base in bases])
+    types = Types([at for base in bases for at in (base.relation, base.history) if at is not None])
     try:
         views = _views(rnd, types, bases, is_long=is_long)
     finally:
@@ -76,9 +84,12 @@ def _base(rnd: Random, kind: str, number: int) -> Base:
     options: dict[str, str] = {}
     if kind == "table":
         options["key"] = "k"
-        if rnd.random() < 0.15:
+        if rnd.random() < 0.25:
             columns.append(("seq", "SMALLINT"))
             options["sequence"] = "seq"
+        if rnd.random() < 0.25:
+            columns.append(("ts", "TIMESTAMP"))
+            options["effective"] = "ts"
     if kind == "stream":
         if rnd.random() < 0.35:
             options["event_id"] = "k"
@@ -92,7 +103,7 @@ def _base(rnd: Random, kind: str, number: int) -> Base:
 
 
 def _views(rnd: Random, types: Types, bases: list[Base], *, is_long: bool) -> list[Block]:
-    relations = [base.relation for base in bases]
+    relations = [at for base in bases for at in (base.relation, base.history) if at is not None]
     timed = {base.name: "ts" for base in bases if "lateness" in base.options}
     blocks = []
     for at in range(1 if is_long else rnd.choice((1, 1, 2, 3))):
@@ -147,6 +158,8 @@ def _steps(rnd: Random, bases: list[Base], *, is_long: bool) -> list[Block]:
 def _change(rnd: Random, base: Base) -> Block:
     if base.kind == "table" and base.sent and rnd.random() < 0.35:
         rows = [rnd.choice(base.sent) for _ in range(rnd.randint(1, 3))]
+        if "effective" in base.options and rnd.random() < 0.5:
+            return Block("delete", base.name, body=tuple(json.dumps({"k": row[0]}) for row in rows))
         return Block("delete", base.name, body=_lines(rows))
     rows = [_row(rnd, base) for _ in range(rnd.choice((1, 1, 2, 3, 6)))]
     base.sent += rows

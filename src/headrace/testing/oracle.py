@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from headrace.contracts.schema import Column
+from headrace.contracts.schema import Column, Schema
 from headrace.contracts.types import sql_type
 from headrace.declarations import StreamDecl, TableDecl
 from headrace.intake import side_schemas
@@ -28,6 +28,7 @@ from headrace.sql import plan_view, relations_of
 from headrace.sql.plan import ViewPlan
 from headrace.sql.python_functions import of_rows
 from headrace.testing.values import RefusedError, read_value
+from headrace.testing.versions import Versions
 
 if TYPE_CHECKING:
     from headrace.app import App
@@ -92,6 +93,13 @@ class Oracle:
         self._keyed: dict[str, dict[Any, Row]] = {name: {} for name, decl in app.tables.items() if decl.key}
         self._sequences: dict[str, dict[Any, Any]] = {name: {} for name in app.tables}
         self._streams = {name: _Stream(decl) for name, decl in app.streams.items()}
+        self._histories: dict[str, str] = {}
+        self._versions = {name: Versions(decl) for name, decl in app.tables.items() if decl.effective}
+        for name, versions in self._versions.items():
+            history = app.tables[name].history_name
+            self._decls[history] = TableDecl(history, versions.schema)
+            self._histories[history] = name
+            self._rows[history] = []
         self._plans: dict[str, ViewPlan] = {}
         self._con: duckdb.DuckDBPyConnection | None = None
         self._stale: set[str] = set(self._decls)
@@ -157,6 +165,8 @@ class Oracle:
         if decl.key is None:
             self._rows[table] += [row for row in read if row is not None]
             return [RowStatus.REJECTED if row is None else RowStatus.ACCEPTED for row in read]
+        if table in self._versions:
+            return self._versions[table].upsert(read)
         held = self._keyed[table]
         older = self._older(decl, read)
         last = {_key(row, decl.key): at for at, row in enumerate(read) if row is not None and at not in older}
@@ -187,9 +197,20 @@ class Oracle:
                 known[key] = sequence
         return older
 
-    def delete(self, table: str, rows: Iterable[Row]) -> list[RowStatus]:
-        """Delete by key, or one copy of a whole row from a bag; rows that are not held are rejected."""
+    def delete(self, table: str, rows: Iterable[Row], clock: datetime | None = None) -> list[RowStatus]:
+        """Delete by key, or one copy of a whole row from a bag; rows that are not held are rejected.
+
+        Args:
+            table: its name.
+            rows: keys, with sequence and effective time where the table has them and the call says them.
+            clock: the append clock, from which a deletion holds that says nothing else.
+        """
         decl = self._table(table)
+        if table in self._versions:
+            loose = [replace(column, nullable=column.name not in (decl.key or ())) for column in decl.schema]
+            names = (*(decl.key or ()), *(name for name in (decl.sequence, decl.effective) if name))
+            read = [self._read(replace(decl, schema=Schema.of(loose)), row, names) for row in rows]
+            return self._versions[table].delete(read, utc(clock or datetime.now(UTC)))
         return [self._delete(decl, row) for row in rows]
 
     def _delete(self, decl: TableDecl, row: Row) -> RowStatus:
@@ -208,7 +229,7 @@ class Oracle:
     def _table(self, name: str) -> TableDecl:
         decl = self._decls[name]
         assert isinstance(decl, TableDecl)
-        self._stale.add(name)
+        self._stale |= {name, decl.history_name} & self._decls.keys()
         return decl
 
     def _read(
@@ -248,6 +269,10 @@ class Oracle:
 
     def rows(self, relation: str) -> list[Row]:
         """Return the accepted rows of a stream, or the present rows of a table."""
+        if relation in self._versions:
+            return self._versions[relation].held()
+        if relation in self._histories:
+            return self._versions[self._histories[relation]].history()
         if relation in self._keyed:
             return list(self._keyed[relation].values())
         return self._rows[relation]

@@ -168,9 +168,12 @@ class Player:
             row if isinstance(row, dict) else dict(zip(decl.schema.names, row, strict=False))
             for row in block.rows()
         ]
-        if decl.key:
+        if decl.effective:
+            read = (*keyed.names, decl.sequence, decl.effective)
+            rows = [{name: value for name, value in row.items() if name in read} for row in rows]
+        elif decl.key:
             rows = [{name: row.get(name) for name in keyed.names} for row in rows]
-        self._call(block, rows, self.oracle.delete(block.name, rows))
+        self._call(block, rows, self.oracle.delete(block.name, rows, self.clock()))
 
     def _call(self, block: Block, rows: list[dict[str, Any]], expected: list[RowStatus]) -> None:
         self._answers = None
