@@ -5,7 +5,7 @@
 -- day_from, day_until  days on which it is the newest, half open; the first counts for all days before it
 WITH told AS (
     SELECT
-        currency, day, CAST(rate * 100000000 AS BIGINT) AS rate,
+        currency, day, CAST(CAST(rate AS DECIMAL(38, 8)) * 100000000 AS BIGINT) AS rate,
         lag(day) OVER (PARTITION BY currency ORDER BY day) AS last_day,
         lead(day) OVER (PARTITION BY currency ORDER BY day) AS next_day
     FROM fx_rates
