@@ -25,7 +25,7 @@ def cut_and_cut_again(zygote: Zygote, folder: Path, seed: int, cuts: int) -> int
         chance = random.Random(seed)
         lives = Lives(zygote, folder / "reports", seed, disk.place / "data")
         for _ in range(cuts):
-            lives.live(delay_s=chance.uniform(0.1, 1.2), calls=100, turns=100, power_of=disk.place)
+            lives.live(delay_s=chance.uniform(0.1, 1.2), calls=1_000, turns=1_000, power_of=disk.place)
             disk.unmount()
             disk.mount()
         lives.end()
