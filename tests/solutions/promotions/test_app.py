@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 from tests.solutions.promotions.test_simulate import DIRTY, play
 
+from headrace.solutions.kit.compare import compare_views
 from headrace.solutions.promotions.app import app
 from headrace.solutions.promotions.journal import read_journal
 from headrace.solutions.promotions.simulate import Plan
 from headrace.solutions.promotions.tally import tally
-from headrace.solutions.promotions.verify import compare_views
 from headrace.solutions.promotions.wire import STATUS_NAMES
 
 

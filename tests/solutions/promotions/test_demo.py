@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from headrace.errors import HeadraceError
+from headrace.solutions.kit.compare import Compared, comparison_table
 from headrace.solutions.promotions.app import HERE
-from headrace.solutions.promotions.demo import comparison_table, run_demo, verify_views
-from headrace.solutions.promotions.verify import Compared
+from headrace.solutions.promotions.demo import run_demo, verify_views
 
 QUIET = {**os.environ, "PYTHONUNBUFFERED": "1"}
 

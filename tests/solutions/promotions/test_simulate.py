@@ -12,11 +12,12 @@ import pytest
 from tests.solutions.promotions.stub import StubServer
 
 from headrace.errors import ConnectError
+from headrace.solutions.kit.compare import compare_views
+from headrace.solutions.kit.durations import duration_s
 from headrace.solutions.promotions.journal import Journal, read_journal
 from headrace.solutions.promotions.sender import Patience
-from headrace.solutions.promotions.simulate import Clock, Plan, Simulator, duration_s
+from headrace.solutions.promotions.simulate import Clock, Plan, Simulator
 from headrace.solutions.promotions.tally import tally
-from headrace.solutions.promotions.verify import compare_views
 
 DIRTY: dict[str, Any] = {
     "late_share": 0.02,

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from tests.solutions.promotions.duck import Reference, view_sql
 
+from headrace.solutions.kit.compare import compare_rows, compare_views
 from headrace.solutions.promotions.tally import VIEWS, Taken, mask_ip, percentile_75, tally
-from headrace.solutions.promotions.verify import compare_rows, compare_views
 
 NOON = datetime(2026, 1, 5, 12, 0)  # noqa: DTZ001 - naive UTC, as views answer it
 

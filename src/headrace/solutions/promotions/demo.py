@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import IO, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 import headrace as hr
-from headrace.errors import ConnectError, DeclarationError, HeadraceError, StorageError
+from headrace.errors import ConnectError, HeadraceError, StorageError
+from headrace.solutions.kit.compare import Compared, compare_views, comparison_table
+from headrace.solutions.kit.durations import seconds_or_none
+from headrace.solutions.kit.server import Server, end_calmly, module, serving, stdout_of
 from headrace.solutions.promotions.journal import read_journal
-from headrace.solutions.promotions.simulate import duration_s
 from headrace.solutions.promotions.tally import tally
-from headrace.solutions.promotions.verify import Compared, compare_views
 
 HERE = Path(__file__).parent
-SERVER_STARTS_WITHIN_S = 120.0
-ENDS_WITHIN_S = 10.0
 VERIFY_EVENTS = 100_000
 """How many events `--verify` plays when neither their number nor a time is given."""
 
@@ -69,19 +60,25 @@ def run_demo(
     console = Console(stderr=True)
     if verify and events is None and for_ is None:
         events = VERIFY_EVENTS
-    plan = {"rate": rate, "events": events, "for": _seconds(for_), "seed": seed, "day-in": _seconds(day_in)}
+    plan = {
+        "rate": rate,
+        "events": events,
+        "for": seconds_or_none(for_),
+        "seed": seed,
+        "day-in": seconds_or_none(day_in),
+    }
     if verify and data is not None and data.is_dir() and any(data.iterdir()):
         raise StorageError(
             "the tally knows only what this run sends, and the folder holds events already",
             where=str(data),
             hint="--verify with a new folder, or without --data",
         )
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_calmly()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-demo-")))
         journal = folder / "journal" if verify else None
         try:
-            server = stack.enter_context(_server(data or folder / "data", port, console))
+            server = stack.enter_context(serving(HERE, data or folder / "data", port, console))
             sys.stdout.write(f"{server.url}\n")
             sys.stdout.flush()
             console.print(
@@ -91,7 +88,10 @@ def run_demo(
             summary = _simulate(server, plan, journal, steady, console)
             if journal is None:
                 ends = summary is not None and for_ is not None
-                return 0 if ends else _stay(server, console)
+                if ends:
+                    return 0
+                console.print("the simulator is done; the wall stays until Ctrl-C")
+                return server.stay()
             return _verify(server.url, journal, console)
         except KeyboardInterrupt:
             console.print("ended")
@@ -99,69 +99,6 @@ def run_demo(
         except HeadraceError as error:
             console.print(str(error), style="red", highlight=False)
             return 1
-
-
-class Server:
-    """A running `headrace run` of this folder."""
-
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
-        self.process = process
-        self.url = url
-
-    def must_run(self) -> None:
-        """Raise ConnectError when the server has ended."""
-        if self.process.poll() is not None:
-            raise ConnectError(f"the server ended with code {self.process.returncode}", where=self.url)
-
-
-@contextlib.contextmanager
-def _server(data: Path, port: int, console: Console) -> Iterator[Server]:
-    arguments = ["run", "--project", str(HERE), "--data", str(data), "--port", str(port)]
-    with _process("headrace.cli", arguments, None) as process:
-        url = _first_line(process, SERVER_STARTS_WITHIN_S)
-        if not url:
-            code = process.poll()
-            raise ConnectError(
-                "the server did not start" if code is None else f"the server ended with code {code}",
-                hint="its own words stand above",
-            )
-        console.print(f"server:    {url} (data in {data})", highlight=False)
-        yield Server(process, url)
-
-
-def _first_line(process: subprocess.Popen[str], within_s: float) -> str:
-    lines: list[str] = []
-    stream = _stdout(process)
-    reader = threading.Thread(target=lambda: lines.append(stream.readline()), daemon=True)
-    reader.start()
-    reader.join(within_s)
-    return lines[0].strip() if lines else ""
-
-
-def _stdout(process: subprocess.Popen[str]) -> IO[str]:
-    assert process.stdout is not None
-    return process.stdout
-
-
-@contextlib.contextmanager
-def _process(module: str, arguments: list[str], errors: int | None) -> Iterator[subprocess.Popen[str]]:
-    """Run a module of this package beside us; at the end it is asked to stop, then stopped."""
-    command = [sys.executable, "-m", module, *arguments]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(ENDS_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if process.stdout:
-            process.stdout.close()
 
 
 def _simulate(
@@ -173,9 +110,9 @@ def _simulate(
         arguments += [] if value is None else [f"--{name}", str(value)]
     arguments += ["--journal", str(journal)] if journal else []
     numbers: dict[str, Any] | None = None
-    with _process("headrace.solutions.promotions.simulate", arguments, None) as process:
+    with module("headrace.solutions.promotions.simulate", arguments) as process:
         with Live(console=console, refresh_per_second=4, transient=True) as live:
-            for line in _stdout(process):
+            for line in stdout_of(process):
                 numbers = json.loads(line)
                 live.update(_progress(numbers))
                 server.must_run()
@@ -196,13 +133,6 @@ def _progress(numbers: dict[str, Any]) -> Text:
         f"late {numbers['late']:,}, rejected {numbers['rejected']:,} | "
         f"answers p99 {numbers['request_p99_ms']:.0f} ms"
     )
-
-
-def _stay(server: Server, console: Console) -> int:
-    console.print("the simulator is done; the wall stays until Ctrl-C")
-    while True:
-        server.must_run()
-        time.sleep(0.5)  # sleeps: the wall stays until Ctrl-C
 
 
 def _verify(url: str, journal: Path, console: Console) -> int:
@@ -231,25 +161,3 @@ def verify_views(url: str, journal: Path) -> tuple[list[Compared], list[str]]:
     with hr.connect(url) as run:
         run.advance()
         return compare_views(lambda view: run.read(view).table.to_pylist(), expected), wrong
-
-
-def comparison_table(outcomes: list[Compared]) -> Table:
-    """Draw the outcomes."""
-    table = Table("view", "rows", "", box=None)
-    for outcome in outcomes:
-        verdict = (
-            Text("equal", style="green") if outcome.problem is None else Text(outcome.problem, style="red")
-        )
-        table.add_row(outcome.view, f"{outcome.rows:,}", verdict)
-    return table
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return None if text is None else duration_s(text)
-    except typer.BadParameter as error:
-        raise DeclarationError(str(error)) from None
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

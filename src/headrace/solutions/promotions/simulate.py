@@ -22,6 +22,7 @@ import pyarrow as pa
 import typer
 
 from headrace.errors import HeadraceError
+from headrace.solutions.kit.durations import duration_s
 from headrace.solutions.promotions import catalogue
 from headrace.solutions.promotions.dirt import Batch, Dirt
 from headrace.solutions.promotions.generate import SECOND_US, Generator, Tick
@@ -240,23 +241,6 @@ async def play(
 def tick_for(rate: float) -> float:
     """Return how often to send at a rate, in seconds: a fast shop sends larger requests, not more of them."""
     return 0.1 if rate <= ARROW_FROM_EVENTS_PER_S else 0.25
-
-
-def duration_s(text: str) -> float:
-    """Read `90`, `60s`, `5m` or `1h` as seconds.
-
-    Raises:
-        typer.BadParameter: it is none of these.
-    """
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
-    try:
-        seconds = float(number) * units[unit]
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a duration such as 60s, 5m or 1h") from None
-    if not 0 < seconds < float("inf"):
-        raise typer.BadParameter(f"{text!r} is not a positive duration")
-    return seconds
 
 
 def command(

@@ -1,4 +1,4 @@
-"""Compares every view of the platform with the tally, row by row: decimals exactly, doubles within 1e-9."""
+"""Compares views with what somebody else counted, row by row: decimals exactly, doubles within 1e-9."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.solutions.promotions.tally import Row
+from rich.table import Table
+from rich.text import Text
+
+Row = dict[str, Any]
+TALLY = "the tally"
 
 CLOSE = 1e-9
 """Largest relative (and, near zero, absolute) difference of two doubles that count as equal."""
@@ -22,22 +26,22 @@ class Compared:
     problem: str | None = None
 
 
-def compare_rows(view: str, found: Sequence[Row], expected: Sequence[Row]) -> Compared:
-    """Compare two bags of rows, whatever their order."""
+def compare_rows(view: str, found: Sequence[Row], expected: Sequence[Row], theirs: str = TALLY) -> Compared:
+    """Compare two bags of rows, whatever their order; `theirs` names the expected ones in words."""
     if len(found) != len(expected):
-        return Compared(view, len(found), f"{len(found)} rows, the tally has {len(expected)}")
+        return Compared(view, len(found), f"{len(found)} rows, {theirs} has {len(expected)}")
     if not expected:
         return Compared(view, 0)
     columns = sorted(expected[0])
     if sorted(found[0]) != columns:
-        return Compared(view, len(found), f"columns {sorted(found[0])}, the tally has {columns}")
+        return Compared(view, len(found), f"columns {sorted(found[0])}, {theirs} has {columns}")
     key = _sort_key(columns, expected)
     pairs = zip(sorted(found, key=key), sorted(expected, key=key), strict=True)
-    for ours, theirs in pairs:
+    for mine, other in pairs:
         for column in columns:
-            if not same(ours[column], theirs[column]):
-                where = f"{column} = {ours[column]!r}, the tally has {theirs[column]!r}"
-                return Compared(view, len(found), f"{where} in {_short(theirs)}")
+            if not same(mine[column], other[column]):
+                where = f"{column} = {mine[column]!r}, {theirs} has {other[column]!r}"
+                return Compared(view, len(found), f"{where} in {_short(other)}")
     return Compared(view, len(found))
 
 
@@ -53,6 +57,17 @@ def compare_views(
 ) -> list[Compared]:
     """Compare all views of a tally with what `read` answers for their names."""
     return [compare_rows(view, read(view), rows) for view, rows in expected.items()]
+
+
+def comparison_table(outcomes: Sequence[Compared]) -> Table:
+    """Draw the outcomes."""
+    table = Table("view", "rows", "", box=None)
+    for outcome in outcomes:
+        verdict = (
+            Text("equal", style="green") if outcome.problem is None else Text(outcome.problem, style="red")
+        )
+        table.add_row(outcome.view, f"{outcome.rows:,}", verdict)
+    return table
 
 
 def _sort_key(columns: Sequence[str], rows: Sequence[Row]) -> Callable[[Row], tuple[Any, ...]]:
