@@ -69,7 +69,7 @@ class _Teller:
         for table, rows in given.items():
             for row in rows:
                 for one in _times(row):
-                    yield table, self._keyed(table, one)
+                    yield table.removeprefix("more_"), self._keyed(table, one)
 
     def _keyed(self, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
         told = {"merchant_id": self.case.name, **row}

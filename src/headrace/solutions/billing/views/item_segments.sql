@@ -49,9 +49,8 @@ joined AS (
         prices.scheme,
         prices.tiers_mode,
         prices.unit_amount,
-        CAST(prices.tiers AS STRUCT(
-            up_to BIGINT, unit_amount DECIMAL(24, 12), flat_amount DECIMAL(24, 12)
-        )[]) AS tiers,
+        json_transform(prices.tiers,
+            '[{"up_to": "BIGINT", "unit_amount": "DECIMAL(24,12)", "flat_amount": "DECIMAL(24,12)"}]') AS tiers,
         greatest(items.since, halves.since, prices.since) AS since,
         least(items.until, halves.until, prices.until) AS until,
         CASE WHEN items.since >= halves.since AND items.since >= prices.since THEN items.began_by ELSE 0 END

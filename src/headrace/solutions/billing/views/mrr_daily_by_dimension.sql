@@ -2,13 +2,12 @@
 --
 -- Grain: one row per merchant, scenario, day, currency, dimension, value and type.
 WITH named AS (
-    SELECT merchant_id, customer_id, dimensions, unnest(json_keys(dimensions)) AS dimension
+    SELECT merchant_id, customer_id, unnest(map_entries(TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR)))) AS named
     FROM customers
     WHERE json_type(dimensions) = 'OBJECT'
 ),
 dimensioned AS (
-    SELECT merchant_id, customer_id, dimension, json_extract_string(dimensions, '$."' || dimension || '"') AS value
-    FROM named
+    SELECT merchant_id, customer_id, named.key AS dimension, named.value AS value FROM named
 )
 SELECT
     movements.merchant_id, movements.scenario, movements.day, movements.currency,

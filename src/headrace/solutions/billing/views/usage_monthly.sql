@@ -35,9 +35,8 @@ used AS (
 ),
 tiered AS (
     SELECT
-        *, CAST(tiers AS STRUCT(
-            up_to BIGINT, unit_amount DECIMAL(24, 12), flat_amount DECIMAL(24, 12)
-        )[]) AS steps
+        *, json_transform(tiers,
+            '[{"up_to": "BIGINT", "unit_amount": "DECIMAL(24,12)", "flat_amount": "DECIMAL(24,12)"}]') AS steps
     FROM used
 )
 SELECT
