@@ -45,7 +45,7 @@ from pydantic import (
 from headrace.contracts.schema import Schema
 from headrace.errors import DeclarationError, UnknownName
 from headrace.named_queries import NamedQuery
-from headrace.panels import Panel, Use, build_panel, declaration_error
+from headrace.panels import Panel, Use, ViewPanel, build_panel, declaration_error
 
 GRID_COLUMNS = 12
 DAY = re.compile(r"\d{4}-\d\d-\d\d|today(\s*-\s*\d+d)?")
@@ -254,13 +254,23 @@ def _problems(dashboard: Dashboard, schemas: Mapping[str, Schema]) -> Iterator[D
                 yield from _column_problem(use, schema, f"{where}, field {use.field!r}")
 
 
+def _asked_views(dashboard: Dashboard) -> Iterator[tuple[str, set[str]]]:
+    """Yield every view that is read, with the parameters that the panel fixes itself."""
+    for parameter in dashboard.parameters:
+        if parameter.view is not None:
+            yield parameter.view, set()
+    for panel in dashboard.panels:
+        for view in panel.views:
+            yield view, set(panel.params) if isinstance(panel, ViewPanel) and view == panel.view else set()
+
+
 def _unasked(dashboard: Dashboard, queries: Mapping[str, NamedQuery]) -> Iterator[DeclarationError]:
     """Tell which queries want something that the page does not ask for."""
     chosen = {one.name for one in dashboard.parameters}
-    for view in dashboard.views:
+    for view, fixed in _asked_views(dashboard):
         query = queries.get(view.lower())
         for wanted in query.parameters if query else ():
-            if wanted.is_required and wanted.name not in chosen:
+            if wanted.is_required and wanted.name not in chosen | fixed:
                 yield DeclarationError(
                     f"the query {view!r} wants ${wanted.name}, which the page does not ask for",
                     where=f"dashboard {dashboard.name!r}",

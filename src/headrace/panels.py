@@ -246,6 +246,8 @@ class ViewPanel(Panel):
 
     Attributes:
         view: the view it reads, or the named query that it asks with the page's parameters.
+        params: values of a named query's parameters, instead of what the page has for them; `$name` is a
+            parameter of the page under another name.
         where: comparisons joined by AND, as in `level = 'ERROR' AND requests > 100`.
         order: as in `revenue DESC, sku`.
         limit: at most so many rows, after the order.
@@ -256,6 +258,7 @@ class ViewPanel(Panel):
     """
 
     view: Annotated[str, Field(min_length=1)]
+    params: dict[str, str] = {}
     where: WhereText | None = None
     order: OrderText | None = None
     limit: int | None = Field(default=None, ge=1, le=10_000)

@@ -48,6 +48,7 @@ PAGE = Dashboard(
             view="movements", columns=["step", Cell(column="amount", link=LINK)],
             order="place", width=6,
         ),
+        Tile(view="movements", params={"merchant": "m2"}, title="Bolt", value="amount"),
         Form(
             view="rules_of", title="Rules", table="rules", width=6,
             fields=[
@@ -115,6 +116,7 @@ def test_a_choice_is_asked_for_and_stands_in_the_address(served: Shop, open_page
     page.page.select_option("select[name=merchant]", "m2")
     page.until("document.querySelector('.tile .number').textContent === '€1,000.00'")
     assert page.page.url.endswith("?merchant=m2")
+    assert page.js("document.querySelectorAll('.tile .number')[1].textContent") == "1,000.00"
     other = open_page(f"{served.url}/dashboards/mrr?merchant=m2")
     other.until("document.querySelector('.tile .number')?.textContent === '€1,000.00'")
     links = other.js("[...document.querySelectorAll('td a')].map(a => a.getAttribute('href'))")

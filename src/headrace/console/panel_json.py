@@ -62,14 +62,41 @@ def dashboard_json(
         "columns": dashboard.columns,
         "fit": dashboard.fit,
         "panels": [panel_json(panel, known) for panel in dashboard.panels],
-        "schemas": schemas_json(dashboard.views, known),
-        "queries": {
-            view: [one.name for one in asked[view.lower()].parameters]
-            for view in dashboard.views
-            if view.lower() in asked
-        },
+        "schemas": schemas_json(dashboard.views, known) | _fixed_schemas(dashboard, known),
+        "queries": _queries(dashboard, asked),
         "parameters": [_parameter(one) for one in dashboard.parameters],
     }
+
+
+def source(panel: ViewPanel) -> str:
+    """Return what the page calls the rows that a panel is about: its view, with what it fixes of a query."""
+    fixed = "&".join(f"{name}={value}" for name, value in sorted(panel.params.items()))
+    return f"{panel.view}?{fixed}" if fixed else panel.view
+
+
+def _with_params(dashboard: Dashboard) -> list[ViewPanel]:
+    return [panel for panel in dashboard.panels if isinstance(panel, ViewPanel) and panel.params]
+
+
+def _fixed_schemas(dashboard: Dashboard, known: Mapping[str, Schema]) -> Json:
+    return {
+        source(panel): columns_json(known[panel.view.lower()])
+        for panel in _with_params(dashboard)
+        if panel.view.lower() in known
+    }
+
+
+def _queries(dashboard: Dashboard, asked: Mapping[str, NamedQuery]) -> Json:
+    """Return what is asked for: the query, the parameters that the page has, and those that a panel fixes."""
+    wanted: list[tuple[str, str, dict[str, str]]] = [(view, view, {}) for view in dashboard.views]
+    wanted += [(source(panel), panel.view, panel.params) for panel in _with_params(dashboard)]
+    found: Json = {}
+    for name, view, fixed in wanted:
+        query = asked.get(view.lower())
+        if query is not None:
+            names = [one.name for one in query.parameters if one.name not in fixed]
+            found[name] = {"query": query.name, "names": names, "fixed": fixed}
+    return found
 
 
 def _parameter(one: Parameter) -> Json:
@@ -132,12 +159,8 @@ def panel_json(panel: Panel, known: Mapping[str, Schema]) -> Json:
     if isinstance(panel, Text):
         return told | {"text": panel.text}
     assert isinstance(panel, ViewPanel)
-    told |= {
-        "stamp": panel.stamp,
-        "view": panel.view,
-        "views": list(panel.views),
-        "problem": _problem(panel, known),
-    }
+    views = [source(panel) if view == panel.view else view for view in panel.views]
+    told |= {"view": source(panel), "views": views, "stamp": panel.stamp, "problem": _problem(panel, known)}
     told["title"] = panel.title or panel.view
     if told["problem"] is None:
         told |= _words(panel) | _own(panel, known)
@@ -207,10 +230,10 @@ def _own(panel: ViewPanel, known: Mapping[str, Schema]) -> Json:
 
 def _tile(panel: Tile) -> Json:
     told: Json = {name: getattr(panel, name) for name in ("value", "rate", "compare", "good")}
-    told["facts"] = [_fact(fact, panel.view) for fact in panel.facts]
+    told["facts"] = [_fact(fact, source(panel)) for fact in panel.facts]
     if panel.curve:
         told["curve"] = {
-            "view": panel.curve.view,
+            "view": source(panel) if panel.curve.view == panel.view else panel.curve.view,
             "x": panel.curve.x,
             "y": panel.curve.y,
             "window_ms": parse_duration_ms(panel.curve.window) if panel.curve.window else None,

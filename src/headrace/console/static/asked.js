@@ -7,14 +7,17 @@ const EVERY_MS = 2000;
 const ROWS_MAX = 20000;
 
 export class Asked extends Feed {
-  // names: the query's parameters; parameters: what the reader has chosen.
-  constructor(query, columns, names, parameters) {
-    super(query, columns, { max: ROWS_MAX });
+  // names: the query's parameters that the page has; fixed: those that the panel gives; parameters: what is chosen.
+  constructor(name, columns, { query, names, fixed }, parameters) {
+    super(name, columns, { max: ROWS_MAX });
+    this.query = query;
+    this.fixed = fixed;
     this.rows.inOrder = true;
     this.names = names;
     this.parameters = parameters;
     this.tag = null;
-    parameters.listen(names, () => this.renew());
+    this.wanted = [...names, ...Object.values(fixed).filter((value) => value.startsWith("$")).map((value) => value.slice(1))];
+    parameters.listen(this.wanted, () => this.renew());
   }
 
   start() {
@@ -30,15 +33,16 @@ export class Asked extends Feed {
 
   address() {
     const given = new URLSearchParams();
-    for (const name of this.names) {
-      const value = this.parameters.value(name);
+    const give = (name, value) => {
       if (value !== null && value !== undefined && value !== "") given.set(name, value);
-    }
-    return `/v1/queries/${encodeURIComponent(this.view)}?${given}`;
+    };
+    for (const name of this.names) give(name, this.parameters.value(name));
+    for (const [name, value] of Object.entries(this.fixed)) give(name, value.startsWith("$") ? this.parameters.value(value.slice(1)) : value);
+    return `/v1/queries/${encodeURIComponent(this.query)}?${given}`;
   }
 
   async ask() {
-    if (!this.parameters.known(this.names)) return { waiting: true };
+    if (!this.parameters.known(this.wanted)) return { waiting: true };
     const address = this.address();
     const headers = { Accept: "application/json" };
     if (this.tag && this.asked === address && this.loaded) headers["If-None-Match"] = this.tag;

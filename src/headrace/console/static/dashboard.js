@@ -14,8 +14,8 @@ document.body.classList.toggle("wall", told.fit);
 
 page.parameters = new Parameters(told.parameters);
 for (const [view, columns] of Object.entries(told.schemas)) {
-  const names = told.queries[view];
-  page.feeds.set(view, names ? new Asked(view, columns, names, page.parameters) : new Feed(view, columns));
+  const query = told.queries[view];
+  page.feeds.set(view, query ? new Asked(view, columns, query, page.parameters) : new Feed(view, columns));
 }
 if (told.parameters.length) {
   const choices = make("div", "choices");
@@ -31,5 +31,8 @@ for (const one of told.panels) {
 const narrow = page.panels.filter((panel) => panel.root.matches(".tile[data-wide=no]"));
 if (narrow.length % 2) narrow.at(-1).root.dataset.wide = "yes";
 await page.retheme();
+// Only what a panel shows is asked for: of a query with fixed parameters the plain one may not be wanted.
+const wanted = new Set([...told.panels.flatMap((panel) => panel.views ?? []), ...told.parameters.map((one) => one.view)]);
+for (const view of page.feeds.keys()) if (!wanted.has(view)) page.feeds.delete(view);
 for (const feed of page.feeds.values()) feed.start();
 document.body.dataset.ready = "yes";
