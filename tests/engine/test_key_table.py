@@ -95,3 +95,8 @@ def test_many_keys_survive_growth() -> None:
         rows = [(number,) for number in range(start, start + 7_000)]
         assert slots_of(table, rows, ["int"], add=True) == list(range(start, start + 7_000))
     assert slots_of(table, [(0,), (62_999,), (63_000,)], ["int"], add=False) == [0, 62_999, -1]
+
+
+def test_nothing_is_given_back_of_a_table_that_never_held_a_key() -> None:
+    table = KeyTable([pa.string()])
+    assert table.release(np.empty(0, dtype=np.int64)).tolist() == []

@@ -223,6 +223,8 @@ class HashIndex:
 
     def discard(self, dead: Bools) -> None:
         """Take out every entry whose id is marked in `dead`; costs the size of the table."""
+        if not len(dead):
+            return
         for table in (self._table, self._old):
             if table is not None:
                 ids = np.where(table.hashes != 0, table.ids, _DEAD)
