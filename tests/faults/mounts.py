@@ -43,8 +43,9 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
 class PoweredDisk:
     """An ext4 in a file, on a machine of its own as far as power goes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: str = "defaults") -> None:
         self.place = folder / "disk"
+        self._options = options
         self._image = folder / "image"
         self.place.mkdir(parents=True)
         with self._image.open("wb") as image:
@@ -54,7 +55,16 @@ class PoweredDisk:
 
     def mount(self) -> None:
         """Start the machine."""
-        run("mount", "-o", "loop", str(self._image), str(self.place))
+        run("mount", "-o", f"loop,{self._options}", str(self._image), str(self.place))
+
+    def meet_an_error(self) -> None:
+        """Let the system find an error on the disk."""
+        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+        device = next(words[0] for words in mounts if words[1] == str(self.place))
+        trigger = Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error"
+        if not trigger.exists():
+            pytest.skip(f"this machine has no {trigger}")
+        trigger.write_text("1")
 
     def unmount(self) -> None:
         """Let go of the disk."""
