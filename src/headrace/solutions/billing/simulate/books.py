@@ -49,10 +49,11 @@ class Price:
 
 
 class Standing(NamedTuple):
-    """A subscription's status (`paused` too while nothing is collected), and whether it is to end."""
+    """A subscription's status (`paused` too while nothing is collected), and about its end."""
 
     status: str
     leaving: bool
+    failed: bool = False
 
 
 class Holding(NamedTuple):

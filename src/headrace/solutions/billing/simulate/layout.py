@@ -118,6 +118,7 @@ LAYOUT: dict[str, dict[str, Any]] = {
         "created_at": TIME,
         "finalized_at": TIME,
         "paid_at": TIME,
+        "seq": BIG,
     },
     "invoice_lines": OF_MERCHANT
     | {

@@ -45,6 +45,7 @@ class Turn:
     at_us: int
     kind: str
     first_us: int
+    involuntary: bool
 
 
 class Course(Generic[Held]):
@@ -112,7 +113,8 @@ class Hand:
             first_us = first_us if held or turns else at_us
             kind = self._kind(sum(held.values()), sum(now.values()), at_us - last_us, bool(turns))
             if kind:
-                turns.append(Turn(customer_id, at_us, kind, first_us))
+                failed = any(part.failed(at_us) for part in parts)
+                turns.append(Turn(customer_id, at_us, kind, first_us, failed))
             for key, name, amount in _named(changed, kind):
                 moves.append(Move(customer_id, key, at_us, name, amount, first_us))
             held, last_us = now, at_us
@@ -193,6 +195,14 @@ class _Subscription:
             yield discount.starts_us
             ends = {ends_of(discount, price) for price in prices}
             yield from (end_us for end_us in ends if end_us is not None)
+
+    def failed(self, at_us: int) -> bool:
+        """Return whether at this very moment it ceased to count for want of a payment."""
+        now, before = self._standing.at(at_us), self._standing.at(at_us - 1)
+        if now is None or before is None or now == before:
+            return False
+        ended = now.status in ("canceled", "incomplete_expired") and now.failed
+        return ended or (now.status in ("past_due", "unpaid") and now.status != before.status)
 
     def mrr(self, at_us: int) -> dict[Key, int]:
         """Return the MRR of each item at a moment, in minor units."""

@@ -151,12 +151,18 @@ def customer_mrr(of: Reckoned) -> Iterable[Row]:
 def subscribers_daily(of: Reckoned) -> Iterable[Row]:
     """Customers who began or ceased to have MRR, per day."""
     counts = Counter(
-        (of.day(turn.at_us), of.customer(turn.customer_id).country, of.month(turn.first_us), turn.kind)
+        (
+            of.day(turn.at_us),
+            of.customer(turn.customer_id).country,
+            of.month(turn.first_us),
+            turn.kind,
+            turn.involuntary,
+        )
         for turn in of.turns
     )
-    for (day, country, cohort_month, kind), customers in counts.items():
-        facts = {"day": day, "country": country, "cohort_month": cohort_month}
-        yield of.of_scenario | facts | {"type": kind, "customers": customers}
+    names = ("day", "country", "cohort_month", "type", "involuntary")
+    for key, customers in counts.items():
+        yield of.of_scenario | dict(zip(names, key, strict=True)) | {"customers": customers}
 
 
 def trials_daily(of: Reckoned) -> Iterable[Row]:

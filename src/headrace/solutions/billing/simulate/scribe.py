@@ -119,7 +119,10 @@ class Scribe:
 
     def _write(self, sub: Subscription, valid_us: int, recorded_us: int | None = None) -> None:
         resting = sub.pause_behavior is not None and sub.status in ("active", "past_due")
-        sub.book.standing.note(valid_us, Standing("paused" if resting else sub.status, sub.leaving))
+        sub.book.standing.note(
+            valid_us,
+            Standing("paused" if resting else sub.status, sub.leaving, sub.reason == "payment_failed"),
+        )
         self._rows["subscriptions"].append(
             (
                 self.shop.merchant_id,
@@ -209,6 +212,7 @@ class Scribe:
                 created,
                 created,
                 from_us(at_us) if status == "paid" else None,
+                self.shop.seq(at_us),
             )
         )
 
