@@ -83,6 +83,8 @@ if _typing.TYPE_CHECKING:
     from headrace.errors import (
         ViewInError as ViewInError,
     )
+    from headrace.history.difference import CauseTotal as CauseTotal
+    from headrace.history.difference import Difference as Difference
     from headrace.results import (
         AppendResult as AppendResult,
     )
@@ -109,6 +111,7 @@ __all__ = [
     "App",
     "AppendResult",
     "Busy",
+    "CauseTotal",
     "ChangeFailed",
     "Closed",
     "ConnectError",
@@ -116,6 +119,7 @@ __all__ = [
     "DeclarationError",
     "DeclarationsChanged",
     "Delivery",
+    "Difference",
     "Event",
     "FolderLocked",
     "FormatTooNew",
@@ -157,6 +161,8 @@ _PLACES = {
     "Dashboard": "headrace.dashboards",
     "Delivery": "headrace.deliveries",
     "Put": "headrace.deliveries",
+    "CauseTotal": "headrace.history.difference",
+    "Difference": "headrace.history.difference",
     "Version": "headrace.results",
     "AppendResult": "headrace.results",
     "RowStatus": "headrace.results",

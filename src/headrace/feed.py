@@ -56,18 +56,18 @@ class Feed:
         self._versions_max = versions_max
         self._entries: deque[Entry] = deque()
         self._rows = 0
-        self._begun = Version(0)
+        self._begun = Entry(Version(0), {})
         self._latest = 0
         self._held: int | None = None
         self._held_rows = 0
         self._moved = threading.Condition()
 
-    def start_at(self, version: Version) -> None:
-        """Say that nothing before or at `version` is kept, as after a restart."""
+    def start_at(self, version: Version, errors: Mapping[str, str] | None = None) -> None:
+        """Say that nothing before or at `version` is kept, as after a restart; `errors` are those of then."""
         with self._moved:
             self._entries.clear()
             self._rows = 0
-            self._begun, self._latest = version, version.number
+            self._begun, self._latest = Entry(version, {}, errors or {}), version.number
             if self._held is not None:
                 self._held, self._held_rows = version.number, 0
 
@@ -95,7 +95,7 @@ class Feed:
                 return
             gone = self._entries.popleft()
             self._rows -= gone.rows
-            self._begun = gone.version
+            self._begun = Entry(gone.version, {}, gone.errors)
 
     # --- what is not on disk yet ------------------------------------------------------------------
     def hold(self, version: int) -> None:
@@ -109,36 +109,37 @@ class Feed:
     def held(self) -> tuple[int, int]:
         """Versions and rows that are nowhere else yet."""
         with self._moved:
-            after = self._begun.number if self._held is None else self._held
-            return self._latest - max(after, self._begun.number), self._held_rows
+            after = self._begun.version.number if self._held is None else self._held
+            return self._latest - max(after, self._begun.version.number), self._held_rows
 
     # --- reading ----------------------------------------------------------------------------------
     @property
     def begun(self) -> Version:
         """The version that the window starts from: its own changes are not in it, all later ones are."""
-        return self._begun
+        return self._begun.version
 
-    def window(self) -> tuple[Version, list[Entry]]:
-        """Return the version that the window starts from, and all entries, oldest first."""
+    def window(self) -> tuple[Entry, list[Entry]]:
+        """Return the version that the window starts from, without changes, and all entries, oldest first."""
         with self._moved:
             return self._begun, list(self._entries)
 
     def _after(self, version: int) -> list[Entry]:
-        skipped = max(0, version - self._begun.number)
+        skipped = max(0, version - self._begun.version.number)
         return list(islice(self._entries, skipped, None))
 
     def version(self, number: int) -> Version | None:
         """Return a version of the window, or None where it is not in it."""
         with self._moved:
-            if number == self._begun.number:
-                return self._begun
-            at = number - self._begun.number - 1
+            begun = self._begun.version
+            if number == begun.number:
+                return begun
+            at = number - begun.number - 1
             return self._entries[at].version if 0 <= at < len(self._entries) else None
 
     def newest_at(self, clock_us: int) -> Version | None:
         """Return the newest version of the window that is not younger, or None where all of them are."""
         with self._moved:
-            versions = [self._begun, *(entry.version for entry in self._entries)]
+            versions = [self._begun.version, *(entry.version for entry in self._entries)]
         at = bisect_right(versions, clock_us, key=clock_us_of)
         return versions[at - 1] if at else None
 
@@ -149,11 +150,11 @@ class Feed:
             VersionGone: when changes right after `version` are no longer in the window.
         """
         with self._moved:
-            if version < self._begun.number:
+            if version < self._begun.version.number:
                 raise VersionGone(
                     f"changes since version {version} are no longer kept",
                     where=view,
-                    expected=f"a version of {self._begun.number} or later (now: {self._latest})",
+                    expected=f"a version of {self._begun.version.number} or later (now: {self._latest})",
                     hint="start again with since=None, which begins with all rows",
                 )
             found = [entry for entry in self._after(version) if view in entry.changes]

@@ -53,6 +53,7 @@ class Frozen:
         now: the published version.
         entries: the versions in memory, oldest first.
         begun: the version before them.
+        failing: views without an answer at `begun`.
         rows: the content of views at `now`, by lower-case name.
         chapters: of all views.
     """
@@ -60,6 +61,7 @@ class Frozen:
     now: Version
     entries: list[Entry]
     begun: Version
+    failing: Mapping[str, str]
     rows: dict[str, Snapshot]
     chapters: Chapters
 
@@ -105,7 +107,7 @@ class Past:
             history.forget()
             self._chapters, newest = history.chapters, None
         is_known = newest is not None and newest.number == version.number
-        self._feed.start_at(version)
+        self._feed.start_at(version, self._engine.errors)
         for view in views:
             self._take_up(view, version.number, is_known=is_known)
         names = {view.name.lower() for view in views}
@@ -131,7 +133,8 @@ class Past:
         before = self._chapters.open(view.name)
         if before is None:
             is_empty = self._engine.store(view.name).row_count == 0
-            self._chapters.begin(view, version, is_empty=is_empty)
+            since = version + 1 if is_known else version  # it came with a version that is not on disk
+            self._chapters.begin(view, since, is_empty=is_empty and not is_known)
         elif is_known and _same(before.view, view) and self._engine.view_error(view.name) is None:
             self._chapters.go_on(view)
         else:
@@ -186,7 +189,7 @@ class Past:
         if self._history is not None and self.is_begun:
             with self._busy:
                 try:
-                    self._write(self._draft(self._frozen([]), None))
+                    self._write(self._draft(self._frozen(self._wanting()), None))
                 except OSError as error:
                     raise StorageError(f"the past cannot be written: {error.strerror or error}") from error
 
@@ -297,7 +300,10 @@ class Past:
         with self._gate():
             chapter = self._chapters.at(name, version.number)
             if chapter is None:
-                raise self._no_view(name, version)
+                open_ = self._chapters.open(name)
+                if open_ is None or version.number != self._version().number:
+                    raise self._no_view(name, version)
+                return open_.view, self._engine.store(name).freeze().table()
             live = [name] if chapter.last is None and chapter.first <= self._version().number else []
             frozen = self._frozen(live)
         failing = self._failing(chapter.name, version.number, frozen)
@@ -316,7 +322,9 @@ class Past:
     def _failing(self, name: str, version: int, frozen: Frozen) -> str | None:
         if version > frozen.begun.number:
             return frozen.entries[version - frozen.begun.number - 1].errors.get(name)
-        return None if self._history is None else self._history.failing(name, version)
+        if self._history is None or self._history.version(version) is None:
+            return frozen.failing.get(name) if version == frozen.begun.number else None
+        return self._history.failing(name, version)
 
     def _rows(self, chapter: Chapter, version: int, frozen: Frozen) -> pa.Table:
         """Return the rows of a chapter at a version from the nearest content that is known."""
@@ -337,7 +345,7 @@ class Past:
     def _known(self, chapter: Chapter, frozen: Frozen) -> Iterator[tuple[int, int, Callable[[], pa.Table]]]:
         """Yield the contents of a chapter that are known: version, rows, and how they are read."""
         live = frozen.rows.get(chapter.name)
-        if live is not None:
+        if live is not None and chapter.last is None:
             yield frozen.now.number, live.row_count, live.table
         end = self._ends.get(chapter.id)
         if end is not None and chapter.last is not None:
@@ -397,8 +405,9 @@ class Past:
         chapters = frozen.chapters.of(name)
         if not chapters or version >= frozen.now.number:
             return frozen.now.number, iter(())
-        wanted = [c for c in chapters if c.last is None or c.last >= version]
-        if not wanted or wanted[0].first > version or wanted[-1].last is not None:
+        now = frozen.now.number
+        wanted = [c for c in chapters if (c.last is None or c.last >= version) and c.first <= now]
+        if not wanted or wanted[0].first > version or (wanted[-1].last or now) < now:
             first = chapters[-1].first
             raise self._too_old(name, version, first, "the view is not as old as that")
         for one, other in pairwise(wanted):
@@ -443,7 +452,8 @@ class Past:
         """Hold still what is needed; under the gate."""
         rows = {name.lower(): self._engine.store(name).freeze() for name in live}
         begun, entries = self._feed.window()
-        return Frozen(self._version(), entries, begun, rows, self._chapters.copy())
+        copy = self._chapters.copy()
+        return Frozen(self._version(), entries, begun.version, begun.errors, rows, copy)
 
     def flush(self) -> bool:
         """Write what is not on disk yet, and tidy up; False: the disk refuses, and what it has not taken is
@@ -526,16 +536,13 @@ class Past:
             for name, rows in frozen.rows.items()
             if (chapter := frozen.chapters.open(name)) is not None
         ]
-        if origin is None and not entries:
+        if origin is None and not (entries or bases or touched):
             return None
-        failing: Mapping[str, str] = {}
-        if entries:
-            start = before.number - frozen.begun.number
-            at_disk = self._history.newest is not None and before.number == self._history.newest.number
-            if start > 0:
-                failing = frozen.entries[start - 1].errors
-            elif at_disk:
-                failing = self._failing_on_disk(before.number)
+        failing: Mapping[str, str] = frozen.failing
+        if before.number > frozen.begun.number:
+            failing = frozen.entries[before.number - frozen.begun.number - 1].errors
+        elif newest is not None and before.number == newest.number:
+            failing = self._failing_on_disk(before.number)
         return Draft(
             before, [entry.version for entry in entries], self._tables(entries, frozen.chapters), bases,
             frozenset(c.name for c in frozen.chapters.all() if c.view.kept_ms == 0), dict(failing),

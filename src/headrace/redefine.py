@@ -280,7 +280,7 @@ class Redefinition:
 
     def gate(self) -> AbstractContextManager[object]:
         """Keep steps and readers out for a moment."""
-        return self._run._stepper.still()
+        return self._run._stepper.gate
 
     def fed(self) -> int:
         """Return the last commit that the engine has seen."""

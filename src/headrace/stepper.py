@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from headrace.change import Change
+from headrace.engine.zset import consolidate
 from headrace.errors import Closed, HeadraceError, StepFailed, StorageError
 from headrace.fairlock import FairLock
 from headrace.feed import Feed
@@ -223,11 +224,15 @@ class Stepper:
         return has_moved
 
     def publish(self, changes: Mapping[str, Change]) -> Version:
-        """Publish a version that no commit caused, as after a changed definition. Call under `gate`."""
-        now = self.version
-        version = Version(now.number + 1, now.commit, self._read_clock(), dict(now.watermarks))
+        """Publish a version that no commit caused, as after a changed definition. Call under `gate`.
+
+        The views move to its clock first, so that it means the same when it is computed again.
+        """
+        now, clock = self.version, self._read_clock()
+        passed = self._engine.step({}, clock, now.watermarks).changes
+        version = Version(now.number + 1, now.commit, clock, dict(now.watermarks))
         self._record(version)
-        self._show(version, changes)
+        self._show(version, _added(changes, passed))
         return version
 
     def end(self) -> None:
@@ -338,6 +343,14 @@ class Stepper:
                     hint="restart: everything acknowledged is in the log and will be computed again",
                 )
                 self._moved.notify_all()
+
+
+def _added(changes: Mapping[str, Change], passed: Mapping[str, Change]) -> dict[str, Change]:
+    """Return changes, and those that the passing of time adds to them."""
+    found = dict(changes)
+    for name, change in passed.items():
+        found[name] = consolidate(Change.concat([found[name], change])) if name in found else change
+    return found
 
 
 def step_record(version: Version) -> Step:

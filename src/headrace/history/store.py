@@ -14,6 +14,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -38,7 +39,7 @@ SEGMENT_BYTES_MAX = 64 << 20
 """Segments that would be larger together are not merged."""
 BLOCK_ROWS = 65_536
 """Blocks of a view are joined up to about so many rows."""
-_NAME = re.compile(r"(\d{12})-(\d{12})\.past")
+_NAME = re.compile(r"(\d{12})-(\d{12})(?:-\d+)?\.past")
 _VERSIONS = pa.schema([("clock_us", pa.int64()), ("commit", pa.int64()), ("watermarks", pa.string())])
 
 
@@ -70,7 +71,7 @@ class Segment:
     Attributes:
         path: of the file.
         first: its first version.
-        last: its last version; `first - 1` where it holds none, as at the beginning of the past.
+        last: its last version; `first - 1` where it holds none, only contents or chapters.
         tier: how often its content has been merged.
         size: bytes.
         before: the version before the first.
@@ -153,7 +154,7 @@ class Draft:
 
     Attributes:
         before: the version before the first.
-        versions: in order, one after the other; none at the beginning of the past.
+        versions: in order, one after the other; none where only contents or chapters are told.
         changes: per chapter, a table of its changes with `_weight` and `_version`, in order.
         bases: whole contents: chapter, version, rows.
         without, failing, failed, chapters: as for `Segment`.
@@ -207,7 +208,7 @@ class History:
                 reason = error.problem if isinstance(error, HeadraceError) else str(error)
                 logger.warning("a segment of the past is passed over: %s: %s", path, reason)
                 unread.append((int(match[1]), int(match[2]), path))
-        found.sort(key=lambda segment: (segment.first, segment.last >= segment.first, -segment.last))
+        found.sort(key=lambda part: (part.first, part.last >= part.first, -part.last, -part.tier))
         kept: list[Segment] = []
         for segment in found:
             if kept and segment.first <= segment.last <= kept[-1].last:
@@ -400,7 +401,7 @@ class History:
         """
         first = draft.before.number + 1
         last = draft.before.number + len(draft.versions)
-        path = self._folder / f"{first:012d}-{last:012d}.past"
+        path = self._path(first, last)
         writer = SegmentWriter(self._files, path)
         try:
             segment = self._written(writer, path, draft, first, last)
@@ -410,6 +411,12 @@ class History:
             self._segments = (*self._segments, segment)
         self.chapters.written(draft.chapters)
         return segment
+
+    def _path(self, first: int, last: int) -> Path:
+        """Return a name that no segment has; several may hold the same versions, or none."""
+        taken = {segment.path.name for segment in self._segments}
+        names = (f"{first:012d}-{last:012d}{f'-{n}' if n else ''}.past" for n in count())
+        return self._folder / next(name for name in names if name not in taken)
 
     def _written(self, writer: SegmentWriter, path: Path, draft: Draft, first: int, last: int) -> Segment:
         blocks = []
@@ -487,14 +494,12 @@ class History:
 
     def _merge(self, run: Sequence[Segment], is_kept: Callable[[str, Version], bool]) -> None:
         first, last = run[0].first, run[-1].last
-        path = self._folder / f"{first:012d}-{last:012d}.past"
+        path = self._path(first, last)
         without = frozenset().union(*(segment.without for segment in run)) | {
             name
             for name in {block.chapter[0] for segment in run for block in segment.blocks}
             if not is_kept(name, run[-1].newest)
         }
-        if any(segment.path == path for segment in run):  # the others hold no version
-            return
         writer = SegmentWriter(self._files, path)
         try:
             blocks = self._merged_blocks(writer, run, without)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,8 @@ class Reader:
         with self._opening:
             self._closed = True
             if self._con is not None:
-                self._con.close()
+                with suppress(duckdb.Error):  # a query is still running: it ends with its last cursor
+                    self._con.close()
                 self._con = None
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
