@@ -113,6 +113,11 @@ class Keeper:
             return facts
         return None
 
+    def needed_from(self) -> int | None:
+        """Return the last commit of which the kept checkpoints need nothing; None: there are none."""
+        with self._lock:
+            return self._checkpoints.needed_from()
+
     # --- taking -----------------------------------------------------------------------------------
     def take(self) -> Written:
         """Take a checkpoint now.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -32,6 +33,7 @@ from headrace.relations import (
 )
 from headrace.results import Freshness, Version
 from headrace.sql.plan import ViewPlan
+from headrace.retention import history_from
 
 
 class Reading(Parts):
@@ -80,7 +82,7 @@ class Reading(Parts):
         table, schema = self._reader.run(
             sql, params, tables, known, limits or QueryLimits(), recall.at_moment
         )  # fmt: skip
-        return Answer(table, schema, version, freshness, self.refreshed(*names))
+        return Answer(table, schema, version, freshness, self.refreshed(*names), self.history_from(*names))
 
     def _recall(self, kinds: Sequence[str]) -> Recall:
         return Recall(self._past, self._log, self._bases, self._infos(), kinds)
@@ -96,7 +98,13 @@ class Reading(Parts):
         now = self.version
         following = None if version.number >= now.number else self._past.moment(version.number + 1)
         freshness = freshness_at(version, now, following, self._log.last_commit, self._clock())
-        return Answer(table, schema, version, freshness)
+        return Answer(table, schema, version, freshness, {}, self.history_from(*names))
+
+    def history_from(self, *names: str) -> datetime | None:
+        """Return from when on all rows are in some relations and all they read, UTC; None: all there ever
+        were.
+        """
+        return history_from(names, self._plans, self._log.trimmed())
 
     def ask(
         self, name: str, params: Mapping[str, Any] | None = None, *, limits: QueryLimits | None = None

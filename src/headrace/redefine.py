@@ -22,6 +22,7 @@ from headrace.errors import ChangeFailed, DeclarationError, StorageError
 from headrace.histories import history_plans
 from headrace.log.records import Commit, Record
 from headrace.results import Version
+from headrace.retention import check_histories
 from headrace.sql import plan_view, relations_of
 from headrace.sql.plan import ViewPlan
 
@@ -94,6 +95,7 @@ class Redefinition:
             plan = plan_view(name, texts[name], catalog, event_times=event_times, functions=app.functions)
             plans[name.lower()] = plan
             catalog[name.lower()] = plan.schema
+        check_histories(app.streams.values(), texts, plans, self._run._log.trimmed())
         return Definition(app, plans, dict(created))
 
     def _unless_declared(self, app: App) -> dict[str, str]:

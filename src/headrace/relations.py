@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +32,8 @@ class Answer:
         version: what it was read at.
         freshness: how old it is.
         refreshed: of which version each view is that refreshes apart and was read, be it through others.
+        history_from: rows that came before it (UTC) may be missing, because a stream's retention let them go;
+            None: none has gone.
     """
 
     table: pa.Table
@@ -38,6 +41,7 @@ class Answer:
     version: Version
     freshness: Freshness
     refreshed: Mapping[str, Version] = field(default_factory=dict)
+    history_from: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

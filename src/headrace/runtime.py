@@ -43,6 +43,7 @@ from headrace.relations import (
     watched,
 )
 from headrace.results import Freshness, SinkStatus, Version
+from headrace.retention import Trimmer
 from headrace.sql.plan import ViewPlan
 from headrace.state.checkpoint import Facts, Written
 from headrace.state.replay import Replay
@@ -101,14 +102,25 @@ class Run(WaysIn, Defining):
         self._reader = Reader(functions=lambda: self.app.functions)
         self._feed = Feed()
         self._log = Log.open(path, files=files)
+        self._trimmer = Trimmer(self._log, lambda: self.app.streams.values(), self._needed_from, self._clock)
         try:
             self._open(auto, on_change)
             if self._keeper is not None and auto:
                 self._keeper.start()
                 self._past.start()
+                self._trimmer.start()
         except BaseException:
             self._log.close()
             raise
+
+    def _needed_from(self) -> int | None:
+        """Return the last commit of which nothing is needed but what declarations keep; None: not now."""
+        change = self._definitions.change
+        if self._closed or (change is not None and change.is_open):
+            return None
+        commit = self.version.commit
+        kept = None if self._keeper is None else self._keeper.needed_from()
+        return commit if kept is None else min(commit, kept)
 
     # --- opening ----------------------------------------------------------------------------------
 
@@ -374,6 +386,7 @@ class Run(WaysIn, Defining):
             self._sinks.close()
         self._closed = True
         self._stepper.end()
+        self._trimmer.close()
         self._definitions.close()
         self._refresher.close()
         self._stepper.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from headrace.cli.compact import compact
 from headrace.cli.definitions import apply, plan, rollback
 from headrace.cli.demo import demo
 from headrace.cli.doctor import doctor
@@ -28,5 +29,6 @@ VERBS: dict[str, Callable[..., Any]] = {
     "backup": backup,
     "restore": restore,
     "fsck": fsck,
+    "compact": compact,
     "demo": demo,
 }

@@ -20,6 +20,7 @@ from headrace.client.transport import PATIENCE_S, Transport
 from headrace.client.wire import (
     ARROW,
     JSON,
+    answer_of,
     append_result,
     body_of,
     by_version,
@@ -235,7 +236,7 @@ class RemoteRun:
         headers = {"Content-Type": JSON, "Accept": ARROW}
         response = self._transport.send("POST", "/v1/sql", content=content, headers=headers)
         table, schema = table_of(response)
-        return Answer(table, schema, version_of(response), freshness_of(response))
+        return answer_of(response, table, schema)
 
     def read(self, view: str) -> Answer:
         """Return all rows of one view, table or side table, in the order that its SQL names, if any."""
@@ -250,7 +251,7 @@ class RemoteRun:
             following = response.headers.get("Headrace-Next")
             if following is None:
                 rows = pa.concat_tables(tables)
-                return Answer(rows, schema, version_of(response), freshness_of(response))
+                return answer_of(response, rows, schema)
             params["cursor"] = following
 
     def snapshot(self, view: str) -> tuple[Version, pa.Table]:

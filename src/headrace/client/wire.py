@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +19,7 @@ from headrace.contracts.jsontext import json_text
 from headrace.contracts.schema import Column, Schema
 from headrace.contracts.types import sql_type
 from headrace.errors import ConnectError, RowsRejected
-from headrace.relations import RelationInfo
+from headrace.relations import Answer, RelationInfo
 from headrace.results import AppendResult, Freshness, Rejection, RowStatus, Version
 
 ARROW = "application/vnd.apache.arrow.stream"
@@ -109,6 +110,15 @@ def freshness_of(response: httpx.Response) -> Freshness:
         return Freshness(float(headers["Headrace-Freshness-Ms"]), int(headers["Headrace-Pending-Commits"]))
     except (KeyError, ValueError) as error:
         raise ConnectError("the answer tells no freshness", where=str(response.request.url)) from error
+
+
+def answer_of(response: httpx.Response, table: pa.Table, schema: Schema) -> Answer:
+    """Return rows with what the headers tell of them."""
+    begun = response.headers.get("Headrace-History-From")
+    return Answer(
+        table, schema, version_of(response), freshness_of(response),
+        history_from=None if begun is None else datetime.fromisoformat(begun),
+    )  # fmt: skip
 
 
 def table_of(response: httpx.Response) -> tuple[pa.Table, Schema]:

@@ -228,6 +228,12 @@ class KeyedTable:
             index.put("row", new[owners], rows.append(batch, new[owners]))
         self._index, self._rows, self._gone = index, rows, 0
 
+    def holds(self, rows: pa.RecordBatch) -> Mask:
+        """Return which rows have a key under which a row is held."""
+        entries = self._index.find(*self._hasher.rows(rows).keys(self._key))
+        held: Mask = self._stored(entries, "row", GONE) != GONE
+        return held
+
     def contents(self) -> pa.Table:
         """Return the rows held, in no particular order."""
         return pa.Table.from_batches([rows for rows, _ in self._rows.live_rows()], schema=self._rows.schema)

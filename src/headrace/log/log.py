@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from headrace.change import Change
-from headrace.errors import Busy, Closed, HeadraceError, StorageError
+from headrace.errors import Busy, Closed, HeadraceError, StorageError, VersionGone
 from headrace.log.codec import Encoded, from_us, to_us
 from headrace.log.file_store import FileStore, Rolling
 from headrace.log.files import Files
@@ -420,6 +420,8 @@ class Log:
     ) -> Iterator[Change]:
         """Yield all changes of a relation up to a commit, in order, in batches of about that size.
 
+        Of what was trimmed there is nothing; a folded table's rows come as of the commit of its base.
+
         Raises:
             LogDamaged, StorageError: as for `records`.
         """
@@ -437,6 +439,20 @@ class Log:
                 waiting, rows = [], 0
         if waiting:
             yield Change.concat(waiting)
+
+    def refuse_trimmed(self, relation: str, commit: int) -> None:
+        """Check that the history of a relation up to a commit is all there.
+
+        Raises:
+            VersionGone: rows of that time were trimmed.
+        """
+        trimmed, at = self.trimmed().get(relation, (0, None))
+        if commit < trimmed:
+            raise VersionGone(
+                f"the history of {relation!r} begins after commit {trimmed} ({at:%Y-%m-%d %H:%M:%S} UTC)",
+                where=f"commit {commit}",
+                expected=f"commit {trimmed} or later",
+            )
 
     def stats(self) -> dict[str, Any]:
         """Return counters: bytes, segments, groups and records written since opening, what waits."""

@@ -60,20 +60,11 @@ class View:
         return replace(record, changes=changes)
 
     def changes(self, relation: str, upto_commit: int) -> Iterator[Change]:
-        """Yield one relation's changes up to a commit.
-
-        Raises:
-            VersionGone: history up to that commit was trimmed.
-        """
+        """Yield one relation's changes up to a commit; a folded table's rows as of its base."""
         trimmed = self.base.trimmed.get(relation, 0)
         if trimmed:
             if upto_commit < trimmed:
-                at = from_us(self.base.clocks_us[relation])
-                raise VersionGone(
-                    f"the history of {relation!r} begins after commit {trimmed} ({at:%Y-%m-%d %H:%M:%S} UTC)",
-                    where=f"commit {upto_commit}",
-                    expected=f"commit {trimmed} or later",
-                )
+                return
             rows = self.base.table(self.files, self.folder, relation)
             if rows is not None:
                 yield rows

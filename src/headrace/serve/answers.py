@@ -53,12 +53,14 @@ class Stamp:
         freshness: age of what is acknowledged but not in that version.
         watermark: the smallest watermark of the streams that it rests on; None where there is none.
         refreshed: of which version each view is that refreshes apart, among those it rests on.
+        history_from: rows that came before it may be missing; None: none has gone.
     """
 
     version: Version
     freshness: Freshness
     watermark: datetime | None = None
     refreshed: Mapping[str, Version] = field(default_factory=dict)
+    history_from: datetime | None = None
 
     def facts(self) -> dict[str, Any]:
         """Return version, watermark and freshness for a body."""
@@ -69,6 +71,8 @@ class Stamp:
         }
         if self.refreshed:
             facts["refreshed"] = {name: version.number for name, version in self.refreshed.items()}
+        if self.history_from is not None:
+            facts["history_from"] = iso(self.history_from)
         return facts
 
     def headers(self) -> dict[str, str]:
@@ -82,6 +86,8 @@ class Stamp:
         }
         if self.watermark is not None:
             headers["Headrace-Watermark"] = str(iso(self.watermark))
+        if self.history_from is not None:
+            headers["Headrace-History-From"] = str(iso(self.history_from))
         return headers
 
 

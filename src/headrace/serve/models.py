@@ -23,6 +23,10 @@ class Stamped(_Model):
         default=None,
         description="Of which version each view is that refreshes apart; absent where there is none.",
     )
+    history_from: str | None = Field(
+        default=None,
+        description="Rows that came before this time, UTC, may be missing: a stream's retention let them go.",
+    )
 
 
 class ErrorFacts(BaseModel):

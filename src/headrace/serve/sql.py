@@ -34,7 +34,7 @@ async def run_sql(request: Request) -> Response:
 def page_of(service: Service, answer: Answer) -> Page:
     """Return the rows of an answer with what tells how fresh they are."""
     watermark = service.stamper.stamp(None, answer.version).watermark
-    stamp = Stamp(answer.version, answer.freshness, watermark, answer.refreshed)
+    stamp = Stamp(answer.version, answer.freshness, watermark, answer.refreshed, answer.history_from)
     return Page(answer.table, answer.schema, stamp, {"row_count": answer.table.num_rows})
 
 

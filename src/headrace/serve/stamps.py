@@ -32,7 +32,8 @@ class Stamper:
         """Return the stamp of a version (the newest, if None is given) for one view or for all."""
         version = version or self._run.version
         refreshed = {} if view is None else self._run.refreshed(view)
-        return Stamp(version, self._run.freshness, self._watermark(view, version), refreshed)
+        begun = None if view is None else self._run.history_from(view)
+        return Stamp(version, self._run.freshness, self._watermark(view, version), refreshed, begun)
 
     def _watermark(self, view: str | None, version: Version) -> datetime | None:
         """Return the smallest watermark of the streams; None where there is none, or one has not begun."""

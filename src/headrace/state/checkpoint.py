@@ -298,6 +298,11 @@ class Checkpoints:
         finally:
             reader.close()
 
+    def needed_from(self) -> int | None:
+        """Return the last commit of which the kept checkpoints need nothing; None: there are none."""
+        facts = [document["facts"] for document in self._documents()]
+        return min((min(one["commit"], one["intake_commit"]) for one in facts), default=None)
+
     def _documents(self) -> Iterator[dict[str, Any]]:
         for number in self._numbers():
             try:
