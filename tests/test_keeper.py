@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 import headrace as hr
+from headrace import keeper
+from headrace.declarations import Checkpointing
 from headrace.intake import Intake
 from headrace.state import checkpoint as checkpoints
 from headrace.testing import ManualClock
@@ -297,3 +299,53 @@ def test_a_disk_that_refuses_leaves_the_checkpoints_before(tmp_path: Path, monke
         assert answers(run) == there
     with opened(tmp_path) as run:
         assert (run.version.number, answers(run)) == (version, there)
+
+
+def settled(path: Path, **when: Any) -> hr.Run:
+    return shop().open(
+        path, clock=ManualClock(NOON + timedelta(minutes=6)), checkpoints=Checkpointing(**when)
+    )
+
+
+def test_so_many_are_kept_as_are_wanted(tmp_path: Path) -> None:
+    with settled(tmp_path, kept=4) as run:
+        for first in range(0, 60, 10):
+            run.append("orders", orders(first, first + 10))
+            run.advance()
+            run.checkpoint()
+        there = answers(run)
+    assert [int(path.name[:12]) for path in files(tmp_path, ".json")] == [3, 4, 5, 6]
+    for damaged in files(tmp_path, ".json")[1:]:
+        flip(damaged, 100)
+    with settled(tmp_path) as run:
+        assert answers(run) == there
+
+
+@pytest.mark.parametrize(
+    ("when", "due"),
+    [({}, False), ({"rows": 2_000}, True), ({"log_bytes": 20_000}, True), ({"every_s": 1e-9}, False)],
+)
+def test_a_checkpoint_is_due_after_so_much(tmp_path: Path, when: dict[str, Any], due: bool) -> None:
+    with settled(tmp_path, **when) as run:
+        kept = run._keeper
+        assert kept is not None
+        assert not kept.is_due()
+        run.append("orders", orders(0, 2_000))
+        assert kept.is_due() is due
+        run.checkpoint()
+        assert not kept.is_due()
+
+
+def test_time_alone_makes_one_due_where_much_has_come(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(keeper, "ROWS_MIN", 100)
+    with settled(tmp_path, every_s=1e-9) as run:
+        run.append("orders", orders(0, 99))
+        assert run._keeper is not None
+        assert not run._keeper.is_due()
+        run.append("orders", orders(99, 100))
+        assert run._keeper.is_due()
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    with pytest.raises(hr.errors.DeclarationError, match="above 0"):
+        Checkpointing(kept=0)

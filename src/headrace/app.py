@@ -25,6 +25,7 @@ from headrace.declarations import (
     DEFAULT_IDLE_AFTER,
     DEFAULT_MAX_AHEAD,
     RECOMPUTE_ROWS_MAX,
+    Checkpointing,
     SinkDecl,
     StreamDecl,
     TableDecl,
@@ -472,6 +473,7 @@ class App:
         on_change: OnChange = "refuse",
         state_bytes_max: int | None = None,
         recompute_rows_max: int = RECOMPUTE_ROWS_MAX,
+        checkpoints: Checkpointing | None = None,
     ) -> Run:
         """Open the app: in memory, or durable in a data folder, which is made where it is missing.
 
@@ -485,6 +487,7 @@ class App:
                 lies in files of the data folder, or of the system's temporary folder. None: all in memory.
             recompute_rows_max: input rows up to which a part without an incremental rule may be recomputed at
                 every step; beyond, its view is in error until it declares `refresh`.
+            checkpoints: when the state is written down in the background, and how many times over it is kept.
 
         Raises:
             SqlError: a view's SQL does not parse or bind.
@@ -502,6 +505,7 @@ class App:
             on_change=on_change,
             state_bytes_max=state_bytes_max,
             recompute_rows_max=recompute_rows_max,
+            checkpoints=checkpoints,
         )
 
     def fingerprint(self) -> dict[str, Any]:

@@ -147,6 +147,7 @@ class Serving:
                 on_change="apply" if self._dev else "refuse",
                 state_bytes_max=self._settings.state_bytes_max,
                 recompute_rows_max=self._settings.recompute_rows_max,
+                checkpoints=self._settings.checkpoints,
             )
         except FolderLocked as error:
             holder = find_server(self._data)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from headrace.declarations import RECOMPUTE_ROWS_MAX
+from headrace.declarations import RECOMPUTE_ROWS_MAX, Checkpointing
 from headrace.errors import AccessDenied
 from headrace.query import QueryLimits
 
@@ -84,6 +84,15 @@ class ServerSettings(BaseSettings):
         description="Input rows up to which a part of a view may be recomputed at every step.",
     )
 
+    checkpoint_every_s: float = Field(
+        default=60.0, gt=0, description="Pause between checkpoints, where much has come."
+    )
+    checkpoint_rows: int = Field(
+        default=2_000_000, gt=0, description="Rows since the last checkpoint, beyond which it does not wait."
+    )
+    checkpoint_log_bytes: int = Field(default=512 * MIB, gt=0, description="The same in bytes of the log.")
+    checkpoints_kept: int = Field(default=2, gt=0, description="Checkpoints that are kept.")
+
     @field_validator("tokens", "allowed_hosts", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -96,6 +105,13 @@ class ServerSettings(BaseSettings):
         """All tokens, in clear."""
         every = [*self.tokens, *([self.token] if self.token else [])]
         return tuple(secret.get_secret_value() for secret in every if secret.get_secret_value())
+
+    @property
+    def checkpoints(self) -> Checkpointing:
+        """When checkpoints are taken, and how many are kept."""
+        return Checkpointing(
+            self.checkpoint_every_s, self.checkpoint_rows, self.checkpoint_log_bytes, self.checkpoints_kept
+        )
 
     @property
     def limits(self) -> QueryLimits:
