@@ -113,6 +113,7 @@ class Dashboard(BaseModel):
         columns: columns of the grid on a wide screen; on a phone every panel has the full width.
         fit: stretch the rows so that the page fills a wide screen without scrolling.
         parameters: what a reader chooses at the top of the page.
+        tabs: names of the dashboards that this one belongs with, for a row of links; choices go along.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -124,6 +125,7 @@ class Dashboard(BaseModel):
     columns: int = Field(default=GRID_COLUMNS, ge=1, le=24)
     fit: bool = True
     parameters: Sequence[Parameter] = ()
+    tabs: Sequence[str] = ()
 
     def __init__(self, **fields: Any) -> None:
         label = f"dashboard {str(fields['name'])!r}" if fields.get("name") else "dashboard"

@@ -157,12 +157,14 @@ class FormField(Part):
         label: what it is called; None: the column's name.
         help: what it does, one sentence.
         choices: the values that it may have, or pairs of value and text; empty: any, typed in.
+        fills: by value, what other fields are filled with when it is chosen.
     """
 
     column: ColumnName
     label: str | None = None
     help: str = ""
     choices: Sequence[str | bool | tuple[str | bool, str]] = ()
+    fills: dict[str, dict[str, str | int | bool | None]] = {}
 
 
 class FormAction(Part):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.console.assets import Assets, cache_folder
 from headrace.console.pages import Console
 from headrace.dashboards import Dashboard, check
+from headrace.errors import UnknownName
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -34,7 +35,11 @@ def attach(
     queries = run.app.named_queries
     schemas = {info.name: info.schema for info in run.relations()}
     asked = {name: run.asked_schema(name) for name in queries}
+    names = {dashboard.name for dashboard in declared}
     for dashboard in declared:
+        for tab in dashboard.tabs:
+            if tab not in names:
+                raise UnknownName.of("dashboard", tab, names)
         check(dashboard, {**schemas, **asked}, queries)
     console = Console(run, declared, asked, Assets(cache or cache_folder()))
     server_app.include_router(console.router())

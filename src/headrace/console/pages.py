@@ -71,7 +71,10 @@ class Console:
         """One declared page."""
         if name not in self._dashboards:
             return self._missing(UnknownName.of("dashboard", name, self._dashboards))
-        told = dashboard_json(self._dashboards[name], self._schemas(), self._run.app.named_queries)
+        dashboard = self._dashboards[name]
+        told = dashboard_json(dashboard, self._schemas(), self._run.app.named_queries)
+        others = [self._dashboards[one] for one in dashboard.tabs if one in self._dashboards]
+        told["tabs"] = [{"name": one.name, "title": one.title or one.name} for one in others]
         return self._page(told["title"], "dashboard.js", told, "dashboard")
 
     def view(self, name: str) -> Response:

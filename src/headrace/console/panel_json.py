@@ -39,7 +39,7 @@ from headrace.panels import (
 Json = dict[str, Any]
 NAME_OF_A_THING = re.compile(r"(^|_)(id|ids|no|nr|code|year|zip|version|offset)$|[a-z]Id$", re.IGNORECASE)
 """Columns whose numbers are names, not amounts: nobody reads order 1,795,221."""
-PLOT_FIELDS = ("x", "y", "series", "value", "labels", "partial")
+PLOT_FIELDS = ("x", "y", "series", "value", "labels", "partial", "domain")
 
 
 def dashboard_json(
@@ -95,7 +95,8 @@ def _queries(dashboard: Dashboard, asked: Mapping[str, NamedQuery]) -> Json:
         query = asked.get(view.lower())
         if query is not None:
             names = [one.name for one in query.parameters if one.name not in fixed]
-            found[name] = {"query": query.name, "names": names, "fixed": fixed}
+            required = [one.name for one in query.parameters if one.is_required and one.name not in fixed]
+            found[name] = {"query": query.name, "names": names, "required": required, "fixed": fixed}
     return found
 
 
@@ -250,6 +251,7 @@ def _form(panel: Form, table: Schema) -> Json:
             "label": field.label or field.column,
             "help": field.help,
             "choices": [pair(choice) for choice in field.choices],
+            "fills": field.fills,
         }
         for field in panel.fields
     ]

@@ -7,11 +7,13 @@ const EVERY_MS = 2000;
 const ROWS_MAX = 20000;
 
 export class Asked extends Feed {
-  // names: the query's parameters that the page has; fixed: those that the panel gives; parameters: what is chosen.
-  constructor(name, columns, { query, names, fixed }, parameters) {
+  // names: the query's parameters that the page has; required: those without which there is nothing to ask;
+  // fixed: those that the panel gives; parameters: what is chosen.
+  constructor(name, columns, { query, names, required, fixed }, parameters) {
     super(name, columns, { max: ROWS_MAX });
     this.query = query;
     this.fixed = fixed;
+    this.required = required;
     this.rows.inOrder = true;
     this.names = names;
     this.parameters = parameters;
@@ -43,6 +45,7 @@ export class Asked extends Feed {
 
   async ask() {
     if (!this.parameters.known(this.wanted)) return { waiting: true };
+    if (this.required.some((name) => !this.parameters.value(name))) return { rows: [], version: this.version ?? 0, freshness_ms: 0 };
     const address = this.address();
     const headers = { Accept: "application/json" };
     if (this.tag && this.asked === address && this.loaded) headers["If-None-Match"] = this.tag;

@@ -99,8 +99,8 @@ function heatRows(panel, rows) {
     const label = show(row[v], panel.format, "number", reader(rows, row));
     found.push({ x: x(row), y: row[y] === null ? EMPTY : plain(row[y]), v: number, label, at: at(row) });
   }
-  const middle = Math.max(...found.map((one) => one.v), 0) * 0.55;
-  for (const one of found) one.strong = one.v > middle;
+  const [least, most] = panel.domain ?? [0, Math.max(...found.map((one) => one.v), 0)];
+  for (const one of found) one.strong = one.v - least > (most - least) * 0.55;
   return found;
 }
 

@@ -22,6 +22,19 @@ if (told.parameters.length) {
   document.querySelector(".topbar .spring").before(choices);
   page.parameters.show(choices, page.feeds);
 }
+if (told.tabs.length) {
+  const tabs = make("nav", "tabs");
+  tabs.setAttribute("aria-label", "Related pages");
+  for (const one of told.tabs) {
+    const link = make("a", "", one.title);
+    const point = () => { link.href = `/dashboards/${encodeURIComponent(one.name)}${location.search}`; };
+    if (one.name === told.name) link.setAttribute("aria-current", "page");
+    for (const event of ["pointerdown", "focus", "pointerenter"]) link.addEventListener(event, point);
+    point();
+    tabs.append(link);
+  }
+  document.querySelector(".topbar").after(tabs);
+}
 for (const one of told.panels) {
   const panel = buildPanel(one, page.feeds, page, { form: FormPanel });
   grid.append(panel.root);

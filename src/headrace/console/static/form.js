@@ -44,6 +44,13 @@ export class FormPanel extends Panel {
     if (same) this.edited.delete(field.column);
     else this.edited.set(field.column, input.value);
     input.parentElement.classList.toggle("changed", !same);
+    for (const [column, value] of Object.entries(field.fills[input.value] ?? {})) {
+      const other = this.told.fields.find((one) => one.column === column);
+      const box = this.inputs.get(column);
+      if (!other || !box) continue;
+      box.value = value === null ? "" : plain(value);
+      this.touched(other, box);
+    }
   }
 
   button(action) {

@@ -59,6 +59,8 @@ SELECT
     strftime(running.cohort_month, '%Y-%m')
         || CASE WHEN min(running.currency) OVER () <> max(running.currency) OVER () THEN ' ' || running.currency
             ELSE '' END AS cohort,
+    strftime(running.cohort_month, '%Y-%m') AS month,
+    row_number() OVER (PARTITION BY running.cohort_month, running.months ORDER BY running.currency) = 1 AS is_first,
     (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
      WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
 FROM running

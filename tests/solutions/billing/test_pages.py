@@ -1,0 +1,91 @@
+"""The pages of billing analytics: every panel has its columns, every page draws, in both themes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+import yaml
+from tests.browser import PHONE, WALL, OpenPage
+from tests.browser import chromium as chromium
+from tests.browser import open_page as open_page
+from tests.serve.conftest import Shop, start
+
+from headrace.console import attach
+from headrace.dashboards import load_dashboards
+from headrace.solutions.billing.app import HERE, app
+from headrace.solutions.billing.presets import PRESETS
+from headrace.solutions.billing.prove import round_of
+from headrace.solutions.billing.simulate.history import make_world
+
+PAGES = sorted(path.stem for path in (HERE / "dashboards").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Shop]:
+    run = app.open(None, auto=True)
+    world = make_world(seed=2, merchants=2, customers=20, years=2, until=datetime.now(UTC))
+    for name, rows in world.rows.take().items():
+        (run.append if name in app.streams else run.upsert)(name, rows)
+    run.advance()
+    round_of(run, random.Random(1), customers=3)
+    run.advance()
+    shop = start(run=run)
+    attach(shop.server.config.app, run, load_dashboards(HERE / "dashboards"))  # type: ignore[arg-type]
+    yield shop
+    shop.stop()
+
+
+def test_every_preset_fills_the_form_with_what_it_means() -> None:
+    page = yaml.safe_load((HERE / "dashboards" / "settings.yaml").read_text(encoding="utf-8"))
+    fields = {field["column"]: field for field in page["panels"][0]["fields"]}
+    assert fields["preset"]["fills"] == {name: dict(values) for name, values in PRESETS.items()}
+    assert set().union(*PRESETS.values()) <= fields.keys()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("theme", "size"), [("light", WALL), ("dark", PHONE)])
+def test_every_page_draws_without_a_problem(
+    served: Shop, open_page: OpenPage, theme: str, size: tuple[int, int]
+) -> None:
+    for name in PAGES:
+        page = open_page(f"{served.url}/dashboards/{name}", theme=theme, size=size)
+        page.until("[...headracePage.feeds.values()].every(feed => feed.loaded)")
+        page.until("headracePage.marked.size === 0 && !headracePage.drawing")
+        assert page.js("[...document.querySelectorAll('.problem')].map(one => one.textContent)") == [], name
+        assert page.js("document.documentElement.scrollWidth") <= size[0], name
+
+
+@pytest.mark.browser
+def test_a_preview_is_compared_and_put_in_force(served: Shop, open_page: OpenPage) -> None:
+    page = open_page(f"{served.url}/dashboards/settings")
+    page.until("document.querySelector('.form select')?.value === 'stripe'")
+    page.page.select_option(".form select", "baremetrics")
+    assert page.js("headracePage.panels[0].inputs.get('churn_at').value") == "cancellation"
+    page.page.click("text=Preview")
+    page.until("document.querySelector('.form .message').textContent.startsWith('Preview: written')")
+    page.until("[...document.querySelector('select[name=other]').options].some(o => o.value === 'preview')")
+    page.page.select_option("select[name=other]", "preview")
+    page.until("headracePage.panels[2].feed.asked?.includes('scenario=preview')")
+    page.page.on("dialog", lambda dialog: dialog.accept())
+    page.page.select_option(".form select", "baremetrics")
+    page.page.click("text=Put in force")
+    page.until("document.querySelector('.form .message').textContent.startsWith('Put in force: written')")
+    page.until("document.querySelector('.panel.form .version').textContent.includes('set ')")
+    served.run.advance()
+    live = "SELECT churn_at, preset FROM settings WHERE scenario = 'live'"
+    assert served.run.query(live).to_pylist() == [{"churn_at": "cancellation", "preset": "baremetrics"}]
+
+
+@pytest.mark.browser
+def test_a_number_is_opened_down_to_its_events(served: Shop, open_page: OpenPage) -> None:
+    page = open_page(f"{served.url}/dashboards/movements?since=2020-01-01")
+    page.until("document.querySelectorAll('tbody tr').length > 3")
+    address = page.js("document.querySelectorAll('tbody tr')[0].cells[5].querySelector('a').href")
+    page.page.goto(address)
+    rows = "[...(document.querySelectorAll('.panel')[1]?.querySelectorAll('tbody tr') ?? [])]"
+    page.until(f"{rows}.length > 0")
+    relations = page.js(f"{rows}.map(row => row.cells[0].textContent)")
+    assert set(relations) & {"subscriptions", "subscription_items", "prices", "discounts", "invoices"}
