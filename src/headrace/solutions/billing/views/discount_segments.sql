@@ -29,13 +29,13 @@ shares AS (
 folded AS (
     SELECT
         merchant_id, customer_id, subscription_id, item_id, price_id, currency, standing, leaving, paid,
-        months_up, months_down, pico, since, until, began_by, ended_by, atom_since, atom_until,
+        months_up, months_down, pico, gross, since, until, began_by, ended_by, atom_since, atom_until,
         count(*) FILTER (WHERE scope = 'own') AS own,
         list({'scope': scope, 'layer': layer, 'millionths': off_millionths, 'pico': off_pico}) AS discounts
     FROM shares
     GROUP BY
         merchant_id, customer_id, subscription_id, item_id, price_id, currency, standing, leaving, paid,
-        months_up, months_down, pico, since, until, began_by, ended_by, atom_since, atom_until
+        months_up, months_down, pico, gross, since, until, began_by, ended_by, atom_since, atom_until
 ),
 counted AS (
     SELECT
@@ -67,7 +67,6 @@ left_over AS (
 monthly AS (
     SELECT
         *,
-        (2 * pico * months_up + months_down * 1000000000000) // (2 * months_down * 1000000000000) AS gross,
         list_transform(picos, lambda one:
             (2 * one * months_up + months_down * 1000000000000) // (2 * months_down * 1000000000000)) AS nets
     FROM left_over

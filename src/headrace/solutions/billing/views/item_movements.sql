@@ -19,5 +19,12 @@ WHERE movements.up = 0 OR movements.down = 0
 UNION ALL
 SELECT
     merchant_id, scenario, customer_id, subscription_id, item_id, price_id, currency, happened_at, first_at,
-    type, amount, net, causes
+    moved AS type, part AS amount, net, causes
 FROM opposed_items
+WHERE part <> 0
+UNION ALL
+SELECT
+    merchant_id, scenario, customer_id, subscription_id, item_id, price_id, currency, happened_at, first_at,
+    CASE WHEN amount > part THEN 'transfer in' ELSE 'transfer out' END AS type, amount - part AS amount, net, causes
+FROM opposed_items
+WHERE amount <> part

@@ -18,8 +18,7 @@ WITH gross AS (
     SELECT
         merchant_id, customer_id, subscription_id, item_id, price_id, currency, standing, leaving, paid,
         'gross' AS layer,
-        CAST((2 * pico * months_up + months_down * 1000000000000)
-            // (2 * months_down * 1000000000000) AS BIGINT) AS amount,
+        gross AS amount,
         since, until, began_by, ended_by
     FROM item_segments
 ),

@@ -2,7 +2,8 @@
 --
 -- What the customer gained or lost as a whole goes to the items that went its way, in the order of their ids; the
 -- rest only moved from item to item.
--- Grain: one row per merchant, scenario, item, price, moment and type, as item_movements.sql.
+-- Grain: one row per merchant, scenario, item, price and moment.
+-- moved   the customer's movement; part is what the item has of it, and amount - part moved from or to other items
 WITH items AS (
     SELECT changes.*, movements.type AS moved, movements.amount AS net, movements.first_at
     FROM mrr_changes AS changes
@@ -20,24 +21,13 @@ lined_up AS (
             PARTITION BY merchant_id, scenario, customer_id, currency, happened_at ORDER BY item_id, price_id
         ) AS BIGINT) AS along_until
     FROM items
-),
-shared AS (
-    SELECT
-        *,
-        CASE WHEN net = 0 THEN 0
-            ELSE greatest(0, least(along, abs(net) - (along_until - along))) * sign(net) END AS part
-    FROM lined_up
-),
-split AS (
-    SELECT *, unnest([
-        {'type': moved, 'amount': CAST(part AS BIGINT)},
-        {'type': CASE WHEN amount > part THEN 'transfer in' ELSE 'transfer out' END,
-         'amount': CAST(amount - part AS BIGINT)}
-    ]) AS share
-    FROM shared
 )
 SELECT
     merchant_id, scenario, customer_id, subscription_id, item_id, price_id, currency, happened_at, first_at,
-    share.type AS type, share.amount AS amount, net, causes
-FROM split
-WHERE share.amount <> 0
+    moved, amount, net, causes,
+    CASE
+        WHEN net > 0 THEN greatest(0, least(along, net - (along_until - along)))
+        WHEN net < 0 THEN -greatest(0, least(along, -net - (along_until - along)))
+        ELSE 0
+    END AS part
+FROM lined_up

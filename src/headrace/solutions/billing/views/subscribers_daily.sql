@@ -10,7 +10,7 @@ SELECT
     CAST(date_trunc('month', timezone(scenarios.time_zone, timezone('UTC', moments.first_at))) AS DATE)
         AS cohort_month,
     moments.kind AS type,
-    moments.causes & 144 > 0 AS involuntary,
+    (moments.causes // 16 % 2 = 1 OR moments.causes // 128 % 2 = 1) AS involuntary,
     count(*) AS customers
 FROM customer_moments AS moments
 JOIN scenarios

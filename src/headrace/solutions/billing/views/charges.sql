@@ -1,0 +1,51 @@
+-- What a number of units costs at a price, for every pair of price and quantity that any item has or had, so that
+-- tiers and fractions are worked out once for all who share them.
+--
+-- Grain: one row per price, quantity and version of the price.
+-- pico    per interval, before discounts, in 1e-12 minor units
+-- gross   per month, in minor units, rounded half away from zero
+-- months_up, months_down, since, until, began_by, ended_by  as in price_stretches.sql
+WITH wanted AS (
+    SELECT DISTINCT merchant_id, price_id, quantity FROM item_stretches
+),
+tiered AS (
+    SELECT
+        wanted.quantity,
+        prices.*,
+        json_transform(prices.tiers,
+            '[{"up_to": "BIGINT", "unit_amount": "DECIMAL(24,12)", "flat_amount": "DECIMAL(24,12)"}]') AS steps
+    FROM wanted
+    JOIN price_stretches AS prices
+        ON prices.merchant_id = wanted.merchant_id AND prices.price_id = wanted.price_id
+),
+priced AS (
+    SELECT
+        *,
+        coalesce(CASE
+            WHEN scheme = 'flat' THEN CAST(unit_amount * 1000000000000 AS HUGEINT)
+            WHEN scheme = 'per_unit' THEN CAST(unit_amount * 1000000000000 AS HUGEINT) * quantity
+            WHEN tiers_mode = 'volume' THEN list_sum(list_transform(
+                list_filter(steps, lambda step: step.up_to IS NULL OR quantity <= step.up_to)[1:1],
+                lambda step: CAST(coalesce(step.unit_amount, 0) * 1000000000000 AS HUGEINT) * quantity
+                    + CAST(coalesce(step.flat_amount, 0) * 1000000000000 AS HUGEINT)
+            ))
+            ELSE list_sum(list_transform(
+                list_filter(
+                    list_transform(steps, lambda step, nth: {
+                        'above': CASE WHEN nth > 1 THEN steps[nth - 1].up_to ELSE 0 END,
+                        'up_to': step.up_to,
+                        'unit': CAST(coalesce(step.unit_amount, 0) * 1000000000000 AS HUGEINT),
+                        'flat': CAST(coalesce(step.flat_amount, 0) * 1000000000000 AS HUGEINT)
+                    }),
+                    lambda step: quantity > step.above
+                ),
+                lambda step: (least(quantity, coalesce(step.up_to, quantity)) - step.above) * step.unit + step.flat
+            ))
+        END, 0) AS pico
+    FROM tiered
+)
+SELECT
+    merchant_id, price_id, quantity, currency, interval, interval_count, months_up, months_down, pico,
+    CAST((2 * pico * months_up + months_down * 1000000000000) // (2 * months_down * 1000000000000) AS BIGINT) AS gross,
+    since, until, began_by, ended_by
+FROM priced
