@@ -41,6 +41,7 @@ class Base:
         trimmed: per relation the commit up to which its rows are gone.
         clocks_us: per relation the append clock of that commit.
         tables: per table its rows as of that commit.
+        rewrites: what was done to rows of tables since.
     """
 
     number: int = 0
@@ -50,6 +51,7 @@ class Base:
     trimmed: Mapping[str, int] = field(default_factory=dict)
     clocks_us: Mapping[str, int] = field(default_factory=dict)
     tables: Mapping[str, FileEntry] = field(default_factory=dict)
+    rewrites: tuple[dict[str, Any], ...] = ()
 
     @property
     def last_step(self) -> Step | None:
@@ -78,6 +80,7 @@ def write_base(files: Files, folder: Path, base: Base) -> None:
         "trimmed": dict(base.trimmed),
         "clocks": dict(base.clocks_us),
         "tables": {name: entry.as_json() for name, entry in base.tables.items()},
+        "rewrites": list(base.rewrites),
     }
     place_document(files, folder / NAME, document)
 
@@ -96,6 +99,7 @@ def read_base(files: Files, folder: Path) -> Base:
         facts["number"], facts["upto_commit"], (last[0], last[1]) if last else None,
         tuple(_record(found) for found in facts["records"]), facts["trimmed"], facts["clocks"],
         {name: FileEntry.from_json(entry) for name, entry in facts["tables"].items()},
+        tuple(facts["rewrites"]),
     )  # fmt: skip
 
 

@@ -26,6 +26,13 @@ from headrace.log.finding import find
 from headrace.log.frames import CLOSED, COMMIT, checksum, frame_header, padding
 from headrace.log.pieces import Piece, SegmentPiece
 from headrace.log.records import Commit, Declared, Record, Step
+from headrace.log.rewriting import (
+    Rewritten,
+    Transform,
+    rewrite_base,
+    rewrite_stretch,
+    rewrites,
+)
 from headrace.log.sealed import Sealed
 from headrace.log.sealing import seal
 from headrace.log.segments import Segment, create, place, read_tail
@@ -277,6 +284,37 @@ class FileStore:
                 self._base, self._sealed = done.base, done.kept
             self._shelf.doom(done.gone)
             return done.told
+
+    def rewrite(self, relation: str, transform: Transform, note: dict[str, Any]) -> Rewritten:
+        """Transform the sealed rows of a relation, stretch by stretch.
+
+        Raises:
+            OSError: the disk refuses; what was rewritten before stays so.
+        """
+        count = rows = 0
+        with self._sealing:
+            done = rewrite_base(self._files, self._folder, self._base, relation, transform, note)
+            if done is not None:
+                with self._guard:
+                    self._base = done[0]
+                self._shelf.doom([self._folder / done[1].path])
+                count, rows = 1, done[1].rows
+            for at, piece in enumerate(self._sealed):
+                trimmed = self._base.trimmed.get(relation, 0)
+                changed = rewrite_stretch(
+                    self._files, self._folder, piece, relation, transform, trimmed, note
+                )
+                if changed is not None:
+                    with self._guard:
+                        self._sealed = [*self._sealed[:at], changed[0], *self._sealed[at + 1 :]]
+                    self._shelf.doom([self._folder / entry.path for entry in changed[1]])
+                    count, rows = count + len(changed[1]), rows + sum(entry.rows for entry in changed[1])
+        return Rewritten(count, rows)
+
+    def rewrites(self) -> list[dict[str, Any]]:
+        """Return what has been rewritten, and when."""
+        with self._guard:
+            return list(rewrites(self._base, self._sealed))
 
     def trimmed(self) -> dict[str, tuple[int, int]]:
         """Return per relation whose history does not begin at the start: the commit up to which its rows are

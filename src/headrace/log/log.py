@@ -25,6 +25,7 @@ from headrace.log.codec import Encoded, from_us, to_us
 from headrace.log.file_store import FileStore, Rolling
 from headrace.log.files import Files
 from headrace.log.records import Commit, Declared, Record, Step
+from headrace.log.rewriting import Rewritten, Transform
 from headrace.log.sealer import Sealer
 from headrace.log.sealing import SealingStoppedError
 from headrace.log.store import MemoryStore, Store
@@ -301,6 +302,36 @@ class Log:
             return self._store.trim(wish)
         except OSError as error:
             raise _storage_error("the log cannot be trimmed", None, error) from error
+
+    def rewrite(self, relation: str, transform: Transform, *, note: dict[str, Any]) -> Rewritten:
+        """Put the rows of a relation down anew, such as to erase one person's columns.
+
+        Everything durable is sealed first. Commits, clocks, weights and the number of rows stay; the log
+        notes what was done. What was computed from the rows (checkpoints, views) is not touched: whoever
+        erases takes the folder `state` away and computes it again.
+
+        Args:
+            relation: a stream, table or side table, by its exact name.
+            transform: is given rows and returns as many, in the same columns; what it returns unchanged is
+                left alone, so that the same call again does the rest after a crash.
+            note: JSON values that say why.
+
+        Raises:
+            DeclarationError: the transform returns something else.
+            StorageError: the disk refuses; what was rewritten before stays so.
+            LogDamaged: what has to be read for it is damaged.
+        """
+        self.seal()
+        try:
+            return self._store.rewrite(relation, transform, note)
+        except OSError as error:
+            raise _storage_error("the log cannot be rewritten", None, error) from error
+
+    def rewrites(self) -> list[dict[str, Any]]:
+        """Return what has been rewritten: relation, rows, `at` (microseconds since 1970, UTC), and the note
+        of it.
+        """
+        return self._store.rewrites()
 
     def trimmed(self) -> dict[str, tuple[int, datetime]]:
         """Return the relations whose rows are gone up to some commit: the commit, and its append clock."""

@@ -268,6 +268,12 @@ class RelationSource:
         self._group += 1
         return change
 
+    def ours(self) -> Iterator[pa.RecordBatch]:
+        """Yield commit, clock and weight of the rows of each row group."""
+        names = [field.name for field in _OURS]
+        for at in range(self._opened().num_row_groups):
+            yield as_batch(self._opened().read_row_group(at, columns=names, use_threads=False))
+
     def groups(self) -> Iterator[tuple[Change, npt.NDArray[np.int64]]]:
         """Yield the rows of each row group, with the commit of each row."""
         for at in range(self._opened().num_row_groups):

@@ -16,7 +16,6 @@ import orjson
 import pyarrow as pa
 
 from headrace.change import Change
-from headrace.errors import HeadraceError
 from headrace.log.codec import commit_json, step_json, to_us
 from headrace.log.documents import write_draft
 from headrace.log.files import Files
@@ -164,7 +163,7 @@ def seal(
         if stopping():
             raise SealingStoppedError
     if gathered.first is None or gathered.last is None:
-        raise HeadraceError("there is no commit to seal")
+        raise AssertionError("only segments with commits are sealed")
     stem = f"{gathered.first.number:012d}{mark}"
     written = [gathered.records.finish(f"{RECORDS}/{stem}.parquet")]
     seen: dict[str, int] = {}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from headrace.change import Change
 from headrace.log.codec import Encoded, to_us
 from headrace.log.records import Commit, Declared, Record, Step
+from headrace.log.rewriting import Rewritten, Transform
 from headrace.log.trimming import Trimmed, Wish
 
 Entry = tuple[Record, Encoded | None]
@@ -55,6 +57,12 @@ class Store(Protocol):
 
     def trim(self, wish: Wish) -> Trimmed:
         """Let go of what may go and fold tables; what was done."""
+
+    def rewrite(self, relation: str, transform: Transform, note: dict[str, Any]) -> Rewritten:
+        """Transform the sealed rows of a relation."""
+
+    def rewrites(self) -> list[dict[str, Any]]:
+        """Return what has been rewritten, and when."""
 
     def trimmed(self) -> dict[str, tuple[int, int]]:
         """Return per relation up to which commit, and its append clock, rows are gone with nothing in their
@@ -139,6 +147,21 @@ class MemoryStore:
     def trim(self, wish: Wish) -> Trimmed:  # noqa: ARG002 - the store's protocol
         """Memory keeps everything."""
         return Trimmed()
+
+    def rewrite(self, relation: str, transform: Transform, note: dict[str, Any]) -> Rewritten:  # noqa: ARG002
+        """Transform the rows of a relation where they are."""
+        rows = 0
+        for at, record in enumerate(self._records):
+            change = record.changes.get(relation) if isinstance(record, Commit) else None
+            if isinstance(record, Commit) and change is not None:
+                new = Change(transform(change.rows), change.weights)
+                self._records[at] = replace(record, changes={**record.changes, relation: new})
+                rows += len(new)
+        return Rewritten(0, rows)
+
+    def rewrites(self) -> list[dict[str, Any]]:
+        """Memory keeps no notes."""
+        return []
 
     def trimmed(self) -> dict[str, tuple[int, int]]:
         """Nothing is."""

@@ -103,6 +103,7 @@ def trim(
     new = Base(
         number, upto, gone[-1].manifest.last_segment if gone else base.last_segment, base.records, trimmed,
         clocks_us, dict(base.tables) | {name: entry for name, (_, entry) in tables.items()},
+        base.rewrites,
     )  # fmt: skip
     if gone:
         new = replace(new, records=_still_of_use(base, gone, new))
