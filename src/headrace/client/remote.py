@@ -238,7 +238,35 @@ class RemoteRun:
         table, schema = table_of(response)
         return answer_of(response, table, schema)
 
-    def read(self, view: str) -> Answer:
+    def ask(self, name: str, params: Mapping[str, Any] | None = None) -> Answer:
+        """Answer a query that the server's app declares by name, as `Run.ask` does."""
+        given = {key: str(value) for key, value in (params or {}).items() if value is not None}
+        response = self._transport.send(
+            "GET", f"/v1/queries/{_step(name)}", params=given, headers={"Accept": ARROW}
+        )
+        table, schema = table_of(response)
+        return Answer(table, schema, version_of(response), freshness_of(response))
+
+    def difference(
+        self, view: str, since: Moment, until: Moment | None = None,
+        causes: Mapping[str, Sequence[str] | str] | None = None,
+    ) -> Difference:  # fmt: skip
+        """Return why a view differs between two moments; arguments and errors as of `Run.difference`."""
+        named = {
+            cause: [names] if isinstance(names, str) else list(names)
+            for cause, names in (causes or {}).items()
+        }
+        body = {
+            "view": view, "since": written(since), "until": None if until is None else written(until),
+            "causes": named or None,
+        }  # fmt: skip
+        headers = {"Content-Type": JSON, "Accept": ARROW}
+        content = orjson.dumps(body)
+        return difference_of(
+            self._transport.send("POST", "/v1/difference", content=content, headers=headers)
+        )  # fmt: skip
+
+    def read(self, view: str, *, as_of: Moment | None = None) -> Answer:
         """Return all rows of one view, table or side table, in the order that its SQL names, if any."""
         params: dict[str, Any] = {"limit": PAGE_ROWS}
         tables = []

@@ -137,6 +137,7 @@ class CustomerBook:
 
     country: str | None
     dimensions: dict[str, str]
+    card: tuple[int, int] | None = None
 
 
 @dataclass

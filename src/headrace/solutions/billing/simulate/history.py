@@ -7,12 +7,17 @@ from datetime import date, datetime
 from decimal import Decimal
 from random import Random
 
+from headrace.solutions.billing.presets import PRESETS
 from headrace.solutions.billing.simulate.books import Books, Price
 from headrace.solutions.billing.simulate.layout import Rows
 from headrace.solutions.billing.simulate.life import Life
+from headrace.solutions.billing.simulate.metrics import LIVE
 from headrace.solutions.billing.simulate.shop import LIKE_A_DOLLAR, Shop, open_shop, write_price
 from headrace.solutions.billing.simulate.times import DAY_US, EPOCH_DAY, special, to_us
+from headrace.solutions.billing.simulate.worth import Rules
 
+COMPARING = 10
+"""Merchants that look at their numbers under other definitions too."""
 PER_DOLLAR = {"usd": "1", "eur": "0.92", "gbp": "0.79", "jpy": "147.2", "kwd": "0.3074"}
 
 
@@ -25,6 +30,11 @@ class World:
     books: Books = field(default_factory=Books)
     shops: list[Shop] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
+    scenarios: dict[str, dict[str, Rules]] = field(default_factory=dict)
+
+    def scenarios_of(self, merchant_id: str) -> list[tuple[str, Rules]]:
+        """Return a merchant's scenarios with their rules; the live one first, which is Stripe's."""
+        return [(LIVE, Rules()), *self.scenarios.get(merchant_id, {}).items()]
 
 
 def make_world(seed: int, merchants: int, customers: int, years: float, until: datetime) -> World:
@@ -45,8 +55,22 @@ def make_world(seed: int, merchants: int, customers: int, years: float, until: d
         shop = open_shop(number, seed, since_us, world.rows, world.books)
         world.shops.append(shop)
         _fill(world, shop, customers, until_us)
+    for shop in world.shops[:COMPARING]:
+        _compare(world, shop, until)
     world.rows.rows["meter_events"].sort(key=lambda row: row[-1])
     return world
+
+
+def _compare(world: World, shop: Shop, until: datetime) -> None:
+    """Lay other definitions beside the merchant's own: those of well-known products, and of another place."""
+    rules = {name: Rules(**preset) for name, preset in PRESETS.items() if name != "stripe"}
+    rules["from_tokyo"] = Rules(time_zone="Asia/Tokyo", reporting_currency="eur")
+    world.scenarios[shop.merchant_id] = rules
+    for name, found in rules.items():
+        preset = name if name in PRESETS else None
+        key = (shop.merchant_id, name, preset)
+        row = (*key, *vars(found).values(), until, shop.seq(to_us(until)))
+        world.rows.rows["settings"].append(row)
 
 
 def _fill(world: World, shop: Shop, customers: int, until_us: int) -> None:

@@ -162,6 +162,22 @@ LAYOUT: dict[str, dict[str, Any]] = {
         "value": MEASURED,
         "used_at": TIME,
     },
+    "settings": OF_MERCHANT
+    | {
+        "scenario": TEXT,
+        "preset": TEXT,
+        "subtract_recurring_discounts": FLAG,
+        "subtract_once_discounts": FLAG,
+        "active_from": TEXT,
+        "churn_at": TEXT,
+        "count_past_due": FLAG,
+        "reactivation_days": BIG,
+        "refunds": TEXT,
+        "churn_formula": TEXT,
+        "reporting_currency": TEXT,
+        "time_zone": TEXT,
+    }
+    | VERSIONED,
     "fx_rates": {"day": DAY, "currency": TEXT, "rate": RATE},
 }
 """Arrow types by table and column. Times are microseconds in UTC, money is in minor units."""

@@ -9,16 +9,17 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from headrace.solutions.billing.simulate.books import Books, CustomerBook, MerchantBook, Payment, Price
-from headrace.solutions.billing.simulate.ledger import Hand, Move, Turn
+from headrace.solutions.billing.simulate.ledger import Course, Hand, Move, Turn
 from headrace.solutions.billing.simulate.times import from_us, local_day
 from headrace.solutions.billing.simulate.worth import Rules
 
 Row = dict[str, Any]
 NOBODY = CustomerBook(None, {})
+LIVE = "live"
 
 
 @dataclass
@@ -27,17 +28,20 @@ class Reckoned:
 
     Attributes:
         merchant_id, scenario: which.
-        zone: its time zone.
+        zone, currency: its time zone, and what it reports in.
         book: what happened.
         moves, turns: the ledger of all its customers.
         now_us: the present; what lies ahead does not count in what is said of now.
+        rules: how it counts.
     """
 
     merchant_id: str
     scenario: str
     zone: str
+    currency: str
     book: MerchantBook
     now_us: int
+    rules: Rules = field(default_factory=Rules)
     moves: list[Move] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
 
@@ -64,13 +68,14 @@ class Reckoned:
 
 
 def reckon(
-    books: Books, merchant_id: str, now_us: int, scenario: str = "live", rules: Rules | None = None
+    books: Books, merchant_id: str, now_us: int, scenario: str = LIVE, rules: Rules | None = None
 ) -> Reckoned:
     """Reckon a merchant's ledger under some rules."""
-    zone, _ = books.merchants[merchant_id]
-    book = books.of(merchant_id)
-    found = Reckoned(merchant_id, scenario, zone, book, now_us)
-    hand = Hand(book, rules or Rules())
+    zone, currency = books.merchants[merchant_id]
+    book, rules = books.of(merchant_id), rules or Rules()
+    zone, currency = rules.time_zone or zone, rules.reporting_currency or currency
+    found = Reckoned(merchant_id, scenario, zone, currency, book, now_us, rules)
+    hand = Hand(book, rules)
     for customer_id in hand.customers():
         moves, turns = hand.ledger(customer_id)
         found.moves += moves
@@ -195,10 +200,10 @@ def cash_daily(of: Reckoned) -> Iterable[Row]:
 
 
 def payment_failures(of: Reckoned) -> Iterable[Row]:
-    """Invoices of which a payment failed, and when the money came after all."""
+    """Invoices of which a payment failed, and when the money came after all; no setting matters."""
     for invoice_id, tries in _tries(of.book).items():
         failed = [made.at_us for made in tries if not made.succeeded]
-        if failed:
+        if failed and of.scenario == LIVE:
             came = [made.at_us for made in tries if made.succeeded]
             yield {
                 "merchant_id": of.merchant_id,
@@ -252,6 +257,36 @@ def usage_daily(of: Reckoned) -> Iterable[Row]:
         yield of.of_scenario | facts | {"events": count}
 
 
+STANDING_USED = ("trialing", "active", "past_due", "unpaid")
+"""How a subscription must stand for its usage to be charged."""
+QUARTER_US = 15 * 60 * 1_000_000
+
+
+def usage_monthly(of: Reckoned) -> Iterable[Row]:
+    """Usage and what it is worth per customer, metered item and month: price times usage."""
+    items: dict[str, list[tuple[str, Any, Any]]] = defaultdict(list)
+    for sub in of.book.subscriptions.values():
+        for item_id, timeline in sub.items.items():
+            held = [holding for holding in timeline.entries.values() if holding]
+            if any(of.price(holding.price_id).meter for holding in held):
+                items[sub.customer_id].append((item_id, Course(timeline), Course(sub.standing)))
+    units: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
+    for used in of.book.usage:
+        at_us = used.at_us // QUARTER_US * QUARTER_US
+        for item_id, course, standings in items[used.customer_id]:
+            holding, standing = course.at(at_us), standings.at(at_us)
+            charged = holding and standing and standing.status in STANDING_USED
+            if charged and of.price(holding.price_id).meter == used.meter:
+                key = (of.month(at_us), used.customer_id, used.meter, item_id, holding.price_id)
+                units[key] += used.value
+    names = ("month", "customer_id", "meter", "item_id", "price_id")
+    for key, amount in units.items():
+        price = of.price(key[-1])
+        worth = ((price.unit_amount or Decimal(0)) * amount).quantize(Decimal(1), ROUND_HALF_UP)
+        facts = {"product_id": price.product_id, "currency": price.currency, "units": amount}
+        yield of.of_scenario | dict(zip(names, key, strict=True)) | facts | {"amount": int(worth)}
+
+
 VIEWS: tuple[Callable[[Reckoned], Iterable[Row]], ...] = (
     mrr_movements,
     mrr_daily,
@@ -263,6 +298,7 @@ VIEWS: tuple[Callable[[Reckoned], Iterable[Row]], ...] = (
     payment_failures,
     recovery_daily,
     usage_daily,
+    usage_monthly,
 )
 """One function for each view, of the same name."""
 

@@ -92,7 +92,7 @@ class Scribe:
         dimensions = {"channel": self.draw.choice(CHANNELS), "size": self.draw.choice("SML")}
         self._dimensions = json.dumps(dimensions)
         self._country = self.draw.choice(COUNTRIES)
-        self._book.customers[self.customer_id] = CustomerBook(self._country, dimensions)
+        self._told = dimensions
         self._card = (self.draw.randrange(1, 13), from_us(at_us).year + self.draw.randrange(1, 5))
 
     def _write_customer(self, at_us: int) -> None:
@@ -101,6 +101,7 @@ class Scribe:
             self._gone["customers"].append(key)
             del self._book.customers[self.customer_id]
             return
+        self._book.customers[self.customer_id] = CustomerBook(self._country, self._told, self._card)
         name, shop = f"Customer {self.customer_id[4:]}", self.shop
         self._rows["customers"].append(
             (

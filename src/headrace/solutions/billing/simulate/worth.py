@@ -22,6 +22,10 @@ class Rules:
     churn_at: str = "period_end"
     count_past_due: bool = True
     reactivation_days: int | None = None
+    refunds: str = "ignore"
+    churn_formula: str = "stripe"
+    reporting_currency: str | None = None
+    time_zone: str | None = None
 
 
 def per_interval(price: Price, quantity: int) -> Fraction:
