@@ -8,9 +8,9 @@ canonical text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ _NAN = np.uint64(0x7FF8000000000000)
 _WIDTHS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 _TAIL_MASKS: U64 = np.array([(1 << (8 * n)) - 1 for n in range(8)] + [2**64 - 1], dtype=np.uint64)
 MICROS_PER_DAY = 86_400_000_000
+WORDS_KEPT = 2
+"""Words of a text that are kept beside it: most keys are no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +52,43 @@ class Text:
         starts: int64, first byte of each row.
         lengths: int64, zero where NULL.
         valid: False where NULL; None when no row is NULL.
+        kept: the first words of all rows, as far as they were asked for: keys are hashed and compared again.
     """
 
     heap: npt.NDArray[np.uint8]
     starts: I64
     lengths: I64
     valid: Bools | None
+    kept: list[U64] = field(default_factory=list, compare=False, repr=False)
 
     def word(self, step: int, rows: I64 | slice) -> U64:
         """Return bytes `8*step` to `8*step+7` of those rows as little-endian words, zero beyond the end."""
+        if step == len(self.kept) < WORDS_KEPT and (
+            isinstance(rows, slice) or 2 * len(rows) >= len(self.starts)
+        ):
+            self.kept.append(heap_word(self.heap, self.starts, self.lengths, step))
+        if step < len(self.kept):
+            return self.kept[step][rows]
         return heap_word(self.heap, self.starts[rows], self.lengths[rows], step)
+
+    def sizes(self, rows: I64) -> I64:
+        """Return how many bytes those rows have."""
+        return self.lengths[rows]
 
 
 View = Fixed | Text
+
+
+class Texts(Protocol):
+    """Byte strings that are compared word by word."""
+
+    def sizes(self, rows: I64) -> I64:
+        """Return how many bytes those rows have."""
+        ...
+
+    def word(self, step: int, rows: I64) -> U64:
+        """Return their word of that number, zero beyond their ends."""
+        ...
 
 
 def nonzero(flags: npt.NDArray[Any]) -> I64:
@@ -321,7 +347,7 @@ def equal(left: View, left_rows: I64, right: View, right_rows: I64) -> Bools:
     if same is None:
         assert isinstance(left, Text)
         assert isinstance(right, Text)
-        same = _equal_text(left, left_rows, right, right_rows)
+        same = equal_texts(left, left_rows, right, right_rows)
     if left.valid is not None or right.valid is not None:
         same &= _taken(left.valid, left_rows) == _taken(right.valid, right_rows)
     return same
@@ -347,32 +373,20 @@ def _equal_fixed(left: Fixed, left_rows: I64, right: View, right_rows: I64) -> B
     return same
 
 
-def _equal_text(left: Text, left_rows: I64, right: Text, right_rows: I64) -> Bools:
-    starts, other_starts = left.starts[left_rows], right.starts[right_rows]
-    lengths = left.lengths[left_rows]
-    return equal_bytes(left.heap, starts, lengths, right.heap, other_starts, right.lengths[right_rows])
-
-
-def equal_bytes(
-    heap: npt.NDArray[np.uint8],
-    starts: I64,
-    lengths: I64,
-    other: npt.NDArray[np.uint8],
-    others: I64,
-    sizes: I64,
-) -> Bools:
-    """Return, pair by pair, whether two byte strings are equal; both heaps are padded by eight bytes."""
-    same: Bools = lengths == sizes
-    rows = nonzero(same & (lengths > 0))
-    step = 0
+def equal_texts(left: Texts, left_rows: I64, right: Texts, right_rows: I64) -> Bools:
+    """Return, pair by pair, whether two byte strings are equal."""
+    sizes = left.sizes(left_rows)
+    same: Bools = sizes == right.sizes(right_rows)
+    rows, step = nonzero(same & (sizes > 0)), 0
+    if len(rows) < len(same):
+        left_rows, right_rows, sizes = left_rows[rows], right_rows[rows], sizes[rows]
     while len(rows):
-        one = heap_word(heap, starts[rows], lengths[rows], step)
-        differ = one != heap_word(other, others[rows], sizes[rows], step)
-        if differ.any():
-            same[rows[differ]] = False
-            rows = rows[~differ]
+        alike = left.word(step, left_rows) == right.word(step, right_rows)
+        same[rows] = alike
         step += 1
-        rows = rows[lengths[rows] > 8 * step]
+        more = nonzero(alike & (sizes > 8 * step))
+        rows, sizes = rows[more], sizes[more]
+        left_rows, right_rows = left_rows[more], right_rows[more]
     return same
 
 

@@ -11,12 +11,14 @@ import pyarrow as pa
 from headrace.engine.columns import (
     I64,
     U64,
+    WORDS_KEPT,
     Bools,
     Fixed,
     Text,
     View,
-    equal_bytes,
     equal_rows,
+    equal_texts,
+    heap_word,
     is_fixed,
     micros,
 )
@@ -47,7 +49,7 @@ class FixedKeys:
     def release(self, slots: I64) -> None:
         """Nothing to give back: the next key of a slot overwrites it."""
 
-    def word(self) -> tuple[U64, Bools | None]:
+    def times(self) -> tuple[U64, Bools | None]:
         """Return the first word of every slot, and which slots hold NULL."""
         words = self._words[0].view()
         if self._null is None:
@@ -72,11 +74,12 @@ class FixedKeys:
 
 
 class TextKeys:
-    """Text key values by slot, in one heap of bytes."""
+    """Text key values by slot, in one heap of bytes, with their first words beside it."""
 
     def __init__(self) -> None:
         self._heap = Growable(np.uint8, 4096)
         self._heap.resize(8)
+        self._words = [Growable(np.uint64) for _ in range(WORDS_KEPT)]
         self._starts = Growable(np.int64)
         self._lengths = Growable(np.int64)
         self._null: Growable[np.bool_] | None = None
@@ -94,6 +97,9 @@ class TextKeys:
         for mine, values in ((self._starts, start + ends - lengths), (self._lengths, lengths)):
             mine.resize(size)
             mine.data[slots] = values
+        for step, word in enumerate(self._words):
+            word.resize(size)
+            word.data[slots] = column.word(step, rows)
         if column.valid is not None and self._null is None:
             self._null = Growable(np.bool_)
         if self._null is not None:
@@ -116,17 +122,24 @@ class TextKeys:
         self._starts.view()[:] = ends - column.lengths
         self._heap, self._dead = heap, 0
 
-    def word(self) -> tuple[U64, Bools | None]:
-        """Text has no word that tells it."""
-        raise TypeError("a text key has no word")
+    def times(self) -> tuple[U64, Bools | None]:
+        """Text is no time."""
+        raise TypeError("a text key is no time")
+
+    def sizes(self, rows: I64) -> I64:
+        """Return how many bytes the keys of those slots have."""
+        return self._lengths.data[rows]
+
+    def word(self, step: int, rows: I64) -> U64:
+        """Return their word of that number, zero beyond their ends."""
+        if step < WORDS_KEPT:
+            return self._words[step].data[rows]
+        return heap_word(self._heap.view(), self._starts.data[rows], self._lengths.data[rows], step)
 
     def equal(self, slots: I64, column: View, rows: I64) -> Bools:
         """Return, pair by pair, whether a slot holds the value of a row."""
         assert isinstance(column, Text)
-        same = equal_bytes(
-            self._heap.view(), self._starts.data[slots], self._lengths.data[slots],
-            column.heap, column.starts[rows], column.lengths[rows],
-        )  # fmt: skip
+        same = equal_texts(self, slots, column, rows)
         if self._null is not None or column.valid is not None:
             same &= _nulls(self._null, slots) == _row_nulls(column, rows)
         return same
@@ -134,7 +147,8 @@ class TextKeys:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self._heap.nbytes + self._starts.nbytes + self._lengths.nbytes
+        words = sum(word.nbytes for word in self._words)
+        return self._heap.nbytes + self._starts.nbytes + self._lengths.nbytes + words
 
 
 def _nulls(nulls: Growable[np.bool_] | None, slots: I64) -> Bools:
@@ -220,7 +234,7 @@ class KeyTable:
 
     def below(self, column: int, bound_us: int) -> Bools:
         """Return which slots hold a time below a bound in microseconds; of free slots any."""
-        words, nulls = self._stores[column].word()
+        words, nulls = self._stores[column].times()
         found: Bools = micros(words.view(np.int64), self._types[column]) < bound_us
         return found if nulls is None else found & ~nulls
 
@@ -245,7 +259,7 @@ class KeyTable:
 
     def words(self, column: int) -> U64:
         """Return the first word of a fixed-width key column, by slot."""
-        return self._stores[column].word()[0]
+        return self._stores[column].times()[0]
 
     @property
     def nbytes(self) -> int:
