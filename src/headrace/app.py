@@ -76,6 +76,7 @@ class App:
         self._functions: dict[str, PythonFunction] = {}
         self._sinks: dict[str, SinkDecl] = {}
         self._queries: dict[str, NamedQuery] = {}
+        self._metrics: dict[str, NamedQuery] = {}
         self._sources: dict[str, SourceDecl] = {}
 
     def __repr__(self) -> str:
@@ -111,6 +112,11 @@ class App:
     def named_queries(self) -> Mapping[str, NamedQuery]:
         """The declared queries by name."""
         return MappingProxyType(self._queries)
+
+    @property
+    def metrics(self) -> Mapping[str, NamedQuery]:
+        """The app's own metrics by name."""
+        return MappingProxyType(self._metrics)
 
     @property
     def sinks(self) -> Mapping[str, SinkDecl]:
@@ -323,6 +329,23 @@ class App:
         self._queries[name] = declared
         return declared
 
+    def metric(self, name: str, sql: str) -> NamedQuery:
+        """Declare numbers of the app's own for `/metrics`, as `headrace_app_<name>`.
+
+        The SQL is asked at each scrape, with the defaults of its parameters. Its column `value` is the
+        number; all other columns are labels, each row a sample. Its first comments are the metric's help.
+
+        Raises:
+            DeclarationError: the name is taken by another metric, or the SQL cannot be read.
+        """
+        taken = [(known, "metric") for known in self._metrics]
+        declared = named_query(check_name("metric", name, taken), sql)
+        if any(one.is_required for one in declared.parameters):
+            raise DeclarationError("nobody gives a metric's parameters", where=f"metric {name!r}",
+                                   expected="a default for each")  # fmt: skip
+        self._metrics[name] = declared
+        return declared
+
     def source(self, name: str, receive: Receive, *, signed: bool = False) -> SourceDecl:
         """Declare what a delivery to `POST /v1/sources/{name}` means, such as a webhook of another system.
 
@@ -533,7 +556,7 @@ class App:
         for name, found in facts.get("functions", {}).items():
             same = found == now.get("functions", {}).get(name)
             app._functions[name] = self._functions[name] if same else recalled(name, found)
-        app._queries = self._queries
+        app._queries, app._metrics = self._queries, self._metrics
         app._sources = self._sources
         app.dashboards = self.dashboards
         app._sinks = dict(self._sinks)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from headrace.errors import HeadraceError
+from headrace.query import QueryLimits
+
 if TYPE_CHECKING:
     from headrace.serve.service import Service
 
+logger = logging.getLogger("headrace")
+
+OWN_LIMITS = QueryLimits(timeout_s=2.0, rows_max=10_000)
+"""What one metric of the app may take at a scrape."""
 HTTP_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -94,6 +102,7 @@ def metrics_text(service: Service) -> str:
     text = Text()
     _run_metrics(text, service)
     _http_metrics(text, service)
+    _own_metrics(text, service)
     return text.render()
 
 
@@ -173,3 +182,23 @@ def _http_metrics(text: Text, service: Service) -> None:
     text.one(
         "viewer_losses_total", "counter", "Times a slow reader had to begin anew.", service.broadcast.losses
     )
+
+
+def _own_metrics(text: Text, service: Service) -> None:
+    """Add what the app declares; a metric whose SQL fails is told as failed, and the others stand."""
+    failed = []
+    for name, query in service.run.app.metrics.items():
+        try:
+            rows = service.run.answer(query.text, query.unasked(), limits=OWN_LIMITS).table.to_pylist()
+            samples = [(_own_labels(row), float(row["value"])) for row in rows if row["value"] is not None]
+        except (HeadraceError, KeyError, TypeError, ValueError) as error:
+            logger.warning("the metric %s has no answer: %s", name, error)
+            failed.append(({"metric": name}, 1.0))
+        else:
+            text.add(f"app_{name}", "gauge", query.help or f"The app's own {name}.", samples)
+            failed.append(({"metric": name}, 0.0))
+    text.add("app_metric_failed", "gauge", "1 where a metric of the app has no answer.", failed)
+
+
+def _own_labels(row: Mapping[str, Any]) -> dict[str, str]:
+    return {name: "" if value is None else str(value) for name, value in row.items() if name != "value"}

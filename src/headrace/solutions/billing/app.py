@@ -47,3 +47,8 @@ app.source("stripe", StripeSource(), signed=True)
 
 app.views(HERE / "views")
 app.queries(HERE / "queries")
+app.metric(
+    "billing_drift_minor",
+    "-- By how much views and ledgers computed from scratch differ, in minor units: must be 0.\n"
+    "SELECT merchant_id, drift_minor AS value FROM proof_totals",
+)
