@@ -165,13 +165,15 @@ class Defining(Reading):
         reach("definitions declared")
         self._declare_relations(definition.app)
         self._intake.redeclare(definition.app.streams, definition.app.tables)
-        exchange()
-        reach("definitions exchanged")
-        self.app, self._created = definition.app, dict(definition.created)
-        self._plans = dict(definition.plans)
-        self._past.turn(self.version.number + 1, self._described())
-        anew = [self._plans[name] for name in restarted if name in self._plans]
-        version = self._stepper.publish({**changes, **{p.name: Change.empty(p.schema.arrow) for p in anew}})
+        with self._stepper.shown:
+            exchange()
+            reach("definitions exchanged")
+            self.app, self._created = definition.app, dict(definition.created)
+            self._plans = dict(definition.plans)
+            self._past.turn(self.version.number + 1, self._described())
+            anew = [self._plans[name] for name in restarted if name in self._plans]
+            empty = {plan.name: Change.empty(plan.schema.arrow) for plan in anew}
+            version = self._stepper.publish({**changes, **empty})
         reach("definitions shown")
         return version
 

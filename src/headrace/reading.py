@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from datetime import datetime
@@ -184,7 +185,7 @@ class Reading(Parts):
 
     def _tables(self, names: Sequence[str]) -> tuple[Version, Freshness, dict[str, Callable[[], pa.Table]]]:
         tables: dict[str, Callable[[], pa.Table]] = {}
-        with self._stepper.gate:
+        with self._standing(names):
             version, freshness = self._stepper.version, self._stepper.freshness
             for name in names:
                 if self._is_logged(name):
@@ -192,6 +193,17 @@ class Reading(Parts):
                 else:
                     tables[name] = self._store(name).freeze().table
         return version, freshness, tables
+
+    @contextmanager
+    def _standing(self, names: Sequence[str]) -> Iterator[None]:
+        """Have one version stand for a moment; a step may go on computing the next one, unless views in
+        preparation are asked for, which must be brought to the version first.
+        """
+        with ExitStack() as held:
+            if any(name.lower().endswith(NEW_SUFFIX) for name in names):
+                held.enter_context(self._stepper.gate)
+            held.enter_context(self._stepper.shown)
+            yield
 
     def _store(self, name: str) -> ViewStore:
         found = self._preparing(name)
@@ -269,8 +281,9 @@ class Reading(Parts):
 
     def relations(self) -> list[RelationInfo]:
         """Return every readable name: streams, tables, side tables and views, with counts and errors."""
-        with self._stepper.gate:
-            return [self._counted(info) for info in self._infos()]
+        infos = self._infos()
+        with self._standing([info.name for info in infos]):
+            return [self._counted(info) for info in infos]
 
     def relation(self, name: str) -> RelationInfo:
         """Return one readable name.
@@ -297,7 +310,8 @@ class Reading(Parts):
         found = self._preparing(info.name)
         if found is not None:
             plan, engine = found
-            rows, error = engine.store(plan.name).row_count, engine.view_error(plan.name)
+            rows, error = engine.store(plan.name).freeze().row_count, engine.view_error(plan.name)
             return replace(info, rows=rows, error=error)
         name = KEPT_PREFIX + lowered if lowered in self._bases else lowered
-        return replace(info, rows=self._engine.store(name).row_count, error=self._engine.view_error(name))
+        rows = self._engine.store(name).freeze().row_count
+        return replace(info, rows=rows, error=self._engine.view_error(name))

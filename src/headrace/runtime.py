@@ -359,7 +359,7 @@ class Run(WaysIn, Defining):
     def stats(self) -> dict[str, Any]:
         """Return counters for operators: steps, rows, log, doors."""
         steps = self._stepper.stats
-        with self._stepper.gate:
+        with self._stepper.shown:
             late = late_rows(self._engine, self._plans).by_view()
         return {
             "version": self.version.number,

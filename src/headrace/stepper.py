@@ -30,6 +30,8 @@ logger = logging.getLogger("headrace")
 
 STEP_ROWS_MAX = 50_000
 """Rows that one step takes at most; a commit is never cut."""
+SHOWN_ROWS_MAX = 5_000
+"""Changed rows up to which readers wait while contents change; beyond, they read the version before."""
 RETRY_S = 1.0
 """Pause before a step's record is offered to a troubled log again."""
 TURN_WAIT_S = 0.1
@@ -106,6 +108,7 @@ class Stepper:
         auto: bool,
     ) -> None:
         self.gate = FairLock()
+        self.shown = threading.RLock()
         self.turns = Turns()
         self.version = Version(0)
         self.stats = StepStats()
@@ -269,10 +272,13 @@ class Stepper:
                 watermarks[stream] = max(moment, watermarks.get(stream, moment))
         changes = merged(commits)
         with self.turns.turn(TURN_WAIT_S):
-            output = self._engine.step(changes, clock, watermarks)
+            output = self._engine.compute(changes, clock, watermarks)
         reach("version computed")
         self._due = self._engine.due
         if not commits and not output.changes:
+            with self.shown:
+                self._engine.show()
+                self._engine.turn()
             return None
         reached = commits[-1].number if commits else self.version.commit
         version = Version(self.version.number + 1, reached, clock, watermarks)
@@ -297,18 +303,33 @@ class Stepper:
 
     def _show(self, version: Version, changes: Mapping[str, Change]) -> None:
         reach("version recorded")
-        self._feed.push(version, changes, self._engine.errors)
-        with self._moved:
-            self.version = version
-            self._waiting_commits = len(self._pending)
-            self._oldest = self._pending[0][1] if self._pending else None
-            self._moved.notify_all()
+        with self.shown:
+            is_long = self._engine.unshown_rows > SHOWN_ROWS_MAX
+            if is_long:
+                self._engine.exhibit()
+            else:
+                self._turn_to(version, changes)
+        if is_long:
+            self._engine.show()
+            with self.shown:
+                self._turn_to(version, changes)
         reach("version shown")
         for outlet in tuple(self.outlets):
             try:
                 outlet.publish(version, changes)
             except Exception:
                 logger.exception("an outlet failed at version %d; the views go on", version.number)
+
+    def _turn_to(self, version: Version, changes: Mapping[str, Change]) -> None:
+        """Have readers see a version; under `shown`."""
+        self._engine.show()
+        self._engine.turn()
+        self._feed.push(version, changes, self._engine.errors)
+        with self._moved:
+            self.version = version
+            self._waiting_commits = len(self._pending)
+            self._oldest = self._pending[0][1] if self._pending else None
+            self._moved.notify_all()
 
     def _breathe(self, cpu_s: float) -> None:
         """Leave the interpreter to the doors for a moment after a long step; the next one is larger for it.

@@ -65,9 +65,17 @@ class View:
         self.pending: list[Change] = []
         self.broken: str | None = None
         self.error: str | None = None
+        self.shown_error: str | None = None
         self.bounds: Bounds = {}
 
     def publish(self, change: Change, error: str | None) -> Change:
+        """Take the view's change and show it; return what readers see of it."""
+        seen = self.take(change, error)
+        self.shown_error = error
+        self.store.apply(seen)
+        return seen
+
+    def take(self, change: Change, error: str | None) -> Change:
         """Take the view's change; return what readers may see: nothing while it is in error."""
         self.error = error
         if error is not None:
@@ -76,7 +84,6 @@ class View:
             return Change.empty(change.schema)
         seen = consolidate(Change.concat([*self.pending, change])) if self.pending else change
         self.pending = []
-        self.store.apply(seen)
         return seen
 
 
@@ -86,13 +93,11 @@ class Advanced:
 
     Attributes:
         change: its change, or None where nothing reached it.
-        seen: what readers see of it, or None where nothing was published.
-        failure: why its content could not take the change.
+        seen: what readers will see of it, or None where nothing was published.
     """
 
     change: Change | None = None
     seen: Change | None = None
-    failure: Exception | None = None
 
 
 class Engine:
@@ -122,6 +127,7 @@ class Engine:
         self._ducks: dict[str, Duck] = {}
         self._history: History | None = None
         self._taps: tuple[Tap, ...] = ()
+        self._unshown: list[tuple[View, Change]] = []
 
     # --- declarations
     # ------------------------------------------------------------------------------------------
@@ -268,6 +274,7 @@ class Engine:
         for batch in view.store.snapshot().to_batches():
             yield Change.inserts(batch)
         yield from view.pending
+        yield from (seen for other, seen in self._unshown if other is view)
 
     # --- steps
     # -------------------------------------------------------------------------------------------------
@@ -277,10 +284,52 @@ class Engine:
         """Move all views by the changes of base relations; a view that fails is in error, the others go
         on.
         """
-        with self.memory.watching():
-            output = self._moved(changes, clock, watermarks)
-        self.memory.settle()
+        output = self.compute(changes, clock, watermarks)
+        self.show()
+        self.turn()
         return output
+
+    def compute(
+        self, changes: Mapping[str, Change], clock: datetime, watermarks: Mapping[str, datetime]
+    ) -> StepOutput:
+        """Do the work of a step, while readers go on reading the version before; `show` and `turn` end the
+        step.
+        """
+        with self.memory.watching():
+            return self._moved(changes, clock, watermarks)
+
+    @property
+    def unshown_rows(self) -> int:
+        """Rows of the changes that have been computed and that readers do not see yet."""
+        return sum(len(seen) for _, seen in self._unshown)
+
+    def exhibit(self) -> None:
+        """Have readers read the version before while `show` goes on, until `turn`."""
+        for view, _ in self._unshown:
+            view.store.exhibit()
+
+    def turn(self) -> None:
+        """Have readers see what `show` has made."""
+        for view in self._views.values():
+            view.shown_error = view.error
+            view.store.end_exhibit()
+
+    def show(self) -> None:
+        """Put the computed changes into the contents of views; one that its change does not fit is given up:
+        the view and its readers are built anew at the next step that reaches them.
+        """
+        unshown, self._unshown = self._unshown, []
+        with self.memory.watching():
+            jobs = [partial(_applied, view, seen) for view, seen in unshown]
+            failures = self._threads.run(jobs, [len(seen) for _, seen in unshown])
+        for (view, _), failure in zip(unshown, failures, strict=True):
+            if failure is not None:
+                name = view.plan.name
+                logger.error(
+                    "the change of %s does not fit its content; it will be built anew", name, exc_info=failure
+                )
+                self._break(name.lower(), f"{type(failure).__name__}: {failure}")
+        self.memory.settle()
 
     def _moved(
         self, changes: Mapping[str, Change], clock: datetime, watermarks: Mapping[str, datetime]
@@ -397,30 +446,18 @@ class Engine:
         error = view.broken or view.circuit.error or upstream
         if done.change is not None or error != view.error:
             change = Change.empty(view.plan.schema.arrow) if done.change is None else done.change
-            try:
-                done.seen = view.publish(change, error)
-            except Exception as failure:  # noqa: BLE001 - one view must never stop the others
-                done.failure = failure
-                return done
+            done.seen = view.take(change, error)
         self._forget(view)
         return done
 
     def _take(self, view: View, done: Advanced, moved: dict[str, Change], output: StepOutput) -> None:
-        """Put what a view did into the step; a content that its change does not fit is given up: the view and
-        its readers are built anew at the next step that reaches them.
-        """
+        """Put what a view did into the step."""
         name = view.plan.name
         if done.change is not None:
             moved[name.lower()] = done.change
-        if done.failure is not None:
-            logger.error(
-                "the change of %s does not fit its content; it will be built anew",
-                name,
-                exc_info=done.failure,
-            )
-            self._break(name.lower(), f"{type(done.failure).__name__}: {done.failure}")
         if done.seen is not None and len(done.seen):
             output.changes[name] = done.seen
+            self._unshown.append((view, done.seen))
         if view.error is not None:
             output.errors[name] = view.error
         self._bounds[name.lower()] = view.bounds
@@ -548,12 +585,13 @@ class Engine:
 
     def view_error(self, view: str) -> str | None:
         """Return why a view has no answer at present, or None."""
-        return self._views[self._key(view)].error
+        return self._views[self._key(view)].shown_error
 
     @property
     def errors(self) -> dict[str, str]:
         """Why views have no answer at present, by lower-case name; those that have one are left out."""
-        return {name: view.error for name, view in self._views.items() if view.error is not None}
+        errors = {name: view.shown_error for name, view in self._views.items()}
+        return {name: error for name, error in errors.items() if error is not None}
 
     def explain(self, view: str) -> OperatorInfo:
         """Return the view's operators as a tree."""
@@ -577,6 +615,15 @@ class Engine:
         self._threads.close()
         for duck in self._ducks.values():
             duck.close()
+
+
+def _applied(view: View, seen: Change) -> Exception | None:
+    """Put a change into a content; return why it does not fit."""
+    try:
+        view.store.apply(seen)
+    except Exception as failure:  # noqa: BLE001 - one view must never stop the others
+        return failure
+    return None
 
 
 def _lowered(bounds: Bounds) -> Bounds:

@@ -42,10 +42,11 @@ class ViewStore:
         self._places: Growable[np.int64] | None = Growable(np.int64)
         self.row_count = 0
         self._snapshot: Snapshot | None = None
+        self._exhibited: Snapshot | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what readers hold."""
-        return {**self.__dict__, "_snapshot": None}
+        return {**self.__dict__, "_snapshot": None, "_exhibited": None}
 
     # --- changing
     # ----------------------------------------------------------------------------------------------
@@ -132,10 +133,20 @@ class ViewStore:
     # --- reading
     # -----------------------------------------------------------------------------------------------
     def freeze(self) -> Snapshot:
-        """Return the present rows for readers; costs the number of chunks."""
+        """Return the present rows for readers, or those exhibited; costs the number of chunks."""
+        if self._exhibited is not None:
+            return self._exhibited
         if self._snapshot is None:
             self._snapshot = Snapshot(self._arrow, self._heap.freeze(), self.row_count)
         return self._snapshot
+
+    def exhibit(self) -> None:
+        """Have readers get the rows of now, however `apply` changes them, until `end_exhibit`."""
+        self._exhibited = self.freeze()
+
+    def end_exhibit(self) -> None:
+        """Have readers get the present rows again."""
+        self._exhibited = None
 
     def snapshot(self) -> pa.Table:
         """Return the present rows; cached until the next change."""

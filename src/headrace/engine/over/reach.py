@@ -16,9 +16,15 @@ import numpy as np
 from headrace.engine.columns import I64, U64, Bools, nonzero
 from headrace.engine.ordered import Bounds, OrderedRun
 from headrace.engine.ordered_rows import OrderedRows
+from headrace.engine.runs import ranges
 
 _ALL = np.uint64(2**64 - 1)
 _ONE = np.uint64(1)
+_MANY, _WHOLE, _LOOKED = 1_000, 2, 8
+"""So many changed rows, at least one for every two that their partitions hold, have whole partitions answered
+anew: that costs less than to find out how far each of them reaches. Rows are counted where there are at most
+eight entries for a changed row.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,11 @@ def segments(rows: OrderedRows, slots: I64, words: U64, reach: Reach) -> Segment
     order = np.lexsort((words, slots))
     fresh = np.ones(len(slots), dtype=np.bool_)
     fresh[1:] = slots[order[1:]] != slots[order[:-1]]
+    distinct = slots[order[fresh]]
+    if len(slots) >= _MANY and _is_most(rows.bounds(distinct), len(slots)):
+        nothing = np.zeros(len(distinct), dtype=np.uint64)
+        everything = np.full(len(distinct), _ALL)
+        return Segments(distinct, nothing, nothing, everything, everything, np.searchsorted(distinct, slots))
     if not reach.running:
         fresh[1:] |= words[order[1:]] != words[order[:-1]]
     sites = order[fresh]
@@ -100,6 +111,14 @@ def segments(rows: OrderedRows, slots: I64, words: U64, reach: Reach) -> Segment
     owners = np.empty(len(slots), dtype=np.int64)
     owners[order] = places[np.cumsum(fresh) - 1]
     return Segments(at[heads], read_from[heads], first[heads], last[tails], read_to[tails], owners)
+
+
+def _is_most(held: Bounds, changed: int) -> bool:
+    """Whether so many changed rows are a good part of what some slots hold."""
+    if held.sizes().sum() > _LOOKED * changed:
+        return False
+    live = sum(int(run.weights[ranges(starts, ends - starts)].sum()) for run, starts, ends in held.parts)
+    return _WHOLE * changed >= live
 
 
 def _parted(rows: OrderedRows, slots: I64, words: U64) -> Bools:
