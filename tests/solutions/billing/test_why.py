@@ -1,0 +1,127 @@
+"""Why a figure is another one today: the causes add up to the cent, and each is what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import headrace as hr
+from headrace.solutions.billing.app import app
+from headrace.solutions.billing.why import why
+from headrace.testing import ManualClock
+
+JAN = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = date(2026, 1, 31)
+
+
+def subscribed(run: hr.Run, name: str, price: str, at: datetime, quantity: int = 1) -> None:
+    """A customer with one subscription of one item."""
+    own = {"merchant_id": "m", "valid_at": at, "seq": 1}
+    run.upsert("customers", [{**own, "customer_id": name}])
+    subscription = {
+        "subscription_id": f"s_{name}",
+        "customer_id": name,
+        "status": "active",
+        "currency": "usd",
+    }
+    run.upsert("subscriptions", [{**own, **subscription, "start_at": at}])
+    item = {"item_id": f"i_{name}", "subscription_id": f"s_{name}", "price_id": price, "quantity": quantity}
+    run.upsert("subscription_items", [{**own, **item}])
+
+
+def priced(run: hr.Run, name: str, currency: str, amount: int) -> None:
+    own = {"merchant_id": "m", "valid_at": JAN, "seq": 1}
+    run.upsert(
+        "prices", [{**own, "price_id": name, "product_id": "p", "currency": currency, "unit_amount": amount}]
+    )
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(datetime(2026, 2, 1, 9, tzinfo=UTC))
+
+
+@pytest.fixture
+def run(clock: ManualClock) -> Iterator[hr.Run]:
+    with app.open(None, clock=clock) as opened:
+        opened.upsert("merchants", [{"merchant_id": "m", "name": "M", "reporting_currency": "usd"}])
+        opened.upsert("fx_rates", [{"day": date(2026, 1, 1), "currency": "eur", "rate": "0.80"}])
+        priced(opened, "basic", "usd", 1000)
+        priced(opened, "euro", "eur", 800)
+        subscribed(opened, "a", "basic", JAN + timedelta(days=3))
+        subscribed(opened, "b", "euro", JAN + timedelta(days=4))
+        opened.advance()
+        yield opened
+
+
+def figure(run: hr.Run, as_of: Any = None) -> int:
+    """MRR at the end of the day by the query that the pages ask."""
+    asked = run.named_query("metrics")
+    params = asked.values({"merchant": "m", "since": str(DAY), "until": str(DAY), "period": "all"})
+    found: int = run.query(asked.text, params, as_of=as_of).to_pylist()[0]["mrr"]
+    return found
+
+
+def test_every_cause_has_its_amount_and_they_add_up(run: hr.Run, clock: ManualClock) -> None:
+    reported = run.version
+    assert figure(run) == 1000 + 1000
+    clock.advance(timedelta(days=1))
+    subscribed(run, "late", "basic", JAN + timedelta(days=20), quantity=3)
+    run.advance()
+    clock.advance(timedelta(days=1))
+    discount = {
+        "merchant_id": "m", "valid_at": JAN, "seq": 1, "discount_id": "d", "subscription_id": "s_late",
+        "percent_off": 50, "duration": "once", "starts_at": JAN + timedelta(days=20),
+    }  # fmt: skip
+    run.upsert("discounts", [discount])
+    run.upsert("fx_rates", [{"day": date(2026, 1, 1), "currency": "eur", "rate": "0.64"}])
+    settings = {"merchant_id": "m", "scenario": "live", "valid_at": JAN, "seq": 1}
+    run.upsert("settings", [{**settings, "subtract_once_discounts": True}])
+    run.advance()
+    found = why(run, "m", DAY, reported)
+    assert found.reported == figure(run, reported.number) == 2000
+    assert found.now == figure(run)
+    assert sum(found.moved.values()) == found.now - found.reported
+    assert found.moved == {"late data": 3000, "exchange rate": 250, "definition": -1500}
+    assert "late data" in found.text()
+    behind = found.inputs["subscriptions__versions"].to_pylist()
+    assert {row["customer_id"] for row in behind} == {"late"}
+
+
+def test_a_correction_is_told_from_late_data(run: hr.Run, clock: ManualClock) -> None:
+    reported = run.version
+    clock.advance(timedelta(days=1))
+    item = {
+        "merchant_id": "m", "valid_at": JAN + timedelta(days=3), "seq": 2, "item_id": "i_a",
+        "subscription_id": "s_a", "price_id": "basic", "quantity": 4,
+    }  # fmt: skip
+    run.upsert("subscription_items", [item])
+    run.advance()
+    found = why(run, "m", DAY, reported)
+    assert found.moved == {"correction": 3000}
+    assert (found.reported, found.now) == (2000, 5000)
+
+
+def test_what_comes_after_the_day_moves_nothing(run: hr.Run, clock: ManualClock) -> None:
+    reported = run.version
+    clock.advance(timedelta(days=1))
+    subscribed(run, "new", "basic", clock() - timedelta(hours=1))
+    run.advance()
+    found = why(run, "m", DAY, reported)
+    assert found.moved == {}
+    assert found.reported == found.now == 2000
+
+
+def test_another_reporting_currency_is_a_definition(run: hr.Run, clock: ManualClock) -> None:
+    reported = run.version
+    clock.advance(timedelta(days=1))
+    settings = {"merchant_id": "m", "scenario": "live", "valid_at": JAN, "seq": 1}
+    run.upsert("settings", [{**settings, "reporting_currency": "eur"}])
+    run.advance()
+    found = why(run, "m", DAY, reported)
+    assert found.currency == "eur"
+    assert (found.reported, found.now) == (2000, 1600) == (figure(run, reported.number), figure(run))
+    assert found.moved == {"definition": -400}
