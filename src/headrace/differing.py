@@ -173,14 +173,9 @@ class Differing:
             found.append((last, left))
         inputs, cut = self._inputs(sorted_)
         merged = _merged([*found, (last, Change.empty(whole.schema))])
+        played = rows if found[:-1] and self._before.closure(self._view) else 0
         return difference_of(
-            self._name,
-            self.since,
-            self.until,
-            merged,
-            inputs,
-            inputs_cut=cut,
-            rows_played=rows if found[:-1] else 0,
+            self._name, self.since, self.until, shape, merged, inputs, inputs_cut=cut, rows_played=played
         )
 
     @property

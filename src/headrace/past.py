@@ -640,4 +640,11 @@ def as_time(text: str) -> datetime:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
-__all__ = ["Moment", "Past", "as_time", "by_version"]
+def written(moment: Moment) -> int | str:
+    """Return a moment as it travels: a version's number, or a time as ISO text."""
+    if isinstance(moment, datetime):
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).isoformat()
+    return moment if isinstance(moment, str) else int(moment)
+
+
+__all__ = ["Moment", "Past", "as_time", "by_version", "written"]

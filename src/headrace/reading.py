@@ -88,6 +88,12 @@ class Reading(Parts):
     def _recall(self, kinds: Sequence[str]) -> Recall:
         return Recall(self._past, self._log, self._bases, self._infos(), kinds)
 
+    def freshness_of(self, version: Version) -> Freshness:
+        """Return how old an answer of a version is, and how many commits are not in it."""
+        now = self.version
+        following = None if version.number >= now.number else self._past.moment(version.number + 1)
+        return freshness_at(version, now, following, self._log.last_commit, self._clock())
+
     def _answer_at(
         self, sql: str, params: Sequence[Any] | Mapping[str, Any], limits: QueryLimits | None, recall: Recall,
         names: Sequence[str], version: Version,
@@ -96,9 +102,7 @@ class Reading(Parts):
         table, schema = self._reader.run(
             sql, params, tables, schemas, limits or QueryLimits(), recall.at_moment
         )  # fmt: skip
-        now = self.version
-        following = None if version.number >= now.number else self._past.moment(version.number + 1)
-        freshness = freshness_at(version, now, following, self._log.last_commit, self._clock())
+        freshness = self.freshness_of(version)
         return Answer(table, schema, version, freshness, {}, self.history_from(*names))
 
     def history_from(self, *names: str) -> datetime | None:
@@ -177,9 +181,14 @@ class Reading(Parts):
         plan = self._plans.get(info.name.lower())
         return info.name, order_sql(plan) if plan and plan.order else None
 
-    def snapshot(self, view: str) -> tuple[Version, pa.Table]:
-        """Return the version and all rows of a view, table or side table, in no order."""
+    def snapshot(self, view: str, *, as_of: Moment | None = None) -> tuple[Version, pa.Table]:
+        """Return the version and all rows of a view, table or side table, in no order; `as_of` as for
+        `answer`.
+        """
         self._check_open()
+        if as_of is not None:
+            then = self._past.moment(as_of)
+            return then, self._recall(("view", "table", "stream", "side")).at(view, then)[0]
         version, _, tables = self._tables([self.relation(view).name])
         return version, next(iter(tables.values()))()
 
@@ -285,12 +294,19 @@ class Reading(Parts):
         with self._standing([info.name for info in infos]):
             return [self._counted(info) for info in infos]
 
-    def relation(self, name: str) -> RelationInfo:
-        """Return one readable name.
+    def relation(self, name: str, *, as_of: Moment | None = None) -> RelationInfo:
+        """Return one readable name; `as_of`, as for `answer`: as it was.
 
         Raises:
             UnknownName: with a *did you mean*.
+            VersionGone, VersionAhead: as for `answer`.
         """
+        if as_of is not None and name.lower() not in self._bases:
+            then = self._past.described(name, self._past.moment(as_of).number)
+            if then is not None:
+                return RelationInfo(
+                    then.name, "view", then.schema, sql=then.sql, key=then.key, order=then.order
+                )  # fmt: skip
         infos = {info.name.lower(): info for info in self._infos()}
         if name.lower() not in infos:
             raise UnknownName.of("view", name, (info.name for info in infos.values()))

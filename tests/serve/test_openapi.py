@@ -86,6 +86,7 @@ def test_answers_keep_their_models(shop: Shop, operation: Any) -> None:
         "/v1/tables/{name}/delete": [{"id": 1}],
         "/v1/transactions": {"changes": [{"append": "clicks", "rows": [{"url": "1"}]}]},
         "/v1/sql": {"sql": "SELECT 1 AS x"},
+        "/v1/difference": {"view": "customers", "since": 0},
         "/v1/definitions/apply": {"preview": True},
         "/v1/definitions/views": {"action": "create", "name": "few", "sql": "SELECT 1 AS one"},
     }

@@ -31,6 +31,9 @@ def query(
     token: TokenOption = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write the rows as CSV with a header.")] = False,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="Read everything as it was: a version or a time (UTC).")
+    ] = None,
 ) -> None:
     """Ask SQL: one statement with -c, several from stdin, or a shell with history and completion."""
     if as_json and as_csv:
@@ -40,23 +43,26 @@ def query(
     if text == "-" or (text is None and not sys.stdin.isatty()):
         text = sys.stdin.read()
     form = "json" if as_json else "csv" if as_csv else "table"
+    if text is None and as_of is not None:
+        note("--as-of wants a statement; in the shell, write FROM view AT (VERSION => n)")
+        raise typer.Exit(USAGE)
     with session(project, data=data, url=url, token=token) as asked:
         if text is None:
             from headrace.cli.shell import Shell
 
             Shell(asked, form).loop()
-        elif not answer_all(asked, text, form):
+        elif not answer_all(asked, text, form, as_of):
             raise typer.Exit(FAILED)
 
 
-def answer_all(asked: Asked, text: str, form: str) -> bool:
+def answer_all(asked: Asked, text: str, form: str, as_of: str | None = None) -> bool:
     """Answer every statement of a text until one fails; return whether all went well."""
     statements = split_statements(text)
     if not statements:
         note("there is no SQL to answer")
     for statement in statements:
         try:
-            show(asked.answer(statement), form)
+            show(asked.answer(statement, as_of=as_of), form)
         except HeadraceError as error:
             if len(statements) == 1:
                 raise

@@ -22,8 +22,13 @@ KNOCK_S = 3.0
 class Asked(Protocol):
     """The methods that a run and a connected client have in common, as far as the command line calls them."""
 
-    def answer(self, sql: str) -> Any:
-        """Answer one SELECT, with version and freshness."""
+    def answer(self, sql: str, *, as_of: str | None = None) -> Any:
+        """Answer one SELECT, with version and freshness, now or as it was."""
+
+    def difference(
+        self, view: str, since: str, until: str | None = None, causes: Any = None
+    ) -> Any:
+        """Return why a view differs between two moments."""
 
     def relations(self) -> Any:
         """Return every readable name."""

@@ -8,6 +8,7 @@ from typing import Any
 from headrace.cli.compact import compact
 from headrace.cli.definitions import apply, plan, rollback
 from headrace.cli.demo import demo
+from headrace.cli.difference import difference
 from headrace.cli.doctor import doctor
 from headrace.cli.explain import explain
 from headrace.cli.folder import backup, fsck, restore
@@ -20,6 +21,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "init": init,
     "run": run,
     "query": query,
+    "difference": difference,
     "explain": explain,
     "plan": plan,
     "apply": apply,

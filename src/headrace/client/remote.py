@@ -24,6 +24,7 @@ from headrace.client.wire import (
     append_result,
     body_of,
     by_version,
+    difference_of,
     freshness_of,
     json_of,
     json_rows,
@@ -33,6 +34,8 @@ from headrace.client.wire import (
 )
 from headrace.contracts.jsontext import json_text
 from headrace.errors import Busy, ChangeFailed, RowsRejected, UnknownName
+from headrace.history.difference import Difference
+from headrace.past import Moment, written
 from headrace.relations import Answer, RelationInfo
 from headrace.results import AppendResult, Freshness, Version
 
@@ -222,15 +225,24 @@ class RemoteRun:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> pa.Table:
-        """Answer one SELECT over views, tables, streams and side tables, all at one version."""
-        return self.answer(sql, params).table
+    def query(
+        self, sql: str, params: Sequence[Any] | Mapping[str, Any] = (), *, as_of: Moment | None = None
+    ) -> pa.Table:
+        """Answer one SELECT over views, tables, streams and side tables, all at one version; see
+        `Run.query`.
+        """
+        return self.answer(sql, params, as_of=as_of).table
 
-    def answer(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> Answer:
-        """Answer one SELECT, with version and freshness; errors as of `Run.answer`."""
+    def answer(
+        self, sql: str, params: Sequence[Any] | Mapping[str, Any] = (), *, as_of: Moment | None = None
+    ) -> Answer:
+        """Answer one SELECT, with version and freshness; arguments and errors as of `Run.answer`."""
         values = dict(params) if isinstance(params, Mapping) else list(params)
         try:
-            content = json_text({"sql": sql, "params": values}).encode()
+            asked: dict[str, Any] = {"sql": sql, "params": values}
+            if as_of is not None:
+                asked["as_of"] = written(as_of)
+            content = json_text(asked).encode()
         except (TypeError, ValueError) as error:
             raise RowsRejected(f"a parameter cannot be sent: {error}") from None
         headers = {"Content-Type": JSON, "Accept": ARROW}
@@ -269,6 +281,8 @@ class RemoteRun:
     def read(self, view: str, *, as_of: Moment | None = None) -> Answer:
         """Return all rows of one view, table or side table, in the order that its SQL names, if any."""
         params: dict[str, Any] = {"limit": PAGE_ROWS}
+        if as_of is not None:
+            params["as_of"] = written(as_of)
         tables = []
         while True:
             response = self._transport.send(
@@ -282,9 +296,9 @@ class RemoteRun:
                 return answer_of(response, rows, schema)
             params["cursor"] = following
 
-    def snapshot(self, view: str) -> tuple[Version, pa.Table]:
+    def snapshot(self, view: str, *, as_of: Moment | None = None) -> tuple[Version, pa.Table]:
         """Return the version and all rows of a view, table or side table."""
-        answer = self.read(view)
+        answer = self.read(view, as_of=as_of)
         return answer.version, answer.table
 
     def changes(
@@ -372,9 +386,7 @@ class RemoteRun:
 
     def _one_view(self, wish: dict[str, str]) -> None:
         body, headers = orjson.dumps(wish), {"Content-Type": JSON}
-        found = json_of(
-            self._transport.send("POST", "/v1/definitions/views", content=body, headers=headers)
-        )
+        found = json_of(self._transport.send("POST", "/v1/definitions/views", content=body, headers=headers))
         pause = Event()
         while found["state"] in ("building", "ready"):
             pause.wait(POLL_S)

@@ -19,6 +19,7 @@ from headrace.contracts.jsontext import json_text
 from headrace.contracts.schema import Column, Schema
 from headrace.contracts.types import sql_type
 from headrace.errors import ConnectError, RowsRejected
+from headrace.history.difference import Difference, from_arrow
 from headrace.relations import Answer, RelationInfo
 from headrace.results import AppendResult, Freshness, Rejection, RowStatus, Version
 
@@ -119,6 +120,18 @@ def answer_of(response: httpx.Response, table: pa.Table, schema: Schema) -> Answ
         table, schema, version_of(response), freshness_of(response),
         history_from=None if begun is None else datetime.fromisoformat(begun),
     )  # fmt: skip
+
+
+def difference_of(response: httpx.Response) -> Difference:
+    """Return the difference of an Arrow answer.
+
+    Raises:
+        ConnectError: it is none.
+    """
+    try:
+        return from_arrow(response.content)
+    except (ValueError, KeyError, pa.ArrowException, OSError) as error:
+        raise ConnectError(f"the answer cannot be read: {error!r}") from error
 
 
 def table_of(response: httpx.Response) -> tuple[pa.Table, Schema]:

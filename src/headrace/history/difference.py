@@ -10,10 +10,13 @@ from math import fsum
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.change import WEIGHT, Change
+from headrace.contracts.schema import Column, Schema
+from headrace.contracts.types import sql_type
 from headrace.engine.zset import consolidate
 from headrace.results import Version
 
@@ -50,6 +53,7 @@ class Difference:
         view: the view.
         since: the first version.
         until: the second version.
+        schema: the view's columns; those of both moments where they are others.
         table: the rows that differ: `_cause`, `_weight` (+1: it came, −1: it went) and the view's columns.
             The changes of all causes add up to the whole difference, row by row.
         totals: per cause, in the order in which the causes were played.
@@ -63,6 +67,7 @@ class Difference:
     view: str
     since: Version
     until: Version
+    schema: Schema
     table: pa.Table
     totals: tuple[CauseTotal, ...]
     whole: CauseTotal
@@ -79,14 +84,15 @@ class Difference:
         """Return it as JSON values; decimals, and integers, are text."""
         return {
             "view": self.view,
+            "columns": [{"name": column.name, "type": column.sql_type} for column in self.schema],
             "since": _version_dict(self.since),
             "until": _version_dict(self.until),
             "whole": _total_dict(self.whole),
             "totals": [_total_dict(total) for total in self.totals],
-            "rows": [_plain(row) for row in self.table.to_pylist()],
-            "inputs": {name: [_plain(row) for row in t.to_pylist()] for name, t in self.inputs.items()},
             "inputs_cut": self.inputs_cut,
             "rows_played": self.rows_played,
+            "rows": [_plain(row) for row in self.table.to_pylist()],
+            "inputs": {name: [_plain(row) for row in t.to_pylist()] for name, t in self.inputs.items()},
         }
 
     def text(self) -> str:
@@ -131,17 +137,16 @@ WHOLE = "whole"
 
 
 def difference_of(
-    view: str, since: Version, until: Version, changes: Sequence[tuple[str, Change]],
+    view: str, since: Version, until: Version, schema: Schema, changes: Sequence[tuple[str, Change]],
     inputs: Mapping[str, pa.Table], *, inputs_cut: bool, rows_played: int,
 ) -> Difference:  # fmt: skip
     """Return the difference that consolidated changes of one schema, cause by cause, make up."""
     kept = [(cause, change) for cause, change in changes if len(change)]
-    schema = changes[0][1].schema
-    shown = pa.schema([pa.field(CAUSE, pa.string()), pa.field(WEIGHT, pa.int64()), *schema])
+    shown = pa.schema([pa.field(CAUSE, pa.string()), pa.field(WEIGHT, pa.int64()), *schema.arrow])
     tables = [_table(cause, change, shown) for cause, change in kept]
-    whole = Change.concat([Change.empty(schema), *(change for _, change in kept)])
+    whole = Change.concat([Change.empty(schema.arrow), *(change for _, change in kept)])
     return Difference(
-        view, since, until, pa.concat_tables([shown.empty_table(), *tables]),
+        view, since, until, schema, pa.concat_tables([shown.empty_table(), *tables]),
         tuple(total_of(cause, change) for cause, change in kept), total_of(WHOLE, consolidate(whole)),
         inputs, inputs_cut, rows_played,
     )  # fmt: skip
@@ -181,3 +186,74 @@ def _sum(column: pa.Array, weights: Any) -> int | Decimal | float:
             part = pc.sum(exact.filter(pa.array(weights == weight))).as_py()
             total += int(weight) * (part or Decimal(0))
     return total if is_decimal and column.type.scale else int(total)
+
+
+# --- on its way ------------------------------------------------------------------------------------
+_FACTS = b"difference"
+_INPUT = b"input:"
+
+
+def to_arrow(found: Difference) -> bytes:
+    """Return a difference as an Arrow IPC stream: its table, with all else in the schema's metadata."""
+    facts = {name: value for name, value in found.as_dict().items() if name not in ("rows", "inputs")}
+    inputs = {_INPUT + name.encode(): _ipc(table) for name, table in found.inputs.items()}
+    return _ipc(found.table.replace_schema_metadata({_FACTS: orjson.dumps(facts), **inputs}))
+
+
+def from_arrow(data: bytes) -> Difference:
+    """Return the difference that `to_arrow` wrote.
+
+    Raises:
+        ValueError, KeyError: it is none.
+    """
+    table = _table_of(data)
+    metadata: Mapping[bytes, bytes] = table.schema.metadata or {}
+    facts = orjson.loads(metadata[_FACTS])
+    plain = table.replace_schema_metadata(None)
+    schema = Schema.of(_column_of(item) for item in facts["columns"])
+    return Difference(
+        facts["view"], _version_of(facts["since"]), _version_of(facts["until"]), schema, plain,
+        tuple(_total_of(item, plain.schema) for item in facts["totals"]),
+        _total_of(facts["whole"], plain.schema),
+        {
+            name.removeprefix(_INPUT).decode(): _table_of(value)
+            for name, value in metadata.items()
+            if name.startswith(_INPUT)
+        },
+        facts["inputs_cut"], facts["rows_played"],
+    )  # fmt: skip
+
+
+def _ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _table_of(data: bytes) -> pa.Table:
+    with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
+        return reader.read_all()
+
+
+def _column_of(facts: Mapping[str, str]) -> Column:
+    known = sql_type(facts["type"])
+    return Column(facts["name"], known.sql, known.arrow)
+
+
+def _version_of(facts: Mapping[str, Any]) -> Version:
+    clock = facts["clock"]
+    return Version(
+        facts["version"], facts["commit"], None if clock is None else datetime.fromisoformat(clock)
+    )  # fmt: skip
+
+
+def _total_of(facts: Mapping[str, Any], schema: pa.Schema) -> CauseTotal:
+    sums = {name: _number(value, schema.field(name).type) for name, value in facts["sums"].items()}
+    return CauseTotal(facts["cause"], facts["rows_come"], facts["rows_gone"], sums)
+
+
+def _number(value: Any, kind: pa.DataType) -> int | Decimal | float:
+    if isinstance(value, float | int):
+        return float(value)
+    return Decimal(value) if pa.types.is_decimal(kind) and kind.scale else int(value)

@@ -29,6 +29,7 @@ OPERATORS = {
 WORDS = frozenset(
     {
         "order",
+        "as_of",
         "limit",
         "cursor",
         "after",

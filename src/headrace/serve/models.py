@@ -162,6 +162,7 @@ class SqlBody(_Model):
 
     sql: str
     params: list[Any] | dict[str, Any] = Field(default=[], description="Values for `?`, or for `$name`.")
+    as_of: int | str | None = Field(default=None, description="A version or a time: everything as it was.")
 
 
 class SqlAnswer(Stamped):
@@ -170,6 +171,50 @@ class SqlAnswer(Stamped):
     rows: list[dict[str, Any]]
     columns: list[ColumnFacts]
     row_count: int
+
+
+class DifferenceBody(_Model):
+    """Two moments of a view."""
+
+    view: str
+    since: int | str = Field(description="The first moment: a version or a time.")
+    until: int | str | None = Field(default=None, description="The second one; none: now.")
+    causes: dict[str, list[str]] | None = Field(
+        default=None, description="Streams and tables by the cause that all their changes have."
+    )
+
+
+class MomentFacts(_Model):
+    """A version."""
+
+    version: int
+    commit: int
+    clock: str | None
+
+
+class CauseFacts(_Model):
+    """What one cause did."""
+
+    cause: str
+    rows_come: int
+    rows_gone: int
+    sums: dict[str, str | float]
+
+
+class DifferenceAnswer(Stamped):
+    """Why a view differs between two moments."""
+
+    view: str
+    columns: list[ColumnFacts]
+    since: MomentFacts
+    until: MomentFacts
+    whole: CauseFacts
+    totals: list[CauseFacts]
+    inputs_cut: bool
+    rows_played: int
+    rows: list[dict[str, Any]]
+    inputs: dict[str, list[dict[str, Any]]]
+    text: str
 
 
 class QueryParameterFacts(_Model):
@@ -323,6 +368,8 @@ MODELS: tuple[type[BaseModel], ...] = (
     RowsAnswer,
     SqlBody,
     SqlAnswer,
+    DifferenceBody,
+    DifferenceAnswer,
     QueriesAnswer,
     ChangesAnswer,
     ExplainAnswer,

@@ -10,7 +10,18 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headrace.serve import changes, definitions, health, ingest, models, queries, sources, sql, views
+from headrace.serve import (
+    changes,
+    definitions,
+    health,
+    ingest,
+    models,
+    past,
+    queries,
+    sources,
+    sql,
+    views,
+)
 from headrace.serve.answers import ARROW, CSV, JSON, NDJSON
 from headrace.serve.filters import LIMIT_DEFAULT, OPERATORS
 
@@ -93,6 +104,16 @@ _SQL: dict[str, dict[str, Any]] = {
     },
     "application/sql": {"schema": {"type": "string"}},
 }
+_DIFFERENCE: dict[str, dict[str, Any]] = {
+    JSON: {
+        "schema": {"$ref": "#/components/schemas/DifferenceBody"},
+        "example": {
+            "view": "gmv",
+            "since": "2026-01-05T09:00:00Z",
+            "causes": {"exchange rate": ["fx_rates"]},
+        },
+    }
+}
 _APPLY: dict[str, dict[str, Any]] = {
     JSON: {
         "schema": {"$ref": "#/components/schemas/ApplyBody"},
@@ -122,9 +143,15 @@ _FORMAT = Parameter(
     "Instead of the Accept header.",
     {"type": "string", "enum": ["json", "ndjson", "arrow", "csv"]},
 )
+_AS_OF = Parameter(
+    "as_of",
+    "Read it as it was: a version, or a time such as `2026-01-05T09:00:00Z`, which means the newest version "
+    "that is not younger.",
+)
 _WRITE_ERRORS = (400, 404, 408, 409, 413, 415, 422, 429, 503)
 _ALL_FORMATS = (JSON, NDJSON, ARROW, CSV)
 _LISTING = (
+    _AS_OF,
     Parameter(
         "column",
         "Any column: `?category=tea`, or with an operator: `?amount__gte=10`. Operators: "
@@ -269,7 +296,19 @@ OPERATIONS: tuple[Operation, ...] = (
         models.SqlAnswer,
         formats=_ALL_FORMATS,
         body=_SQL,
-        parameters=(_AFTER, _AFTER_S, _FORMAT),
+        parameters=(_AFTER, _AFTER_S, _FORMAT, _AS_OF),
+        errors=(400, 404, 406, 408, 409, 410, 413, 415, 422, 429, 503),
+    ),
+    Operation(
+        "POST",
+        "/v1/difference",
+        past.difference,
+        "Why a view differs between two moments",
+        "Late data, corrections, new data, causes that the caller names, time, definition: each with the rows "
+        "that came and went, and by how much it moved the sum of each numeric column.",
+        models.DifferenceAnswer,
+        formats=(JSON, ARROW),
+        body=_DIFFERENCE,
         errors=(400, 404, 406, 408, 409, 410, 413, 415, 422, 429, 503),
     ),
     Operation(

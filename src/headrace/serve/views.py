@@ -17,6 +17,7 @@ from headrace.relations import RelationInfo
 from headrace.serve.answers import Page, columns_of, json_response, rows_response, wanted_format
 from headrace.serve.cursors import Listing
 from headrace.serve.filters import listed
+from headrace.serve.past import moment_of
 from headrace.serve.service import Service
 
 SORTED_ROWS_MAX = 100_000
@@ -86,7 +87,8 @@ async def read_view(request: Request) -> Response:
 
 
 def _page(service: Service, view: str, params: QueryParams) -> Page:
-    info = service.run.relation(view)
+    as_of = moment_of(params.get("as_of"))
+    info = service.run.relation(view, as_of=as_of)
     rows_max = service.settings.sql_rows_max
     asked = listed(info.name, info.schema, params.multi_items(), info.order, rows_max)
     if asked.cursor:
@@ -96,10 +98,12 @@ def _page(service: Service, view: str, params: QueryParams) -> Page:
         listing = service.cursors.find(name, info.name)
         rows, schema = _rows(service, listing, asked.limit, int(offset))
         return _told(info, listing, rows, schema, name, int(offset) + asked.limit)
-    version, table = service.run.snapshot(info.name)
+    version, table = service.run.snapshot(info.name, as_of=as_of)
     if table.num_rows > SORTED_ROWS_MAX:
         asked = listed(info.name, info.schema, params.multi_items(), info.order, rows_max, is_small=False)
     stamp = service.stamper.stamp(info.name, version)
+    if as_of is not None:
+        stamp = replace(stamp, freshness=service.run.freshness_of(version), refreshed={})
     values = tuple(asked.params)
     listing = Listing(info.name.lower(), table, info.schema, asked.sql, values, table.num_rows, stamp)
     rows, schema = _rows(service, listing, asked.limit, 0)
