@@ -1,0 +1,150 @@
+"""Definitions change and nothing else does: previews stand beside, are applied in one step and taken back;
+each setting flipped forth and back restores every number; other merchants see nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from tests.solutions.billing.test_metrics import put, told
+
+from headrace.solutions.billing import settings
+from headrace.solutions.billing.app import app
+from headrace.solutions.billing.presets import PRESETS
+from headrace.testing import difference
+
+MERCHANT = "First payment"
+"""A merchant with a customer who pays later and one who never does."""
+FLIPS: list[dict[str, Any]] = [
+    {"subtract_recurring_discounts": False},
+    {"subtract_once_discounts": True},
+    {"active_from": "first_payment"},
+    {"churn_at": "cancellation"},
+    {"count_past_due": False},
+    {"reactivation_days": 0},
+    {"refunds": "subtract"},
+    {"reporting_currency": "jpy"},
+    {"rate_rule": "latest"},
+    {"time_zone": "Pacific/Auckland"},
+    {"week_start": "sunday"},
+    {"churn_formula": "common"},
+]
+SEQUENCE = count(2001)
+NUMBERS = [view for view in app.view_decls if view not in ("scenarios", "mrr_selected", "customer_mrr")]
+"""Views of numbers; the others show the settings themselves, or the clock."""
+
+
+@pytest.fixture(scope="module")
+def books() -> Iterator[Any]:
+    with app.open(None) as run:
+        for name, row in told():
+            if name != "settings":
+                put(run, name, row)
+        run.advance()
+        yield run
+
+
+def numbers(run: Any, but: str | None = None) -> dict[str, pa.Table]:
+    """Every view; without one merchant's rows where `but` names it."""
+    run.advance()
+    found = {}
+    for view in NUMBERS:
+        rows = run.snapshot(view)[1]
+        if but is not None and "merchant_id" in rows.column_names:
+            rows = rows.filter(pa.compute.not_equal(rows.column("merchant_id"), but))
+        found[view] = rows
+    return found
+
+
+def same(one: dict[str, pa.Table], other: dict[str, pa.Table]) -> None:
+    for view in one:
+        assert difference(one[view], other[view]) is None, view
+
+
+@pytest.mark.parametrize("flip", FLIPS, ids=lambda flip: next(iter(flip)))
+def test_a_setting_forth_and_back_restores_every_number(books: Any, flip: dict[str, Any]) -> None:
+    before = numbers(books)
+    for values in ({}, flip, {}):
+        set_all(books, values)
+        books.advance()
+    same(before, numbers(books))
+
+
+def set_all(run: Any, values: dict[str, Any]) -> None:
+    """Give every merchant the default settings, and these."""
+    merchants = [row["merchant_id"] for row in run.query("SELECT merchant_id FROM merchants").to_pylist()]
+    seq = next(SEQUENCE)
+    rows = [{**values, "merchant_id": one, "valid_at": f"{seq}-01-01", "seq": seq} for one in merchants]
+    run.upsert("settings", rows, on_reject="raise")
+
+
+def test_a_preview_stands_beside_and_changes_nothing_in_force(books: Any) -> None:
+    others, own = numbers(books, but=MERCHANT), mrr(books)
+    settings.preview(books, MERCHANT, by="ada", active_from="first_payment", note="what if")
+    same(others, numbers(books, but=MERCHANT))
+    assert mrr(books) == own == {"a": 1000, "never": 1000}
+    assert mrr(books, settings.PREVIEW) == {"a": 1000}
+    asked = {"merchant": MERCHANT, "day": "2026-02-01", "other": settings.PREVIEW}
+    largest = books.ask("scenario_difference", asked).table.to_pylist()
+    assert [(row["customer_id"], row["difference"]) for row in largest] == [("never", -1000)]
+
+    versions = books.version.number
+    settings.apply(books, MERCHANT, by="bo")
+    books.advance()
+    assert books.version.number == versions + 1
+    assert mrr(books) == {"a": 1000}
+    assert mrr(books, settings.PREVIEW) == {}
+    with pytest.raises(KeyError):
+        settings.apply(books, MERCHANT, by="bo")
+
+    settings.roll_back(books, MERCHANT, by="cleo")
+    books.advance()
+    assert mrr(books) == own
+    settings.roll_back(books, MERCHANT, by="cleo")
+    books.advance()
+    assert mrr(books) == {"a": 1000}
+    settings.roll_back(books, MERCHANT, by="cleo")
+    same(others, numbers(books, but=MERCHANT))
+    said = books.ask("settings_history", {"merchant": MERCHANT, "scenario": "live"}).table.to_pylist()
+    assert [row["changed_by"] for row in said][-4:] == ["bo", "cleo", "cleo", "cleo"]
+
+
+def mrr(books: Any, scenario: str = settings.LIVE) -> dict[str, int]:
+    asked = {"merchant": MERCHANT, "scenario": scenario, "day": "2026-02-01"}
+    rows = books.ask("customers_by_mrr", asked).table.to_pylist()
+    return {row["customer_id"]: row["mrr"] for row in rows}
+
+
+def test_presets_side_by_side(books: Any) -> None:
+    settings.compare(books, MERCHANT, by="ada")
+    books.advance()
+    asked = {"merchant": MERCHANT, "day": "2026-02-01"}
+    rows = books.ask("compare_scenarios", asked).table.to_pylist()
+    held = {row["scenario"]: row["mrr"] for row in rows}
+    assert held.keys() == {"live", *PRESETS}
+    assert (held["stripe"], held["baremetrics"]) == (2000, 2000)
+    assert (held["chartmogul"], held["profitwell"]) == (1000, 1000)
+    for name in PRESETS:
+        settings.discard(books, MERCHANT, name)
+    books.advance()
+    rows = books.ask("compare_scenarios", asked).table.to_pylist()
+    assert [row["scenario"] for row in rows] == ["live"]
+
+
+def test_what_is_no_setting_is_refused(books: Any) -> None:
+    with pytest.raises(ValueError, match="no setting 'churn'"):
+        settings.preview(books, MERCHANT, by="ada", churn="never")
+    with pytest.raises(ValueError, match="no preset 'acme'"):
+        settings.preview(books, MERCHANT, by="ada", preset="acme")
+    with pytest.raises(ValueError, match="a preview needs a name"):
+        settings.preview(books, MERCHANT, by="ada", scenario="live")
+    with pytest.raises(ValueError, match="not taken away"):
+        settings.discard(books, MERCHANT, "live")
+    with pytest.raises(KeyError):
+        settings.discard(books, MERCHANT, "none")
+    row = {"merchant_id": "m", "name": "M", "time_zone": "Mars/Olympus"}
+    assert books.upsert("merchants", [row]).rejections[0].field == "time_zone"
