@@ -4,8 +4,8 @@
 
 MRR at the end of a day, as it was known at one moment and as it is known at another: what came in between is
 sorted into late data, corrections, settings and exchange rates (`run.difference` does that for the ledger),
-and each cause is given what the figure moved by when it was taken in after those before it. The amounts add up
-to the whole difference.
+and each cause is given what the figure moved by when it was taken in after those before it. All amounts add
+up to the whole difference.
 """
 
 from __future__ import annotations
