@@ -22,7 +22,7 @@ THREADS = 3
 
 def main(folder: str) -> None:
     """Send until killed; a line `kind number status` for each answer, written at once."""
-    log = Log.open(Path(folder), segment_bytes=30_000)
+    log = Log.open(Path(folder), segment_bytes=30_000, seal_bytes=60_000)
     intake = Intake(STREAMS, TABLES, log, lambda: datetime.now(UTC))
     for record in log.records():
         intake.recover(record)

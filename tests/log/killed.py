@@ -14,7 +14,7 @@ from headrace.log import Log
 
 def main(folder: str) -> None:
     """Append from four threads at once; one line for each acknowledged commit, written at once."""
-    log = Log.open(Path(folder), segment_bytes=20_000)
+    log = Log.open(Path(folder), segment_bytes=4_000, seal_bytes=8_000)
     turn = threading.Lock()
     upcoming = log.last_commit + 1
 

@@ -362,6 +362,7 @@ def test_a_disk_that_refuses_leaves_the_segments_as_they_were(tmp_path: Path, op
         with pytest.raises(StorageError, match="space"):
             log.seal()
         assert_script(list(log.records())[:-1], 40)
+        assert not list(tmp_path.rglob("*.tmp"))
         files.failing.clear()
         assert log.failure is None
         log.append(mixed(42)).wait(10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,13 @@ def write_draft(files: Files, path: Path, data: bytes | memoryview) -> Path:
 def place_document(files: Files, path: Path, document: dict[str, Any]) -> None:
     """Put a document under its name, in place of the one that has it, in one step."""
     text = orjson.dumps(document)
-    draft = write_draft(files, path, _digest(text) + b"\n" + text)
-    files.rename(draft, path)
+    try:
+        draft = write_draft(files, path, _digest(text) + b"\n" + text)
+        files.rename(draft, path)
+    except OSError:
+        with suppress(OSError):
+            files.remove(path.with_name(path.name + DRAFT))
+        raise
     files.sync_folder(path.parent)
 
 

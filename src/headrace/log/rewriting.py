@@ -23,7 +23,7 @@ from headrace.log.columns import PLAIN, stored_schema, to_stored
 from headrace.log.files import Files
 from headrace.log.parquet_files import FileEntry, ParquetSink, RelationSource, checksums, is_same_key, key_of
 from headrace.log.sealed import Manifest, Sealed, write_manifest
-from headrace.log.sealing import put_files
+from headrace.log.sealing import free_name, put_files
 
 Transform = Callable[[pa.RecordBatch], pa.RecordBatch]
 """Returns as many rows of the same columns."""
@@ -72,7 +72,8 @@ def rewritten_entry(
     if sink is None or not is_changed:
         return None
     data = sink.finish()
-    path = f"{entry.path.removesuffix('.parquet').partition('.r')[0]}.{mark}.parquet"
+    stem = entry.path.removesuffix(".parquet").partition(".r")[0]
+    path = free_name(folder, f"{stem}.{mark}.parquet")
     return replace(entry, path=path, length=len(data), checksums=checksums(data)), data
 
 

@@ -8,6 +8,7 @@ which the next opening removes; a crash after leaves segments that the manifest 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from headrace.change import Change
 from headrace.log.codec import commit_json, step_json, to_us
-from headrace.log.documents import write_draft
+from headrace.log.documents import DRAFT, write_draft
 from headrace.log.files import Files
 from headrace.log.parquet_files import (
     AT,
@@ -139,7 +140,6 @@ def seal(
     last_segment: tuple[str, int],
     last_step: Step | None,
     stopping: Callable[[], bool] = lambda: False,
-    mark: str = "",
 ) -> Manifest:
     """Write records as a sealed stretch and put it in force.
 
@@ -150,7 +150,6 @@ def seal(
         last_segment: name and length of the last of them.
         last_step: the last step before them.
         stopping: asked now and then; True gives up.
-        mark: what tells these files from others of the same first commit.
 
     Raises:
         SealingStoppedError: `stopping` said so; what was written is removed at the next opening.
@@ -164,13 +163,13 @@ def seal(
             raise SealingStoppedError
     if gathered.first is None or gathered.last is None:
         raise AssertionError("only segments with commits are sealed")
-    stem = f"{gathered.first.number:012d}{mark}"
-    written = [gathered.records.finish(f"{RECORDS}/{stem}.parquet")]
+    stem = f"{gathered.first.number:012d}"
+    written = [gathered.records.finish(free_name(folder, f"{RECORDS}/{stem}.parquet"))]
     seen: dict[str, int] = {}
     for sink in gathered.sinks:
         turn = seen[sink.relation] = seen.get(sink.relation, 0) + 1
         name = f"{stem}.parquet" if turn == 1 else f"{stem}.{turn}.parquet"
-        written.append(sink.finish(f"{ROWS}/{sink.relation}/{name}"))
+        written.append(sink.finish(free_name(folder, f"{ROWS}/{sink.relation}/{name}")))
     if stopping():
         raise SealingStoppedError
     put_files(files, folder, {entry.path: data for entry, data in written})
@@ -185,7 +184,11 @@ def seal(
 
 
 def put_files(files: Files, folder: Path, contents: Mapping[str, bytes | memoryview]) -> None:
-    """Write files so that each stands under its name on stable storage, and so does the name."""
+    """Write files so that each stands under its name on stable storage, and so does the name.
+
+    Raises:
+        OSError: the disk refuses; what was written is removed again, as far as the disk lets it.
+    """
     new_folders = {(folder / path).parent for path in contents} | {folder / SEALED}
     for place in sorted(new_folders):
         if not place.is_dir():
@@ -194,8 +197,28 @@ def put_files(files: Files, folder: Path, contents: Mapping[str, bytes | memoryv
                 if parent == folder.parent:
                     break
                 files.sync_folder(parent)
-    drafts = {path: write_draft(files, folder / path, data) for path, data in contents.items()}
-    for path, draft in drafts.items():
-        files.rename(draft, folder / path)
-    for place in {(folder / path).parent for path in contents}:
-        files.sync_folder(place)
+    done: list[Path] = []
+    try:
+        drafts = {}
+        for path, data in contents.items():
+            done.append(folder / (path + DRAFT))
+            drafts[path] = write_draft(files, folder / path, data)
+        for path, draft in drafts.items():
+            files.rename(draft, folder / path)
+            done.append(folder / path)
+        for place in {(folder / path).parent for path in contents}:
+            files.sync_folder(place)
+    except OSError:
+        for path_done in done:
+            with suppress(OSError):
+                files.remove(path_done)
+        raise
+
+
+def free_name(folder: Path, path: str) -> str:
+    """Return a name that no file has: that of an attempt that failed may be in force on the disk already."""
+    found, turn = path, 1
+    while (folder / found).exists():
+        turn += 1
+        found = f"{path.removesuffix('.parquet')}-{turn}.parquet"
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,8 @@ def place(files: Files, path: Path, data: bytes) -> int:
         files.sync_folder(path.parent)
     except OSError:
         files.close(descriptor)
+        with suppress(OSError):
+            files.remove(draft)
         raise
     return descriptor
 

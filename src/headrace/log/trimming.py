@@ -16,7 +16,7 @@ from headrace.log.files import Files
 from headrace.log.parquet_files import GROUP_ROWS, FileEntry, RelationSink, key_of
 from headrace.log.records import Declared, Record, Step
 from headrace.log.sealed import ROWS, SEALED, Sealed
-from headrace.log.sealing import put_files
+from headrace.log.sealing import free_name, put_files
 
 Fold = Callable[[Iterator[Change]], Change | None]
 """Turns all changes of a table into one that leads to the same rows; None: they are kept as they are."""
@@ -90,7 +90,7 @@ def trim(
     """
     trimmed = dict(base.trimmed) | _rows(base, sealed, wish.rows)
     number = base.number + 1
-    tables, contents = _tables(base, sealed, wish, changes, number)
+    tables, contents = _tables(base, sealed, wish, changes, number, folder)
     trimmed |= {name: at for name, (at, _) in tables.items()}
     upto = _whole(base, sealed, trimmed, wish.records_upto)
     if trimmed == base.trimmed and upto == base.upto_commit:
@@ -139,7 +139,7 @@ def _rows(base: Base, sealed: Sequence[Sealed], wanted: Mapping[str, int]) -> di
 
 def _tables(
     base: Base, sealed: Sequence[Sealed], wish: Wish, changes: Callable[[str, int], Iterator[Change]],
-    number: int,
+    number: int, folder: Path,
 ) -> tuple[dict[str, tuple[int, FileEntry]], dict[str, memoryview]]:  # fmt: skip
     """Fold the tables that have changed; return their files."""
     at = _floor(base, sealed, wish.tables_upto)
@@ -157,7 +157,7 @@ def _tables(
         for first in range(0, len(change), GROUP_ROWS):
             rows = change.rows.slice(first, GROUP_ROWS)
             sink.add(Change(rows, change.weights[first : first + GROUP_ROWS]), at, clock_us)
-        entry, data = sink.finish(f"{ROWS}/{name}/base-{number:012d}.parquet")
+        entry, data = sink.finish(free_name(folder, f"{ROWS}/{name}/base-{number:012d}.parquet"))
         found[name] = (at, entry)
         contents[entry.path] = data
     return found, contents
