@@ -1,0 +1,145 @@
+"""What must hold for any slice, span and settings of a merchant's numbers, whatever the data.
+
+Worlds of the simulator, with late and corrected rows; Hypothesis draws what is asked. Every sum is one of
+integers, so "equal" means to the cent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import headrace as hr
+from headrace.solutions.billing.app import app
+from headrace.solutions.billing.simulate.history import make_world
+
+UNTIL = date(2026, 3, 1)
+MOVES = ("new", "reactivation", "expansion", "contraction", "churned", "transfer_in", "transfer_out")
+PERIODS = ("all", "day", "week", "month", "quarter", "year")
+BY = ("product", "price", "plan_interval", "country", "currency", "cohort", "cause")
+relaxed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+
+
+def fill(run: hr.Run, seed: int) -> None:
+    until = datetime(UNTIL.year, UNTIL.month, UNTIL.day, tzinfo=UTC)
+    world = make_world(seed=seed, merchants=2, customers=15, years=2, until=until)
+    for name, rows in world.rows.take().items():
+        (run.append if name in app.streams else run.upsert)(name, rows)
+    run.advance()
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[hr.Run]:
+    with app.open(None) as opened:
+        fill(opened, 21)
+        yield opened
+
+
+def rows(run: hr.Run, name: str, **params: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = run.ask(name, params).table.to_pylist()
+    return found
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> dict[str, str]:
+    end = UNTIL - timedelta(days=draw(st.integers(0, 500)))
+    begin = end - timedelta(days=draw(st.integers(0, 400)))
+    return {"since": str(begin), "until": str(end)}
+
+
+def a_slice(run: hr.Run, data: st.DataObject) -> dict[str, str]:
+    """Draw a merchant, a scenario and any of the filters, with values that are there."""
+    choices = run.query("SELECT DISTINCT merchant_id, scenario FROM scenarios ORDER BY ALL").to_pylist()
+    chosen = data.draw(st.sampled_from(choices))
+    asked = {"merchant": chosen["merchant_id"], "scenario": chosen["scenario"]}
+    known = run.query(
+        "SELECT DISTINCT product_id AS product, price_id AS price, plan_interval, country, "
+        "CAST(cohort_month AS TEXT) AS cohort, currency AS of_currency FROM mrr_daily WHERE merchant_id = ?",
+        [asked["merchant"]],
+    ).to_pylist()
+    one = data.draw(st.sampled_from(sorted(known, key=str)))
+    for name in data.draw(st.sets(st.sampled_from(sorted(one)), max_size=2)):
+        if one[name] is not None:
+            asked[name] = one[name]
+    return asked
+
+
+@relaxed
+@given(
+    data=st.data(), span=spans(), period=st.sampled_from(["all", "day", "week", "month", "quarter", "year"])
+)
+def test_the_roll_forward_of_any_slice_adds_up(
+    run: hr.Run, data: st.DataObject, span: dict[str, str], period: str
+) -> None:
+    found = rows(run, "metrics", **a_slice(run, data), **span, period=period)
+    assert found
+    for row in found:
+        assert row["start_mrr"] + sum(row[f"{kind}_mrr"] for kind in MOVES) + row["fx_mrr"] == row["mrr"]
+        grown = row["new_subscribers"] + row["reactivated_subscribers"] - row["churned_subscribers"]
+        assert row["start_subscribers"] + grown == row["subscribers"]
+        assert row["subscribers"] >= 0
+        assert row["mrr"] >= 0
+    for before, after in pairwise(found):
+        assert before["mrr"] == after["start_mrr"]
+        assert before["subscribers"] == after["start_subscribers"]
+
+
+@relaxed
+@given(data=st.data(), span=spans(), by=st.sampled_from(BY))
+def test_slices_add_up_to_the_whole_and_transfers_to_nothing(
+    run: hr.Run, data: st.DataObject, span: dict[str, str], by: str
+) -> None:
+    choices = run.query("SELECT DISTINCT merchant_id, scenario FROM scenarios ORDER BY ALL").to_pylist()
+    chosen = data.draw(st.sampled_from(choices))
+    asked = {"merchant": chosen["merchant_id"], "scenario": chosen["scenario"], **span}
+    kinds = ("start", *MOVES)
+    whole: dict[tuple[str, str], int] = {}
+    for row in rows(run, "slices", **asked, by="currency"):
+        for kind in kinds:
+            whole[row["currency"], kind] = row[f"{kind}_mrr"]
+        whole[row["currency"], "end"] = row["mrr"]
+    parts: dict[tuple[str, str], int] = {}
+    for row in rows(run, "slices", **asked, by=by):
+        assert row["start_mrr"] + sum(row[f"{kind}_mrr"] for kind in MOVES) == row["mrr"]
+        for kind in kinds:
+            parts[row["currency"], kind] = parts.get((row["currency"], kind), 0) + row[f"{kind}_mrr"]
+        parts[row["currency"], "end"] = parts.get((row["currency"], "end"), 0) + row["mrr"]
+    moved = {"transfer_in", "transfer_out"}
+    plain = {key: amount for key, amount in parts.items() if key[1] not in moved and amount}
+    assert plain == {key: amount for key, amount in whole.items() if key[1] not in moved and amount}
+    for currency in {key[0] for key in parts}:
+        assert parts[currency, "transfer_in"] + parts[currency, "transfer_out"] == 0
+
+
+@relaxed
+@given(data=st.data(), span=spans())
+def test_currencies_are_rounded_one_by_one_and_then_added(
+    run: hr.Run, data: st.DataObject, span: dict[str, str]
+) -> None:
+    asked = a_slice(run, data) | span | {"period": "all"}
+    asked.pop("of_currency", None)
+    known = run.query("SELECT DISTINCT currency FROM mrr_daily WHERE merchant_id = ?", [asked["merchant"]])
+    whole = rows(run, "metrics", **asked)[0]
+    parts = [rows(run, "metrics", **asked, of_currency=one)[0] for one in known.column(0).to_pylist()]
+    for name in ("mrr", "start_mrr", "new_mrr", "churned_mrr", "expansion_mrr", "contraction_mrr", "fx_mrr"):
+        assert sum(part[name] for part in parts) == whole[name], name
+
+
+def test_a_replay_from_the_log_equals_the_live_state(tmp_path: Path) -> None:
+    def content(run: hr.Run) -> dict[str, list[str]]:
+        views = sorted(info.name for info in run.relations() if info.kind == "view")
+        return {name: sorted(map(str, run.query(f'SELECT * FROM "{name}"').to_pylist())) for name in views}
+
+    with app.open(tmp_path) as run:
+        fill(run, 22)
+        live = content(run)
+    with app.open(tmp_path) as run:
+        assert content(run) == live
+    assert len(live["mrr_movements"]) > 100
