@@ -1,8 +1,8 @@
 """Readers go on reading the last version while a step computes the next one, however long it takes.
 
 A view whose Python function waits for the test is the longest step there is. The second half has every step
-take the way of steps that change many rows, where contents change while readers hold on to what was before: the
-hammer looks for an answer in which one view is of one version and its reader of another.
+take the way of steps that change many rows, where contents change while readers hold on to what was before:
+the hammer looks for an answer in which one view is of one version and its reader of another.
 """
 
 from __future__ import annotations

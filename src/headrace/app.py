@@ -497,6 +497,7 @@ class App:
         state_bytes_max: int | None = None,
         recompute_rows_max: int = RECOMPUTE_ROWS_MAX,
         checkpoints: Checkpointing | None = None,
+        sinks: bool | None = None,
     ) -> Run:
         """Open the app: in memory, or durable in a data folder, which is made where it is missing.
 
@@ -511,6 +512,8 @@ class App:
             recompute_rows_max: input rows up to which a part without an incremental rule may be recomputed at
                 every step; beyond, its view is in error until it declares `refresh`.
             checkpoints: when the state is written down in the background, and how many times over it is kept.
+            sinks: deliver to the declared sinks; None: where there is a data folder and it is not only looked
+                at (`on_change="keep"`). So a trial in memory never empties what the real run has filled.
 
         Raises:
             SqlError: a view's SQL does not parse or bind.
@@ -529,6 +532,7 @@ class App:
             state_bytes_max=state_bytes_max,
             recompute_rows_max=recompute_rows_max,
             checkpoints=checkpoints,
+            sinks=sinks,
         )
 
     def fingerprint(self) -> dict[str, Any]:

@@ -418,6 +418,7 @@ def open_run(
     recompute_rows_max: int = RECOMPUTE_ROWS_MAX,
     checkpoints: Checkpointing | None = None,
     files: Files | None = None,
+    sinks: bool | None = None,
 ) -> Run:
     """Open an app on a data folder, or in memory with None; see `App.open` and, for `files`, `Run`."""
     run = Run(
@@ -425,7 +426,7 @@ def open_run(
         recompute_rows_max=recompute_rows_max, checkpoints=checkpoints, files=files,
     )  # fmt: skip
     _open_runs.add(run)
-    if on_change != "keep":
+    if sinks or (sinks is None and path is not None and on_change != "keep"):
         _open_sinks(run)
     return run
 

@@ -96,6 +96,12 @@ def test_good_edits_go_live_and_wrong_ones_are_told(project: Path) -> None:
 
         view.write_text("SELECT max(amount) AS highest FROM orders")
         until(lambda: rows(url, "gmv") == [{"highest": "5.00"}])
+        until(lambda: "gmv: 1 rows become 1; 1 go, 1 come" in messages.read_text())
+
+        app = project / "app.py"
+        app.write_text(app.read_text() + '\napp.view("added", "SELECT count(*) AS n FROM orders")\n')
+        until(lambda: rows(url, "added") == [{"n": 1}])
+        assert messages.read_text().count("opening") == 0
 
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0

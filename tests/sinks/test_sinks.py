@@ -31,7 +31,7 @@ def feed(run: hr.Run, *numbers: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sink_holds_the_view_after_every_version(kind: str, tmp_path: Path) -> None:
-    with shop(tmp_path, kind).open(None) as run:
+    with shop(tmp_path, kind).open(None, sinks=True) as run:
         for number in range(8):
             feed(run, number)
             assert run.deliver()
@@ -45,7 +45,7 @@ def test_equal_rows_of_a_bag_come_and_go_one_by_one(kind: str, tmp_path: Path) -
     app = hr.App("bag", folder=tmp_path)
     app.table("goods", "name TEXT, n INTEGER", key=None)
     app.sink("goods", URLS[kind], name="out", **options(kind))
-    with app.open(None) as run:
+    with app.open(None, sinks=True) as run:
         run.upsert("goods", [{"name": "tea", "n": 1}] * 3 + [{"name": None, "n": None}] * 2)
         run.advance()
         assert run.deliver()
@@ -68,7 +68,7 @@ def test_a_restart_goes_on_where_the_sink_is(kind: str, tmp_path: Path) -> None:
 def test_a_sink_of_another_history_is_compared_with_the_view(kind: str, tmp_path: Path) -> None:
     """Two runs in memory count versions from 1 both; the second must not take the first one's for its own."""
     for numbers in ((0, 1, 2), (5,)):
-        with shop(tmp_path, kind).open(None) as run:
+        with shop(tmp_path, kind).open(None, sinks=True) as run:
             feed(run, *numbers)
             assert run.deliver()
             assert content(tmp_path, kind) == wanted(run, "turnover")
@@ -76,7 +76,7 @@ def test_a_sink_of_another_history_is_compared_with_the_view(kind: str, tmp_path
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_changed_definition_sends_the_difference(kind: str, tmp_path: Path) -> None:
-    with shop(tmp_path, kind).open(None) as run:
+    with shop(tmp_path, kind).open(None, sinks=True) as run:
         feed(run, 0, 1)
         run.apply(shop(tmp_path, kind, turnover=NET))
         assert run.deliver()
@@ -89,7 +89,7 @@ def test_a_changed_definition_sends_the_difference(kind: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_columns_begin_the_sink_anew(kind: str, tmp_path: Path) -> None:
-    with shop(tmp_path, kind).open(None) as run:
+    with shop(tmp_path, kind).open(None, sinks=True) as run:
         feed(run, 0, 1)
         assert run.deliver()
         run.apply(shop(tmp_path, kind, turnover=WIDE))
@@ -99,7 +99,7 @@ def test_other_columns_begin_the_sink_anew(kind: str, tmp_path: Path) -> None:
 
 
 def test_every_version_is_told_by_its_number(tmp_path: Path) -> None:
-    with shop(tmp_path, "parquet").open(None) as run:
+    with shop(tmp_path, "parquet").open(None, sinks=True) as run:
         start = run.version.number
         feed(run, 0, 1, 2)
         assert run.deliver()
@@ -122,7 +122,7 @@ def read_parquet(folder: Path) -> list[dict[str, Any]]:
 def test_a_table_that_somebody_else_has_changed_is_filled_anew(tmp_path: Path) -> None:
     import sqlite3
 
-    with shop(tmp_path, "sqlite").open(None) as run:
+    with shop(tmp_path, "sqlite").open(None, sinks=True) as run:
         feed(run, 0)
         assert run.deliver()
         with sqlite3.connect(tmp_path / "out.sqlite") as con:
@@ -148,7 +148,7 @@ def test_every_type_is_kept(tmp_path: Path) -> None:
     )
     for kind in BAGS:
         app.sink("v", URLS[kind], name=kind, **options(kind))
-    with app.open(None) as run:
+    with app.open(None, sinks=True) as run:
         for keys in ([1, 2], [3]):
             run.upsert("t", [{"k": key} for key in keys])
             run.advance()
@@ -229,7 +229,7 @@ def stored(store: Store, folder: Path) -> hr.App:
 
 
 def test_a_third_party_sink_gets_every_version_once(store: Store, tmp_path: Path) -> None:
-    with stored(store, tmp_path).open(None) as run:
+    with stored(store, tmp_path).open(None, sinks=True) as run:
         feed(run, *range(6))
         assert run.deliver()
         assert dict.fromkeys(store.rows, 1) == store.rows
@@ -242,7 +242,7 @@ def test_a_third_party_sink_gets_every_version_once(store: Store, tmp_path: Path
 
 def test_a_sink_that_hangs_delays_no_step_and_catches_up(store: Store, tmp_path: Path) -> None:
     store.gate.clear()
-    with stored(store, tmp_path).open(None) as run:
+    with stored(store, tmp_path).open(None, sinks=True) as run:
         feed(run, *range(5))
         status = run.sinks()[0]
         assert run.version.number >= 5
@@ -256,7 +256,7 @@ def test_a_sink_that_hangs_delays_no_step_and_catches_up(store: Store, tmp_path:
 
 
 def test_a_sink_that_is_down_is_tried_again_and_says_why(store: Store, tmp_path: Path) -> None:
-    with stored(store, tmp_path).open(None) as run:
+    with stored(store, tmp_path).open(None, sinks=True) as run:
         feed(run, 0)
         assert run.deliver()
         store.is_down = True
@@ -286,7 +286,7 @@ def test_a_run_closes_though_a_sink_is_down(store: Store, tmp_path: Path) -> Non
 
 def test_a_sink_follows_a_view_that_comes_and_goes(store: Store, tmp_path: Path) -> None:
     url = next(url for url, known in STORES.items() if known is store)
-    with shop(tmp_path, None).open(None) as run:
+    with shop(tmp_path, None).open(None, sinks=True) as run:
         feed(run, 0)
         added = shop(tmp_path, None)
         added.view("loud", "SELECT upper(shop) AS shop FROM turnover")
@@ -324,7 +324,7 @@ def test_what_is_declared_wrongly_is_told_at_once(tmp_path: Path) -> None:
 )
 def test_what_does_not_fit_is_told_at_opening(view: str, kind: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(hr.HeadraceError, match=message):
-        shop(tmp_path, kind, view).open(None)
+        shop(tmp_path, kind, view).open(None, sinks=True)
 
 
 def test_the_names_of_kinds_are_taken_once() -> None:
@@ -337,6 +337,16 @@ def test_a_folder_that_is_only_looked_at_delivers_nothing(tmp_path: Path) -> Non
         feed(run, 0)
         assert run.sinks() == ()
     assert not (tmp_path / "out.ndjson").exists()
+
+
+def test_a_trial_in_memory_does_not_touch_what_the_real_run_has_filled(tmp_path: Path) -> None:
+    with shop(tmp_path, "duckdb").open(tmp_path / "data") as run:
+        feed(run, 0, 1)
+        rows = wanted(run, "turnover")
+    with shop(tmp_path, "duckdb").open(None) as run:
+        feed(run, 5)
+        assert run.deliver()
+    assert content(tmp_path, "duckdb") == rows
 
 
 @pytest.mark.parametrize("scheme", ["duckdb", "sqlite", "ndjson", "parquet", "keyvalue"])
@@ -366,7 +376,7 @@ def test_passwords_are_not_shown() -> None:
 
 
 def test_turnover_is_what_the_kill_tests_think(tmp_path: Path) -> None:
-    with shop(tmp_path, None).open(None) as run:
+    with shop(tmp_path, None).open(None, sinks=True) as run:
         feed(run, 0)
         assert run.relation("turnover").key == ("shop",)
         assert TURNOVER in (run.relation("turnover").sql or "")

@@ -277,7 +277,7 @@ def check_data(place: Place) -> Iterator[Finding]:
     if find_server(place.data) or not place.data.is_dir() or not has_project(place.project):
         return
     try:
-        with load_project(place.project).app.open(place.data) as run:
+        with load_project(place.project).app.open(place.data, sinks=False) as run:
             number = run.advance().number
     except FolderLocked as error:
         yield Finding("data", "warn", error.problem, "another process works on it; stop it, or ask it")

@@ -1,4 +1,4 @@
-"""The life of a serving process: load, open, listen, serve, and with `--dev` do it again after an edit."""
+"""The life of a serving process: load, open, listen, serve, and with `--dev` apply each saved edit."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from headrace.cli.server_file import ServerAddress, announced, find_server
 from headrace.errors import ConnectError, FolderLocked, HeadraceError
 
 if TYPE_CHECKING:
+    from headrace.runtime import Run
     from headrace.serve.settings import ServerSettings
 
 BACKLOG = 2_048
@@ -77,7 +78,7 @@ class Serving:
         folder: the project folder.
         data: the data folder; None: `data` in the project.
         settings: of the server.
-        dev: watch the project and start anew after a good edit.
+        dev: watch the project, and put every good edit in force beside what runs.
         announce: called with the URL, once.
     """
 
@@ -106,38 +107,45 @@ class Serving:
         return self._project
 
     def serve(self, door: socket.socket) -> None:
-        """Serve on a listening socket until an interrupt; after a good edit (`dev`) go round once more.
+        """Serve on a listening socket until an interrupt. A good edit of SQL (`dev`) is put in force and
+        disturbs nobody; after any other the doors and pages are made anew, while the run stays open.
 
         Raises:
             FolderLocked: another process holds the data folder; the hint says which.
         """
         project = self._project or self.load()
-        while True:
-            self._again = False
-            self._serve_once(project, door)
-            if not self._again:
-                return
-            project = self._project or project
-
-    def _serve_once(self, project: Project, door: socket.socket) -> None:
-        url = url_of(door)
         with self._opened(project) as run:
-            if run.change is not None:
-                show_difference(run.change.difference)
-            address = ServerAddress(url, os.getpid(), next(iter(self._settings.secrets), None))
-            server = self._server(project, run, door)
-            warm_up.done()
-            with announced(self._data, address):
-                self._tell(url)
-                watcher = self._watch(server) if self._dev else None
-                try:
-                    server.run(sockets=[door.dup()])
-                finally:
-                    self._stop.set()
-                    if watcher:
-                        watcher.join()
+            self._tell_change(run)
+            self._again = True
+            while self._again:
+                self._again = False
+                self._serve_once(self._project or project, run, door)
 
-    def _opened(self, project: Project) -> Any:
+    def _serve_once(self, project: Project, run: Run, door: socket.socket) -> None:
+        url = url_of(door)
+        address = ServerAddress(url, os.getpid(), next(iter(self._settings.secrets), None))
+        server = self._server(project, run, door)
+        warm_up.done()
+        with announced(self._data, address):
+            self._tell(url)
+            watcher = self._watch(server, run, url) if self._dev else None
+            try:
+                server.run(sockets=[door.dup()])
+            finally:
+                self._stop.set()
+                if watcher:
+                    watcher.join()
+
+    def _tell_change(self, run: Run) -> None:
+        """Tell what the opening has changed, undone or begun again."""
+        if run.undone is not None:
+            note(run.undone)
+        if run.change is not None and run.change.resumed:
+            note("a change that was interrupted goes on; GET /v1/definitions tells how far it is")
+        elif run.change is not None:
+            show_difference(run.change.difference)
+
+    def _opened(self, project: Project) -> Run:
         if (self._data / "log").exists():
             note(f"opening {self._data}/ …", style="dim")
         try:
@@ -178,13 +186,13 @@ class Serving:
 
     # --- development ------------------------------------------------------------------------------
 
-    def _watch(self, server: uvicorn.Server) -> threading.Thread:
+    def _watch(self, server: uvicorn.Server, run: Run, url: str) -> threading.Thread:
         self._stop.clear()
-        thread = threading.Thread(target=self._follow_edits, args=(server,), name="edits", daemon=True)
-        thread.start()
-        return thread
+        work = threading.Thread(target=self._follow_edits, args=(server, run, url), name="edits", daemon=True)
+        work.start()
+        return work
 
-    def _follow_edits(self, server: uvicorn.Server) -> None:
+    def _follow_edits(self, server: uvicorn.Server, run: Run, url: str) -> None:
         from watchfiles import watch
 
         data = self._data.resolve()
@@ -200,10 +208,28 @@ class Serving:
             if not edited:
                 continue
             note(f"edited: {', '.join(str(path.relative_to(folder)) for path in edited)}")
-            if self._is_good():
-                self._again = True
-                server.should_exit = True
-                return
+            if not self._is_good() or not self._is_applied(run):
+                continue
+            if all(path.suffix == ".sql" for path in edited):
+                note(f"the edit is live at {url}")
+                continue
+            self._again = True
+            server.should_exit = True
+            return
+
+    def _is_applied(self, run: Run) -> bool:
+        """Put the edited project in force beside what runs, and tell the difference, or why it cannot be."""
+        assert self._project is not None
+        try:
+            change = run.apply(self._project.app, wait=False, on_busy="replace", share=1.0)
+            while not self._stop.is_set() and change.is_open:
+                change.wait(0.2, settled=True)
+        except HeadraceError as error:
+            complain(error)
+            note("the running server goes on with what it had")
+            return False
+        show_difference(change.difference)
+        return not change.is_open
 
     def _differs(self, path: Path) -> bool:
         """Tell whether a file holds something else than at its last edit; one save may be told twice."""

@@ -118,6 +118,6 @@ def _opened(project: Path, folder: Path, auto: bool) -> contextlib.AbstractConte
             where=str(project.resolve()),
             hint="go to a project folder, name it with --project, or name a server with --url",
         )
-    run = load_project(project).app.open(folder, auto=auto)
+    run = load_project(project).app.open(folder, auto=auto, sinks=False)
     run.advance()
     return run
