@@ -267,3 +267,18 @@ def test_a_checkpoint_keeps_what_is_to_leave_and_what_is_not_final_yet(tmp_path:
         assert (ids(run), counts(run)) == ([1, 2, 9], [2, 1])
         run.advance()
         assert run.query("FROM apart").to_pylist() == [{"n": 3}]
+
+
+def test_a_switch_of_definitions_shows_no_row_whose_time_has_passed(tmp_path: Path) -> None:
+    """Found by killing: the version of a switch had a later clock than its views had followed."""
+    clock = ManualClock(NOON)
+    with recent().open(tmp_path, clock=clock) as run:
+        run.append("e", [{"id": 1, "t": NOON}, {"id": 2, "t": NOON + timedelta(seconds=30)}])
+        run.advance()
+        clock.advance(timedelta(seconds=70))
+        changed = recent()
+        changed.view("all_ids", "SELECT id FROM e")
+        version = run.apply(changed).version
+        assert version is not None
+        assert version.clock == NOON + timedelta(seconds=70)
+        assert ids(run) == [2]
