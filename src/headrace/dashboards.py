@@ -56,6 +56,7 @@ PANELS_MAX = 100
 class Parameter(BaseModel):
     """Something that a reader of the page chooses; its value goes to every named query that asks for it.
 
+    One that is called `as_of` goes to all: a version, or a time, at which everything is read as it was.
     The choice stands in the page's address (`?merchant=m_1`), so that it can be sent to somebody.
 
     Attributes:
@@ -281,7 +282,7 @@ def _unasked(dashboard: Dashboard, queries: Mapping[str, NamedQuery]) -> Iterato
     wanted_names = {one.name for view in dashboard.views if view.lower() in queries
                     for one in queries[view.lower()].parameters}  # fmt: skip
     linked = " ".join(panel.model_dump_json() for panel in dashboard.panels)
-    for name in sorted(chosen - wanted_names):
+    for name in sorted(chosen - wanted_names - {"as_of"}):
         if f"${name}" not in linked and f"{{{name}}}" not in linked:
             yield DeclarationError(
                 f"nothing on the page asks for the parameter {name!r}", where=f"dashboard {dashboard.name!r}"

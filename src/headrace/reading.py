@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -33,8 +33,8 @@ from headrace.relations import (
     view_info,
 )
 from headrace.results import Freshness, Version
-from headrace.sql.plan import ViewPlan
 from headrace.retention import history_from
+from headrace.sql.plan import ViewPlan
 
 
 class Reading(Parts):
@@ -112,22 +112,24 @@ class Reading(Parts):
         return history_from(names, self._plans, self._log.trimmed())
 
     def ask(
-        self, name: str, params: Mapping[str, Any] | None = None, *, limits: QueryLimits | None = None
-    ) -> Answer:
+        self, name: str, params: Mapping[str, Any] | None = None, *, limits: QueryLimits | None = None,
+        as_of: Moment | None = None,
+    ) -> Answer:  # fmt: skip
         """Answer a declared query, with version and freshness.
 
         Args:
             name: as `app.query` declared it.
             params: values by parameter; text is cast to the parameter's type.
             limits: time, memory and rows; None: the defaults.
+            as_of: as for `answer`.
 
         Raises:
             UnknownName: there is no such query.
             BadRequest: a parameter is missing, or unknown.
-            SqlError, ViewInError, QueryStopped: as for `answer`.
+            SqlError, ViewInError, QueryStopped, VersionGone, VersionAhead: as for `answer`.
         """
         asked = self.named_query(name)
-        return self.answer(asked.text, asked.values(params or {}), limits=limits)
+        return self.answer(asked.text, asked.values(params or {}), limits=limits, as_of=as_of)
 
     def named_query(self, name: str) -> NamedQuery:
         """Return a declared query.

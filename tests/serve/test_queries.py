@@ -69,3 +69,15 @@ def test_wrong_questions(books: Shop) -> None:
     assert "no parameter 'x'" in books.get("/v1/queries/mrr_per_day?merchant=a&x=1", 400)["error"]["problem"]
     books.get("/v1/queries/mrr_per_day?merchant=a&since=soon", 400)
     books.get("/v1/queries/nothing", 404)
+
+
+def test_a_query_is_asked_as_of_then(books: Shop) -> None:
+    then = books.run.version.number
+    books.run.upsert("mrr", [{"merchant_id": "a", "day": date(2026, 1, 2), "mrr": 77}])
+    books.run.advance()
+    asked = "/v1/queries/mrr_per_day?merchant=a"
+    assert books.get(asked)["rows"][0]["mrr"] == "77.00"
+    answer = books.get(f"{asked}&as_of={then}")
+    assert answer["rows"][0]["mrr"] == "20.00"
+    assert answer["version"] == then
+    assert books.run.ask("mrr_per_day", {"merchant": "a"}, as_of=then).table.column("mrr")[0].as_py() == 20

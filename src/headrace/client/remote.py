@@ -191,6 +191,26 @@ class RemoteRun:
             for facts, (_, _, rows) in zip(told, transaction.calls, strict=True)
         )
 
+    def receive(
+        self,
+        source: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> tuple[AppendResult, ...]:
+        """Give a declared source a delivery; arguments, answers and errors as of `Run.receive`."""
+        response = self._transport.send(
+            "POST",
+            f"/v1/sources/{_step(source)}",
+            params={**(params or {}), "statuses": "true"},
+            content=body,
+            headers={"Content-Type": "application/octet-stream", **(headers or {})},
+        )
+        counted = ("accepted", "repeated", "late", "rejected")
+        told = json_of(response)["results"]
+        return tuple(append_result(facts, sum(facts[name] for name in counted)) for facts in told)
+
     # --- versions ---------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
@@ -250,9 +270,13 @@ class RemoteRun:
         table, schema = table_of(response)
         return answer_of(response, table, schema)
 
-    def ask(self, name: str, params: Mapping[str, Any] | None = None) -> Answer:
+    def ask(
+        self, name: str, params: Mapping[str, Any] | None = None, *, as_of: Moment | None = None
+    ) -> Answer:
         """Answer a query that the server's app declares by name, as `Run.ask` does."""
         given = {key: str(value) for key, value in (params or {}).items() if value is not None}
+        if as_of is not None:
+            given["as_of"] = str(written(as_of))
         response = self._transport.send(
             "GET", f"/v1/queries/{_step(name)}", params=given, headers={"Accept": ARROW}
         )

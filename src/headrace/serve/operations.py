@@ -234,6 +234,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Its changes are one commit, on disk when the answer comes.",
         models.TransactionAnswer,
         body={JSON: {"schema": {}}},
+        parameters=(_STATUSES,),
         errors=_WRITE_ERRORS,
     ),
     Operation(
@@ -332,8 +333,9 @@ OPERATIONS: tuple[Operation, ...] = (
             _AFTER,
             _AFTER_S,
             _FORMAT,
+            _AS_OF,
         ),
-        errors=(400, 404, 406, 408, 410, 429, 503),
+        errors=(400, 404, 406, 408, 409, 410, 429, 503),
     ),
     Operation(
         "GET",

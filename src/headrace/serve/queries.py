@@ -11,10 +11,11 @@ from starlette.responses import Response
 from headrace.named_queries import NamedQuery
 from headrace.query import QueryLimits
 from headrace.serve.answers import json_response, rows_response, wanted_format
+from headrace.serve.past import moment_of
 from headrace.serve.service import Service
 from headrace.serve.sql import page_of
 
-OWN = ("format", "after", "after_s")
+OWN = ("format", "after", "after_s", "as_of")
 """Parameters of the door, not of the query."""
 
 
@@ -39,13 +40,14 @@ async def ask(request: Request) -> Response:
     await service.reach(params)
     given = {name: value for name, value in params.items() if name not in OWN}
     query = service.run.named_query(request.path_params["name"])
+    as_of = moment_of(params.get("as_of"))
     tag = f'"{service.run.version.number}"'
     if query.is_timeless and request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={**service.stamper.stamp().headers(), "ETag": tag})
 
     def work() -> Response:
         limits: QueryLimits = service.settings.limits
-        answer = service.run.ask(query.name, given, limits=limits)
+        answer = service.run.ask(query.name, given, limits=limits, as_of=as_of)
         tagged = {"ETag": f'"{answer.version.number}"'}
         return rows_response(replace(page_of(service, answer), headers=tagged), kind)
 

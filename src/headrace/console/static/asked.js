@@ -18,7 +18,7 @@ export class Asked extends Feed {
     this.names = names;
     this.parameters = parameters;
     this.tag = null;
-    this.wanted = [...names, ...Object.values(fixed).filter((value) => value.startsWith("$")).map((value) => value.slice(1))];
+    this.wanted = ["as_of", ...names, ...Object.values(fixed).filter((value) => value.startsWith("$")).map((value) => value.slice(1))];
     parameters.listen(this.wanted, () => this.renew());
   }
 
@@ -38,6 +38,7 @@ export class Asked extends Feed {
     const give = (name, value) => {
       if (value !== null && value !== undefined && value !== "") given.set(name, value);
     };
+    give("as_of", this.parameters.value("as_of")); // a page that has it shows everything as it was then
     for (const name of this.names) give(name, this.parameters.value(name));
     for (const [name, value] of Object.entries(this.fixed)) give(name, value.startsWith("$") ? this.parameters.value(value.slice(1)) : value);
     return `/v1/queries/${encodeURIComponent(this.query)}?${given}`;
