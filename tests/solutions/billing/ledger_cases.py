@@ -62,6 +62,9 @@ class _Teller:
         yield "merchants", {"merchant_id": self.case.name, **own}
         for name, price in given.pop("prices", {}).items():
             yield self._price(name, price)
+        for name, settings in given.pop("scenarios", {}).items():
+            row = {"scenario": name, "valid_at": "2026-01-01", **settings}
+            yield "settings", self._keyed("settings", row)
         for hold in given.pop("holds", []):
             yield from self._holds(hold)
         for turn in given.pop("turns", []):

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 from tests.solutions.billing.test_metrics import put, told
 
+from headrace.solutions import billing
 from headrace.solutions.billing import settings
 from headrace.solutions.billing.app import app
 from headrace.solutions.billing.presets import PRESETS
@@ -126,8 +129,8 @@ def test_presets_side_by_side(books: Any) -> None:
     rows = books.ask("compare_scenarios", asked).table.to_pylist()
     held = {row["scenario"]: row["mrr"] for row in rows}
     assert held.keys() == {"live", *PRESETS}
-    assert (held["stripe"], held["baremetrics"]) == (2000, 2000)
-    assert (held["chartmogul"], held["profitwell"]) == (1000, 1000)
+    assert (held["stripe"], held["profitwell"], held["baremetrics"]) == (2000, 2000, 2000)
+    assert held["chartmogul"] == 1000
     for name in PRESETS:
         settings.discard(books, MERCHANT, name)
     books.advance()
@@ -148,3 +151,21 @@ def test_what_is_no_setting_is_refused(books: Any) -> None:
         settings.discard(books, MERCHANT, "none")
     row = {"merchant_id": "m", "name": "M", "time_zone": "Mars/Olympus"}
     assert books.upsert("merchants", [row]).rejections[0].field == "time_zone"
+
+
+def test_the_form_fills_in_the_same_presets() -> None:
+    page = yaml.safe_load((Path(billing.__file__).parent / "dashboards" / "settings.yaml").read_text())
+    told = [one["fills"] for one in found(page, "fills")]
+    assert told
+    assert all(one == {name: dict(preset) for name, preset in PRESETS.items()} for one in told)
+
+
+def found(part: Any, name: str) -> Iterator[dict[str, Any]]:
+    """Every mapping with such a key in a page."""
+    if isinstance(part, dict):
+        if isinstance(part.get(name), dict):
+            yield part
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            yield from found(one, name)

@@ -25,31 +25,27 @@ subscription counts from its start, through `past_due`, until cancelled or unpai
 CHARTMOGUL: Mapping[str, Any] = {
     **STRIPE,
     "active_from": "first_payment",
-    "churn_at": "cancellation",
     "churn_formula": "common",
 }
-"""ChartMogul: what is paid counts, so a customer begins with the first payment; MRR ends when a subscription
-is cancelled; who comes back is a reactivation however long it took; churn over the start."""
+"""ChartMogul, as it comes: a customer begins with the first payment above zero; MRR ends when the
+subscription has ended in the billing system; who comes back is a reactivation; churn over the start."""
 
 PROFITWELL: Mapping[str, Any] = {
     **STRIPE,
-    "active_from": "first_payment",
-    "churn_at": "period_end",
-    "reactivation_days": 90,
+    "subtract_once_discounts": True,
     "churn_formula": "common",
 }
-"""ProfitWell (Paddle): MRR until the paid period is over; who returns after 90 days is new again."""
+"""ProfitWell (Paddle): all discounts lower MRR, however often they apply; MRR lasts until the paid period is
+over, through dunning; refunds are left out; who comes back at any time is a reactivation."""
 
 BAREMETRICS: Mapping[str, Any] = {
     **STRIPE,
-    "subtract_once_discounts": True,
-    "count_past_due": True,
     "churn_at": "cancellation",
     "refunds": "subtract",
-    "churn_formula": "common",
+    "churn_formula": "stripe",
 }
-"""Baremetrics: every discount lowers MRR, single ones too; refunds lower net revenue; a cancellation is churn
-at once."""
+"""Baremetrics: a cancellation is churn at once, refunds lower net revenue, and customers who came and went
+within the period count in the churn rate."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "stripe": STRIPE,
