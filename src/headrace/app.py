@@ -137,6 +137,7 @@ class App:
         append_time: str | None = None,
         retention: Duration | None = None,
         delivery: str = "exactly_once",
+        renamed: Mapping[str, str] = MappingProxyType({}),
     ) -> StreamDecl:
         """Declare an append-only stream.
 
@@ -189,6 +190,7 @@ class App:
             _check_append_time(where, append_time, schema, (event_id, event_time)),
             retention_of(retention, where=where),
             delivery_of(delivery, event_id, where=where),
+            _check_renamed(where, renamed, schema),
         )
         check_window(declared.retention, declared.event_id_window, event_id, where)
         self._streams[name] = declared
@@ -202,6 +204,7 @@ class App:
         key: str | Sequence[str] | None = None,
         effective: str | None = None,
         sequence: str | None = None,
+        renamed: Mapping[str, str] = MappingProxyType({}),
     ) -> TableDecl:
         """Declare a table that changes by key, or a bag of rows where `key` is None.
 
@@ -232,7 +235,8 @@ class App:
             sequence = check_column(where, "sequence", sequence, schema)
             _check_key_type(where, "sequence", sequence, schema)
         required = [*(keys or ()), *(column for column in (effective, sequence) if column)]
-        declared = TableDecl(name, _not_null(schema, required), model, keys, effective, sequence)
+        others = _check_renamed(where, renamed, schema)
+        declared = TableDecl(name, _not_null(schema, required), model, keys, effective, sequence, others)
         self._tables[name] = declared
         return declared
 
@@ -649,6 +653,19 @@ def _check_append_time(
     return name
 
 
+def _check_renamed(where: str, renamed: Mapping[str, str], schema: Schema) -> tuple[tuple[str, str], ...]:
+    """Return the other names of columns, sorted, each with the column's name as declared."""
+    for other in renamed:
+        if not isinstance(other, str) or not other or other in schema:
+            raise DeclarationError(
+                f"renamed says {other!r}, which is no former name", where=where,
+                expected='former names that no column has now: {"total": "amount"}',
+            )  # fmt: skip
+    return tuple(
+        sorted((other, check_column(where, "renamed", name, schema)) for other, name in renamed.items())
+    )
+
+
 def _check_time_type(where: str, role: str, name: str, schema: Schema) -> None:
     found = schema[name].sql_type
     if found not in _EVENT_TIME_TYPES:
@@ -716,6 +733,7 @@ def _stream_facts(declared: StreamDecl) -> dict[str, Any]:
         **({"append_time": declared.append_time} if declared.append_time else {}),
         **({"retention": declared.retention.text} if declared.retention else {}),
         **({"delivery": declared.delivery} if declared.delivery != "exactly_once" else {}),
+        **({"renamed": dict(declared.renamed)} if declared.renamed else {}),
     }
 
 
@@ -725,4 +743,5 @@ def _table_facts(declared: TableDecl) -> dict[str, Any]:
         "key": list(declared.key) if declared.key else None,
         "effective": declared.effective,
         "sequence": declared.sequence,
+        **({"renamed": dict(declared.renamed)} if declared.renamed else {}),
     }

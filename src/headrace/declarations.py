@@ -65,6 +65,7 @@ class StreamDecl:
         append_time: column that is filled with the append clock and logged with the row, or None.
         retention: how long rows are kept; None: for ever.
         delivery: what an append promises.
+        renamed: other names under which rows may carry a column, each with the column's name.
     """
 
     name: str
@@ -79,6 +80,7 @@ class StreamDecl:
     append_time: str | None = None
     retention: Retention | None = None
     delivery: Delivery = "exactly_once"
+    renamed: tuple[tuple[str, str], ...] = ()
 
     @property
     def late_name(self) -> str:
@@ -102,6 +104,7 @@ class TableDecl:
         key: the key columns; None: a bag.
         effective: column from when a row is valid, or None; with it, the table keeps the history of its rows.
         sequence: column that orders versions of one key; an older one never overwrites a newer one.
+        renamed: other names under which rows may carry a column, each with the column's name.
     """
 
     name: str
@@ -110,6 +113,7 @@ class TableDecl:
     key: tuple[str, ...] | None = None
     effective: str | None = None
     sequence: str | None = None
+    renamed: tuple[tuple[str, str], ...] = ()
 
     @property
     def rejected_name(self) -> str:

@@ -10,10 +10,12 @@ from headrace.contracts.names import check_name
 from headrace.definitions import Changeover, ChangePlan
 from headrace.definitions.changeover import BEFORE, Definition
 from headrace.errors import DeclarationError, UnknownName
+from headrace.evolving import facts_of
 from headrace.log.records import Declared
 from headrace.points import reach
 from headrace.reading import Reading
 from headrace.redefine import OnBusy
+from headrace.relations import KEPT_PREFIX
 from headrace.results import Version
 from headrace.sql.plan import ViewPlan
 
@@ -145,7 +147,8 @@ class Defining(Reading):
     @property
     def _definition(self) -> Definition:
         """The declarations in force."""
-        return Definition(self.app, dict(self._plans), dict(self._created))
+        lineages = facts_of(self._definitions.lineages)
+        return Definition(self.app, dict(self._plans), dict(self._created), lineages)
 
     def _logged(self, relation: str, commit: int) -> Iterator[Change]:
         info = self._bases.get(relation.lower())
@@ -158,21 +161,28 @@ class Defining(Reading):
         """Put definitions in force; under the gate. Durable first, then exchanged, then seen."""
         before = None if undoes else self._definition.facts()
         facts = {**definition.facts(), BEFORE: before}
-        self._past.settle([name for name in restarted if name.lower() in self._plans])
+        kept = [name for name in restarted if name.startswith(KEPT_PREFIX)]
+        self._past.settle([*kept, *(name for name in restarted if name.lower() in self._plans)])
         self._intake.heal()
         self._log.append(Declared(facts)).wait()
         self._definitions.before = before
         reach("definitions declared")
+        evolving = self._definitions.evolving
+        converted = None if evolving is None else evolving.converted
+        self._intake.redeclare(definition.app.streams, definition.app.tables, converted)
         self._declare_relations(definition.app)
-        self._intake.redeclare(definition.app.streams, definition.app.tables)
         with self._stepper.shown:
+            if evolving is not None and evolving.bases:
+                evolving.install(self._bases, self._engine, self._log)
+                self._definitions.lineages = evolving.lineages
             exchange()
             reach("definitions exchanged")
             self.app, self._created = definition.app, dict(definition.created)
             self._plans = dict(definition.plans)
             self._past.turn(self.version.number + 1, self._described())
             anew = [self._plans[name] for name in restarted if name in self._plans]
-            empty = {plan.name: Change.empty(plan.schema.arrow) for plan in anew}
+            empty = {name: Change.empty(self._engine.store(name).schema.arrow) for name in kept}
+            empty |= {plan.name: Change.empty(plan.schema.arrow) for plan in anew}
             version = self._stepper.publish({**changes, **empty})
         reach("definitions shown")
         return version

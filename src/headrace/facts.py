@@ -29,13 +29,15 @@ def stream_of(name: str, facts: Facts) -> StreamDecl:
         facts.get("append_time"),
         retention_of(facts.get("retention"), where=f"stream {name!r}"),
         facts.get("delivery", "exactly_once"),
+        tuple(facts.get("renamed", {}).items()),
     )
 
 
 def table_of(name: str, facts: Facts) -> TableDecl:
     """Return the table that was declared so; it has no model."""
     key = tuple(facts["key"]) if facts["key"] else None
-    return TableDecl(name, _schema(facts), None, key, facts["effective"], facts["sequence"])
+    renamed = tuple(facts.get("renamed", {}).items())
+    return TableDecl(name, _schema(facts), None, key, facts["effective"], facts["sequence"], renamed)
 
 
 def _schema(facts: Facts) -> Schema:

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.change import Change, as_batch
+from headrace.contracts.lineage import Fitting
 from headrace.contracts.schema import Schema
 from headrace.engine.engine import Engine
 from headrace.engine.store import ViewStore
@@ -200,7 +201,8 @@ class Reading(Parts):
             version, freshness = self._stepper.version, self._stepper.freshness
             for name in names:
                 if self._is_logged(name):
-                    tables[name] = partial(self._stream_rows, name, version.commit)
+                    info, fitting = self._bases[name.lower()], self._log.fitting
+                    tables[name] = partial(self._logged_rows, info, version.commit, fitting)
                 else:
                     tables[name] = self._store(name).freeze().table
         return version, freshness, tables
@@ -249,11 +251,9 @@ class Reading(Parts):
             raise ViewInError(error, where=name, hint="remove the row that causes it, or replace the view")
         return lowered
 
-    def _stream_rows(self, name: str, commit: int) -> pa.Table:
-        info = self._bases[name.lower()]
-        schema = info.schema.arrow
-        batches = [change.rows for change in self._log.history(info.name, upto_commit=commit)]
-        return pa.Table.from_batches(batches, schema=schema)
+    def _logged_rows(self, info: RelationInfo, commit: int, fitting: Fitting) -> pa.Table:
+        changes = self._log.history(info.name, upto_commit=commit, fitting=fitting)
+        return pa.Table.from_batches([change.rows for change in changes], schema=info.schema.arrow)
 
     def changes(
         self, view: str, since: int | Version | None = None, *, follow: bool = False

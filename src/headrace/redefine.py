@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.app import App
 from headrace.change import Change
+from headrace.contracts.lineage import Lineage
 from headrace.contracts.schema import Schema
 from headrace.definitions import Changeover, ChangePlan, compare
 from headrace.definitions.changeover import Definition
 from headrace.definitions.intent import Intent, IntentFile
 from headrace.definitions.shadow import Source
 from headrace.engine.engine import Engine
-from headrace.errors import ChangeFailed, DeclarationError, StorageError
+from headrace.errors import ChangeFailed, DeclarationError, SqlError, StorageError
+from headrace.evolving import Evolving, given
 from headrace.histories import history_plans
 from headrace.log.records import Commit, Record
+from headrace.relations import watched
 from headrace.results import Version
 from headrace.retention import check_histories
 from headrace.sql import plan_view, relations_of
-from headrace.sql.plan import ViewPlan
+from headrace.sql.plan import Scan, ViewPlan
 
 if TYPE_CHECKING:
     from headrace.runtime import Run
@@ -69,6 +72,8 @@ class Redefinition:
         self.change: Changeover | None = None
         self.before: dict[str, Any] | None = None
         self.undone: str | None = None
+        self.lineages: dict[str, Lineage] = {}
+        self.evolving: Evolving | None = None
         self._intents = IntentFile(run.path, run._files)
 
     # --- planning ---------------------------------------------------------------------------------
@@ -91,12 +96,39 @@ class Redefinition:
         catalog, event_times = self._catalog(app)
         plans |= history_plans(app, catalog)
         catalog |= {name: plan.schema for name, plan in plans.items()}
+        stranded: list[str] = []
         for name in in_order(texts):
-            plan = plan_view(name, texts[name], catalog, event_times=event_times, functions=app.functions)
+            try:
+                plan = plan_view(name, texts[name], catalog, event_times=event_times, functions=app.functions)
+            except SqlError:
+                found = self._stranded(name, texts[name], app)
+                if found is None:
+                    raise
+                plan = found
+                stranded.append(name)
             plans[name.lower()] = plan
             catalog[name.lower()] = plan.schema
+        if stranded:
+            raise ChangeFailed(
+                f"columns that go, or have other names, are read by {', '.join(stranded)}", where=stranded[0],
+                expected="views that do without them",
+                hint="change these views in the same step, or keep the columns",
+            )  # fmt: skip
         check_histories(app.streams.values(), texts, plans, self._run._log.trimmed())
         return Definition(app, plans, dict(created))
+
+    def _stranded(self, name: str, sql: str, app: App) -> ViewPlan | None:
+        """Return the plan in force of a view that stays as it is, but whose columns an app no longer has."""
+        plan = self._run._plans.get(name.lower())
+        if plan is None or plan.sql != sql:
+            return None
+        wanted = {key: info.schema for key, info in self._run._base_relations(app)}
+        scans = [node for node in plan.root.walk() if isinstance(node, Scan)]
+        lost = [
+            column for scan in scans if scan.relation.lower() in wanted
+            for column in scan.columns if column not in wanted[scan.relation.lower()]
+        ]  # fmt: skip
+        return plan if lost else None
 
     def _unless_declared(self, app: App) -> dict[str, str]:
         """Return the created views, without those that replace one that the app in force declares."""
@@ -122,7 +154,7 @@ class Redefinition:
         now = self._run._definition
         return compare(
             now.app.fingerprint(), wanted.app.fingerprint(), now.plans, wanted.plans, self.rows.counts,
-            rows_per_s=self.rows.per_s,
+            rows_per_s=self.rows.per_s, given=given(wanted.app, self.lineages),
         )  # fmt: skip
 
     # --- applying ---------------------------------------------------------------------------------
@@ -154,13 +186,17 @@ class Redefinition:
             item = plan.refused[0]
             raise ChangeFailed(
                 f"the {item.kind} cannot change so: {item.refused}", where=item.name,
-                hint="declare another one beside it, or start in a new folder", notes=list(item.notes),
+                hint="do as it says, declare another one beside it, or start in a new folder",
+                notes=list(item.notes),
             )  # fmt: skip
-        now = self._run._definition
+        now, bases = self._run._definition, dict(self._run._base_relations(wanted.app))
+        evolving = Evolving(wanted.app, plan, self.lineages, bases)
+        wanted = replace(wanted, lineages=evolving.facts())
         change = Changeover(
-            self, plan, now, wanted, self._sources(plan, now, wanted), share=share, undoes=undoes,
-            resumed=resumed,
+            self, plan, now, wanted, self._sources(plan, now, wanted, evolving.kept), share=share,
+            undoes=undoes, resumed=resumed, kept=evolving.kept, fit=evolving.fit,
         )  # fmt: skip
+        self.evolving = evolving
         began = self._run._clock().isoformat()
         try:
             self._intents.write(Intent(wanted.facts(), began, preview, undoes))
@@ -260,10 +296,13 @@ class Redefinition:
             self._forget_intent()
         change.close()
 
-    def _sources(self, plan: ChangePlan, now: Definition, wanted: Definition) -> list[Source]:
+    def _sources(
+        self, plan: ChangePlan, now: Definition, wanted: Definition, kept: Sequence[ViewPlan]
+    ) -> list[Source]:
         """Return what the touched views read and what is not touched itself."""
         touched = {name.lower() for name in plan.of("added", "changed", "removed", "recomputed")}
         plans = [side[name] for side in (now.plans, wanted.plans) for name in sorted(touched) if name in side]
+        plans += kept
         names = sorted({name.lower() for view in plans for name in view.relations} - touched)
         return [self._source(name, wanted) for name in names]
 
@@ -272,7 +311,8 @@ class Redefinition:
         if view is not None:
             return Source(name, view.schema, True, self.engine.is_append_only(name))
         info = dict(self._run._base_relations(wanted.app)).get(name) or self._run.relation(name)
-        return Source(name, info.schema, False, info.kind != "table", self._run._watched(name))
+        decl = next((one for at, one in wanted.app.streams.items() if at.lower() == name), None)
+        return Source(name, info.schema, False, info.kind != "table", watched(decl))
 
     # --- what a change asks of its host -----------------------------------------------------------
     @property
@@ -283,6 +323,11 @@ class Redefinition:
     def gate(self) -> AbstractContextManager[object]:
         """Keep steps and readers out for a moment."""
         return self._run._stepper.gate
+
+    def prepare(self) -> None:
+        """Read what the intake must know of rows in other columns."""
+        if self.evolving is not None:
+            self.evolving.prepare(self._run._intake)
 
     def fed(self) -> int:
         """Return the last commit that the engine has seen."""

@@ -23,6 +23,7 @@ from headrace.definitions.changeover import BEFORE
 from headrace.engine.engine import Engine
 from headrace.engine.memory import Memory
 from headrace.errors import DeclarationError, DeclarationsChanged
+from headrace.evolving import fitting_of, lineages_in
 from headrace.feed import Feed
 from headrace.history.difference import Difference
 from headrace.history.store import History
@@ -147,6 +148,8 @@ class Run(WaysIn, Defining):
             self._created = dict(facts.get("created", {}))
             if any(facts.get(kind) != found for kind, found in wanted.fingerprint().items()):
                 self.app = wanted._as_declared(facts)
+        self._definitions.lineages = lineages_in(facts)
+        self._log.fitting = fitting_of(self.app, self._definitions.lineages)
         self._engine = Engine(memory=self._memory, recompute_rows_max=self._recompute_rows_max)
         self._intake = Intake(dict(self.app.streams), dict(self.app.tables), self._log, self._clock)
         self._stepper = Stepper(self._engine, self._intake, self._log, self._feed, self._clock, auto=auto)

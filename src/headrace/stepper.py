@@ -258,7 +258,7 @@ class Stepper:
                 size = rows_of(self._pending[0][0])
                 if taken and rows + size > STEP_ROWS_MAX:
                     break
-                taken.append(self._pending.popleft()[0])
+                taken.append(self._log.fitted(self._pending.popleft()[0]))
                 rows += size
             self._pending_rows -= rows
         return taken

@@ -87,8 +87,10 @@ class WaysIn(Parts):
     def _call(self, kind: Kind, relation: str, rows: Rows) -> Call:
         decl = self._declared(kind, relation)
         if kind == "delete" and isinstance(decl, TableDecl) and decl.key is not None:
-            return Call(kind, decl.name, validate(deletion_schema(decl, rows), rows, extra="ignore"))
-        return Call(kind, decl.name, validate(decl.schema, rows, model=decl.model))
+            return Call(kind, decl.name, validate(
+                deletion_schema(decl, rows), rows, extra="ignore", renamed=decl.renamed
+            ))  # fmt: skip
+        return Call(kind, decl.name, validate(decl.schema, rows, model=decl.model, renamed=decl.renamed))
 
     def _declared(self, kind: str, relation: str) -> StreamDecl | TableDecl:
         wanted = StreamDecl if kind == "append" else TableDecl

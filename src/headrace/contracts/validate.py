@@ -65,6 +65,7 @@ def validate(
     *,
     model: type[BaseModel] | None = None,
     extra: str | None = None,
+    renamed: tuple[tuple[str, str], ...] = (),
     value_bytes_max: int = VALUE_BYTES_MAX,
 ) -> Validated:
     """Check rows against a schema, and against the model it was made from.
@@ -74,26 +75,35 @@ def validate(
         rows: dicts, models, or anything with `__arrow_c_stream__`.
         model: its defaults, constraints, validators and treatment of unknown fields apply.
         extra: `ignore` drops unknown fields, `forbid` rejects their rows; None: as the model says.
+        renamed: other names under which rows may carry a column, each with the column's name.
         value_bytes_max: limit of one text, blob or JSON value.
 
     Raises:
         RowsRejected: `rows` is no collection of rows at all.
     """
-    shape, names = _expected(schema, model, extra)
+    shape, names = _expected(schema, model, extra, renamed)
     incoming = take_in(rows)
     arrays, faults = _read(incoming, shape, names, model, value_bytes_max)
     return _sorted_out(schema, shape.members, arrays, faults, incoming)
 
 
 @lru_cache(maxsize=1_024)
-def _expected(schema: Schema, model: type[BaseModel] | None, extra: str | None) -> tuple[RowShape, Names]:
+def _expected(
+    schema: Schema, model: type[BaseModel] | None, extra: str | None, renamed: tuple[tuple[str, str], ...]
+) -> tuple[RowShape, Names]:
     """Return what rows are to look like, and the names under which their values may come."""
     whole = row_shape(model) if model is not None else row_shape_of_schema(schema)
+    whole = replace(whole, members=tuple(_also_named(member, renamed) for member in whole.members))
     shape = _narrowed(whole, schema)
     if extra is not None:
         shape = replace(shape, extra_ignored=extra == "ignore")
     ignored = [name for member in whole.members for name in (member.name, *member.aliases)]
     return shape, Names(shape.members, ignored=ignored)
+
+
+def _also_named(member: Member, renamed: tuple[tuple[str, str], ...]) -> Member:
+    others = tuple(other for other, name in renamed if name == member.name and other not in member.aliases)
+    return replace(member, aliases=(*member.aliases, *others)) if others else member
 
 
 def _narrowed(shape: RowShape, schema: Schema) -> RowShape:

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from headrace.change import Change
 from headrace.definitions.compare import ChangePlan
 from headrace.definitions.difference import Content, ViewDifference, view_difference
-from headrace.definitions.shadow import BuildingEnded, Pace, Shadow, Source, first_error
+from headrace.definitions.shadow import BuildingEnded, Fit, Pace, Shadow, Source, as_it_is, first_error
 from headrace.engine.engine import Engine
 from headrace.engine.zset import consolidate
 from headrace.errors import ChangeFailed, HeadraceError
@@ -37,6 +37,8 @@ FOLLOW_S = 0.2
 """How often what stands beside the running views takes their changes."""
 BEFORE = "before"
 """Under this name a record of declarations keeps those before it, for a rollback after a restart."""
+LINEAGE = "lineage"
+"""Under this name it keeps where the columns of streams and tables come from."""
 END_S = 60.0
 """How long a cancelled building may take to notice."""
 
@@ -49,15 +51,18 @@ class Definition:
         app: what the user declared.
         plans: of all views by lower-case name, inputs first.
         created: views that were made while running: name and SQL.
+        lineages: of streams and tables that once had other columns: where those of now come from, as facts.
     """
 
     app: Any
     plans: Mapping[str, ViewPlan]
     created: Mapping[str, str] = field(default_factory=dict)
+    lineages: Mapping[str, Any] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """Return what the log keeps of it."""
-        return {**self.app.fingerprint(), "created": dict(self.created)}
+        lineages = {LINEAGE: dict(self.lineages)} if self.lineages else {}
+        return {**self.app.fingerprint(), "created": dict(self.created), **lineages}
 
 
 class Host(Protocol):
@@ -69,6 +74,9 @@ class Host(Protocol):
 
     def gate(self) -> AbstractContextManager[object]:
         """Keep steps and readers out for a moment."""
+
+    def prepare(self) -> None:
+        """Read what the switch needs beside the views."""
 
     def fed(self) -> int:
         """Return the last commit that the engine has seen."""
@@ -123,13 +131,17 @@ class Changeover:
         share: of one core, for the building.
         undoes: it leads back to what was before the last change.
         resumed: a crash, or the end of a program, had interrupted it.
+        kept: plans of what is kept of streams and tables whose columns change; it is exchanged too.
+        fit: a change of a relation, by lower-case name, in its new columns.
     """
 
     def __init__(
         self, host: Host, plan: ChangePlan, old: Definition, new: Definition, sources: Sequence[Source],
-        *, share: float = 0.5, undoes: bool = False, resumed: bool = False,
+        *, share: float = 0.5, undoes: bool = False, resumed: bool = False, kept: Sequence[ViewPlan] = (),
+        fit: Fit = as_it_is,
     ) -> None:  # fmt: skip
         self.plan = plan
+        self._kept = tuple(kept)
         self.undoes = undoes
         self.resumed = resumed
         self.old = old
@@ -138,7 +150,7 @@ class Changeover:
         self.version: Version | None = None
         self._host = host
         self._names = tuple(name.lower() for name in plan.of("added", "changed", "removed", "recomputed"))
-        self._shadow = Shadow(host.engine, host.gate, sources)
+        self._shadow = Shadow(host.engine, host.gate, sources, fit)
         self._end = Event()
         self._pace = Pace(share, self._end.wait)
         self._moved = Condition()
@@ -182,7 +194,7 @@ class Changeover:
     @property
     def can_go_back(self) -> bool:
         """Whether what was before is kept beside, so that `rollback` is instant."""
-        return self._state == "switched"
+        return self._state == "switched" and not self.plan.lineages
 
     @property
     def is_open(self) -> bool:
@@ -238,6 +250,9 @@ class Changeover:
             if not preview:
                 self.switch()
             while not self._end.wait(FOLLOW_S):
+                if self._state == "switched" and not self.can_go_back:  # rows in other columns than before
+                    self._shadow.close()
+                    break
                 self._shadow.catch_up()
         except BuildingEnded:
             return
@@ -269,7 +284,8 @@ class Changeover:
     # --- building ---------------------------------------------------------------------------------
     def _build(self) -> None:
         wanted = [plan for key, plan in self.new.plans.items() if key in self._names]
-        self._shadow.build(wanted, self._host.history, self._host.fed, self._pace)
+        self._host.prepare()
+        self._shadow.build((*self._kept, *wanted), self._host.history, self._host.fed, self._pace)
         while self._shadow.waiting_rows > 0:
             self._shadow.catch_up()
             self._pace.rest()
@@ -337,7 +353,7 @@ class Changeover:
             ChangeFailed: the change is not in force, or what was before it is no longer kept.
         """
         with self._switching:
-            if self._state != "switched":
+            if not self.can_go_back:
                 raise ChangeFailed(
                     f"there is nothing to go back to: the last change is {self._state}",
                     expected="a change that is in force, with what was before it still kept",
@@ -359,10 +375,12 @@ class Changeover:
                     changes[plan.name] = self._sum(name, built)
                 else:
                     changes[plan.name] = self._anew(name)
-            restarted = [name for name in self._names if name not in self._built]
+            kept = [plan.name.lower() for plan in self._kept]
+            restarted = [*kept, *(name for name in self._names if name not in self._built)]
             self._shadow.changes = None
             self.version = self._host.install(
-                definition, lambda: engine.exchange(self._shadow.engine, self._names), changes, restarted,
+                definition, lambda: engine.exchange(self._shadow.engine, (*kept, *self._names)), changes,
+                restarted,
                 undoes=state == "rolled back",
             )  # fmt: skip
         self._seen, self._built = {}, {}

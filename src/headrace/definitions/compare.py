@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from headrace.contracts.lineage import Lineage, widens
+from headrace.definitions.evolution import Evolution, Given
 from headrace.sql.plan import ViewPlan
 
 Action = Literal["added", "changed", "removed", "recomputed"]
 Facts = Mapping[str, Any]
 """Declarations as `App.fingerprint()` gives them."""
 
-LIVE_SETTINGS = (
-    "lateness_ms", "idle_after_ms", "max_ahead_ms", "event_id_window_ms", "retention", "delivery",
-)  # fmt: skip
-"""Settings of a stream that may change at any time: they decide about rows that come from then on."""
 _BYTES_PER_ROW = 200
 
 
@@ -59,6 +57,7 @@ class ChangePlan:
         rows: rows of history that must be read in all.
         seconds: about how long that takes; None: nothing has been measured yet.
         bytes: about how much memory the new views take beside the old ones.
+        lineages: of streams and tables whose columns change: where the new ones come from.
     """
 
     items: tuple[Item, ...]
@@ -66,6 +65,7 @@ class ChangePlan:
     rows: int = 0
     seconds: float | None = None
     bytes: int = 0
+    lineages: Mapping[str, Lineage] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -88,7 +88,14 @@ class ChangePlan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
-        return asdict(self) | {"breaking": self.breaking, "empty": self.is_empty}
+        told = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "lineages"}
+        items = [asdict(item) for item in self.items]
+        return told | {
+            "items": items,
+            "reused": list(self.reused),
+            "breaking": self.breaking,
+            "empty": self.is_empty,
+        }
 
     def text(self) -> str:
         """Return the plan for people, a line per declaration and note."""
@@ -129,6 +136,7 @@ def compare(
     rows: Mapping[str, int],
     *,
     rows_per_s: float | None = None,
+    given: Given | None = None,
 ) -> ChangePlan:
     """Return what leads from one set of declarations to another.
 
@@ -139,10 +147,14 @@ def compare(
         new_plans: plans of the wanted views, by lower-case name, inputs first.
         rows: rows of history per relation, by lower-case name.
         rows_per_s: how many rows a second history has been read at, where that was measured.
+        given: what is known of columns beside that.
     """
-    items = [*_relations("stream", old, new), *_relations("table", old, new)]
-    changed = {item.name.lower() for item in items if item.action == "changed"}
-    moved = {name for name in changed if _columns_differ(old, new, name)}
+    found: dict[str, Evolution] = {}
+    items = [
+        *_relations("stream", old, new, given or Given(), found),
+        *_relations("table", old, new, given or Given(), found),
+    ]
+    moved: set[str] = set()
     views: list[Item] = []
     for key, plan in new_plans.items():
         item = _view(plan, old_plans.get(key), moved, rows)
@@ -155,7 +167,8 @@ def compare(
     reused = tuple(plan.name for key, plan in new_plans.items() if key not in moved)
     read = sum(item.rows for item in views)
     seconds = None if not rows_per_s else read / rows_per_s
-    return ChangePlan((*items, *views), reused, read, seconds, read * _BYTES_PER_ROW)
+    lineages = {name: one.lineage for name, one in found.items() if one.moved}
+    return ChangePlan((*items, *views), reused, read, seconds, read * _BYTES_PER_ROW, lineages)
 
 
 def _view(plan: ViewPlan, before: ViewPlan | None, moved: set[str], rows: Mapping[str, int]) -> Item | None:
@@ -184,10 +197,11 @@ def _columns(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[tuple[str,
         for name, sql_type in new.items()
         if name in old and old[name] != sql_type
     ]
-    return (*notes, *gone, *other), bool(gone or other)
+    is_wider = all(widens(old[name], kind) for name, kind in new.items() if name in old)
+    return (*notes, *gone, *other), bool(gone) or not is_wider
 
 
-def _relations(kind: str, old: Facts, new: Facts) -> list[Item]:
+def _relations(kind: str, old: Facts, new: Facts, given: Given, found: dict[str, Evolution]) -> list[Item]:
     before: Mapping[str, Facts] = old.get(f"{kind}s", {})
     after: Mapping[str, Facts] = new.get(f"{kind}s", {})
     items = [Item(kind, name, "added") for name in after if name not in before]
@@ -196,32 +210,6 @@ def _relations(kind: str, old: Facts, new: Facts) -> list[Item]:
             notes = ("takes no more rows; those in the log stay there",)
             items.append(Item(kind, name, "removed", notes, breaking=True))
         elif after[name] != facts:
-            items.append(_relation(kind, name, facts, after[name]))
+            one = found[name] = Evolution(name, facts, after[name], given)
+            items.append(Item(kind, name, "changed", tuple(one.notes), one.breaking, one.refused))
     return items
-
-
-def _relation(kind: str, name: str, old: Facts, new: Facts) -> Item:
-    was = {column[0]: column[1] for column in old["columns"]}
-    becomes = {column[0]: column[1] for column in new["columns"]}
-    notes, breaking = _columns(was, becomes)
-    refused = "rows under the old columns are in the log" if notes else None
-    for setting in dict.fromkeys([*new, *old]):
-        value = new.get(setting)
-        if setting == "columns" or old.get(setting) == value:
-            continue
-        notes = (*notes, f"{setting} was {old.get(setting)}, becomes {value}")
-        if setting not in LIVE_SETTINGS:
-            refused = refused or f"{setting} has decided about rows that are in the log"
-    if not notes:
-        notes = ("what a column refuses or hides is different",)
-        refused = "rows that were accepted under the old rules are in the log"
-    return Item(kind, name, "changed", notes, breaking, refused)
-
-
-def _columns_differ(old: Facts, new: Facts, name: str) -> bool:
-    for kind in ("streams", "tables"):
-        before = {key.lower(): facts for key, facts in old.get(kind, {}).items()}.get(name)
-        after = {key.lower(): facts for key, facts in new.get(kind, {}).items()}.get(name)
-        if before is not None and after is not None:
-            return bool(before["columns"] != after["columns"])
-    return False

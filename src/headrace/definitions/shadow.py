@@ -24,6 +24,7 @@ from headrace.sql.plan import ViewPlan
 CATCH_UP_ROWS_MAX = 200_000
 """Rows that one step takes while the shadow catches up."""
 
+Fit = Callable[[str, Change], Change]
 Moved = tuple[Mapping[str, Change], datetime, Mapping[str, datetime]]
 
 
@@ -80,6 +81,11 @@ class Pace:
         self._since = time.perf_counter()
 
 
+def as_it_is(_: str, change: Change) -> Change:
+    """Return a change whose columns stay."""
+    return change
+
+
 class BuildingEnded(Exception):  # noqa: N818
     """The building was cancelled; caught by who started it."""
 
@@ -91,13 +97,16 @@ class Shadow:
         engine: the running engine.
         gate: held while it steps.
         sources: what the views read, of the old and of the new definitions.
+        fit: a change of a base relation, by lower-case name, in its new columns.
     """
 
     def __init__(
-        self, engine: Engine, gate: Callable[[], AbstractContextManager[object]], sources: Sequence[Source]
-    ) -> None:
+        self, engine: Engine, gate: Callable[[], AbstractContextManager[object]], sources: Sequence[Source],
+        fit: Fit,
+    ) -> None:  # fmt: skip
         self.engine = Engine(memory=engine.memory)
         self._running = engine
+        self._fit = fit
         self._gate = gate
         self._sources = {source.name: source for source in sources}
         self._queue: deque[Moved] = deque()
@@ -134,7 +143,7 @@ class Shadow:
         def content(name: str) -> Iterator[Change]:
             if name.lower() in contents:
                 return pace.paced(contents[name.lower()]())
-            return pace.paced(history(name, commit))
+            return pace.paced(self._fit(name.lower(), change) for change in history(name, commit))
 
         for plan in plans:
             self.engine.add_view(plan, content)
@@ -145,7 +154,7 @@ class Shadow:
     def _listen(
         self, moved: Mapping[str, Change], clock: datetime, watermarks: Mapping[str, datetime]
     ) -> None:
-        mine = {name: change for name, change in moved.items() if name in self._sources}
+        mine = {name: self._fit(name, change) for name, change in moved.items() if name in self._sources}
         self._queue.append((mine, clock, dict(watermarks)))
 
     @property

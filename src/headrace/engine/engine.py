@@ -150,6 +150,12 @@ class Engine:
             if event_time is not None:
                 self._event_times[name.lower()] = schema[event_time].name.lower()
 
+    def alter_relation(self, name: str, schema: Schema, *, event_time: str | None = None) -> None:
+        """Give a base relation other columns; those that views read are still there, and of their types."""
+        self._relations[name.lower()] = schema
+        if name.lower() in self._event_times and event_time is not None:
+            self._event_times[name.lower()] = schema[event_time].name.lower()
+
     def add_view(self, plan: ViewPlan, history: History) -> None:
         """Add a view, computed over all that its relations hold.
 

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.change import Change
+from headrace.contracts.lineage import Fitting
 from headrace.declarations import StreamDecl, TableDecl
 from headrace.errors import (
     DeclarationError,
@@ -81,6 +82,34 @@ class _Pending:
     undo: Undo
 
 
+class Converted:
+    """What is to be known of relations in other columns, read from the log.
+
+    Attributes:
+        memory: of these relations only.
+        fitting: how their rows are read.
+    """
+
+    def __init__(self, memory: Memory, fitting: Fitting) -> None:
+        self.memory = memory
+        self.fitting = fitting
+        self._reached = 0
+
+    def read(self, log: Log) -> None:
+        """Read what has come since the last time."""
+        for record in log.records(self._reached + 1):
+            if isinstance(record, Commit) and record.number > self._reached:
+                changes = {name: self.fitting(name, change) for name, change in record.changes.items()}
+                self.memory.recover(replace(record, changes=changes))
+                self._reached = record.number
+        self.memory.flush()
+
+
+def _arrows(streams: Mapping[str, StreamDecl], tables: Mapping[str, TableDecl]) -> dict[str, pa.Schema]:
+    decls: list[StreamDecl | TableDecl] = [*streams.values(), *tables.values()]
+    return {decl.name: decl.schema.arrow for decl in decls}
+
+
 class Intake:
     """The door of a run. Thread-safe.
 
@@ -99,11 +128,13 @@ class Intake:
         clock: Callable[[], datetime],
     ) -> None:
         self._log = log
+        self._fitting = log.fitting
         self._clock = clock
         self._lock = Lock()
         self._declared = dict(streams), dict(tables)
         self._memory = Memory(*self._declared)
         self._memory.last_commit = log.last_commit
+        self._arrows = _arrows(streams, tables)
         self._names = {name.lower(): name for name in [*self._memory.streams, *self._memory.tables]}
         self._pending: deque[_Pending] = deque()
         self._is_doubtful = False
@@ -126,14 +157,43 @@ class Intake:
         with self._lock:
             self._memory = memory
 
-    def redeclare(self, streams: Mapping[str, StreamDecl], tables: Mapping[str, TableDecl]) -> None:
+    def convert(
+        self, streams: Mapping[str, StreamDecl], tables: Mapping[str, TableDecl], fitting: Fitting
+    ) -> Converted:
+        """Read the log for what is to be known of known relations in other columns; nothing is changed yet.
+
+        Args:
+            streams: those with other columns.
+            tables: those with other columns.
+            fitting: how their rows are read in these.
+        """
+        converted = Converted(Memory(streams, tables), fitting)
+        converted.read(self._log)
+        return converted
+
+    def redeclare(
+        self, streams: Mapping[str, StreamDecl], tables: Mapping[str, TableDecl],
+        converted: Converted | None = None,
+    ) -> None:  # fmt: skip
         """Take other declarations: new relations, streams with other settings; what is missing takes no rows.
 
-        Columns, keys and event ids of known relations must be as they were.
+        Columns, keys and event ids of known relations must be as they were, or come with what `convert`
+        returned.
+
+        Raises:
+            StorageError: what has been decided so far cannot be made durable.
         """
         with self._lock:
+            if converted is not None:
+                self._settle()
+                for pending in self._pending:
+                    pending.ticket.wait()
+                converted.read(self._log)
+                self._memory.adopt(converted.memory)
+                self._fitting = converted.fitting
             self._declared = dict(streams), dict(tables)
             self._memory.declare(streams, tables)
+            self._arrows = _arrows(streams, tables)
             names = [decl.name for decl in streams.values()] + [decl.name for decl in tables.values()]
             self._names = {name.lower(): name for name in names}
             for name in self._names.values():
@@ -279,6 +339,7 @@ class Intake:
             draft.undo.append(lambda: self._memory.positions.update({source: before}))
 
     def _decide_call(self, call: Call, draft: _Draft, on_reject: str) -> None:
+        call = self._in_present_columns(call)
         stream = self._memory.streams.get(call.relation)
         if stream is not None:
             watermark_us = stream.watermark.at(draft.clock_us) if stream.watermark is not None else None
@@ -295,6 +356,18 @@ class Intake:
         result = self._answer(call, outcome, draft)
         if on_reject == "raise" and result.rejections:
             raise _rows_rejected(call.relation, result.rejections)
+
+    def _in_present_columns(self, call: Call) -> Call:
+        """Return a call whose rows were checked just before the columns changed as one of those of now."""
+        fitting, given, wanted = self._fitting, call.rows.batch.schema, self._arrows[call.relation]
+        if call.relation not in fitting or given.equals(wanted):
+            return call
+        types = dict(zip(wanted.names, wanted.types, strict=True))
+        if call.kind == "delete" and all(types.get(field.name) == field.type for field in given):
+            return call
+        fit = fitting.part if call.kind == "delete" else fitting.rows
+        batch = fit(call.relation, call.rows.batch)
+        return Call(call.kind, call.relation, replace(call.rows, batch=batch))  # type: ignore[type-var]
 
     def _note_heard(self, name: str, outcome: Outcome, draft: _Draft) -> None:
         if outcome.is_heard:

@@ -53,6 +53,16 @@ class Memory:
             if table.name not in self.tables:
                 self.tables[table.name] = _table(table, self._hasher)
 
+    def adopt(self, other: Memory) -> None:
+        """Take over what another memory knows of its streams and tables, but for the watermarks."""
+        for name, stream in other.streams.items():
+            known = self.streams.get(name)
+            if known is not None and known.watermark is not None and stream.watermark is not None:
+                known.watermark.redeclare(stream.decl)
+                stream.watermark = known.watermark
+            self.streams[name] = stream
+        self.tables.update(other.tables)
+
     def recover(self, record: Record) -> None:
         """Take in a record of the log, in order; it is applied in bulk, at the latest by `flush`."""
         self.clock_us = max(self.clock_us, self._recovery.take(record))

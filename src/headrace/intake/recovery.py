@@ -35,9 +35,6 @@ class Recovery:
         self._streams = streams
         self._tables = tables
         self._late = {stream.decl.late_name: name for name, stream in streams.items()}
-        self._versions = {
-            table.decl.versions_name: table for table in tables.values() if isinstance(table, VersionedTable)
-        }
         self._waiting: dict[str, list[tuple[Change, int]]] = {}
         self._rows = 0
 
@@ -69,7 +66,7 @@ class Recovery:
             stream = self._streams.get(self._late.get(relation, relation))
             if (
                 table is not None
-                or relation in self._versions
+                or self._versioned(relation) is not None
                 or (stream is not None and stream.ids is not None)
             ):
                 self._waiting.setdefault(relation, []).append((change, clock_us))
@@ -77,6 +74,12 @@ class Recovery:
         if self._rows >= ROWS_AT_ONCE:
             self.flush()
         return clock_us
+
+    def _versioned(self, relation: str) -> VersionedTable | None:
+        """Return the table whose versions a relation holds."""
+        table = self._tables.get(relation.removesuffix("__versions"))
+        is_its = isinstance(table, VersionedTable) and table.decl.versions_name == relation
+        return table if is_its and isinstance(table, VersionedTable) else None
 
     def flush(self) -> None:
         """Apply what has been collected."""
@@ -86,7 +89,7 @@ class Recovery:
         waiting, self._waiting, self._rows = self._waiting, {}, 0
         for relation, parts in waiting.items():
             change = Change.concat([part for part, _ in parts])
-            table, versioned = self._tables.get(relation), self._versions.get(relation)
+            table, versioned = self._tables.get(relation), self._versioned(relation)
             if versioned is not None:
                 versioned.recover_versions(change)
             if table is not None:

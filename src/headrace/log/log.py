@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Condition, Event, Lock, Thread, current_thread
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from headrace.change import Change
+from headrace.contracts.lineage import NO_FITTING, Fitting
 from headrace.errors import Busy, Closed, HeadraceError, StorageError, VersionGone
 from headrace.log.codec import Encoded, from_us, to_us
 from headrace.log.file_store import FileStore, Rolling
@@ -89,6 +91,9 @@ class Log:
     """The durable, ordered record of all input. Thread-safe.
 
     Make one with `Log.open`. Use as a context manager, or call `close`.
+
+    Attributes:
+        fitting: how rows that were written in other columns are read; whoever declares them sets it.
     """
 
     def __init__(self, store: Store) -> None:
@@ -104,6 +109,7 @@ class Log:
         self._groups = 0
         self._written = 0
         self._commit_s = 0.0
+        self.fitting = NO_FITTING
         self._writer = Thread(target=self._run, name="headrace-log", daemon=True)
         self._rolls: list[Future[None]] = []
         self._sealer = Sealer(store)
@@ -416,7 +422,17 @@ class Log:
             LogDamaged: a frame fails its checksum; what came before it has been yielded.
             StorageError: a segment cannot be read.
         """
-        return _reading(self._store.records(start_commit))
+        return map(self._fitted, _reading(self._store.records(start_commit)))
+
+    def _fitted(self, record: Record) -> Record:
+        return self.fitted(record) if isinstance(record, Commit) else record
+
+    def fitted(self, commit: Commit) -> Commit:
+        """Return a commit with its changes in the present columns of their relations."""
+        if self.fitting is NO_FITTING:
+            return commit
+        changes = {name: self.fitting(name, change) for name, change in commit.changes.items()}
+        return replace(commit, changes=changes)
 
     def commit(self, number: int) -> Commit | None:
         """Return one durable commit, or None where there is none of that number.
@@ -425,7 +441,8 @@ class Log:
             LogDamaged, StorageError: as for `records`.
         """
         try:
-            return self._store.commit(number)
+            found = self._store.commit(number)
+            return None if found is None else self.fitted(found)
         except OSError as error:
             raise _storage_error("the log cannot be read", None, error) from error
 
@@ -447,8 +464,9 @@ class Log:
             raise _storage_error("the log cannot be read", None, error) from error
 
     def history(
-        self, relation: str, upto_commit: int | None = None, *, batch_rows: int = HISTORY_BATCH_ROWS
-    ) -> Iterator[Change]:
+        self, relation: str, upto_commit: int | None = None, *, batch_rows: int = HISTORY_BATCH_ROWS,
+        fitting: Fitting | None = None,
+    ) -> Iterator[Change]:  # fmt: skip
         """Yield all changes of a relation up to a commit, in order, in batches of about that size.
 
         Of what was trimmed there is nothing; a folded table's rows come as of the commit of its base.
@@ -459,7 +477,8 @@ class Log:
         upto = self.last_commit if upto_commit is None else upto_commit
         waiting: list[Change] = []
         rows = 0
-        for change in _reading(self._store.changes(relation, upto)):
+        for written in _reading(self._store.changes(relation, upto)):
+            change = (fitting or self.fitting)(relation, written)
             if waiting and not waiting[0].schema.equals(change.schema):
                 yield Change.concat(waiting)
                 waiting, rows = [], 0
