@@ -225,6 +225,8 @@ class KeyTable:
         Nothing that is kept by slot elsewhere may be left under them. Costs the size of the table.
         """
         dead = np.zeros(self.size, dtype=np.bool_)
+        if len(slots) == 0:
+            return dead
         dead[slots] = True
         self._index.discard(dead)
         for store in self._stores:

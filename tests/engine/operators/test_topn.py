@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from tests.engine.makers import OTHERS, THINGS, other, thing
 from tests.engine.world import World, random_steps
@@ -29,6 +31,8 @@ VIEWS = [
         "SELECT s, d, row_number() OVER (PARTITION BY s, b ORDER BY d DESC NULLS FIRST) AS r FROM t "
         "QUALIFY r = 1"
     ),
+    "SELECT k, x FROM t QUALIFY row_number() OVER (PARTITION BY k ORDER BY x DESC) <= 3",
+    "SELECT k, x, s, f, d FROM t QUALIFY row_number() OVER (PARTITION BY s ORDER BY x) <= 4",
 ]
 
 
@@ -49,3 +53,31 @@ def test_equals_duckdb_after_every_step(append_only: bool) -> None:
 def test_equals_duckdb_when_all_hashes_collide() -> None:
     with truncated_hashes(1):
         random_steps(world(), MAKERS, steps=STEPS, seed=2)
+
+
+def test_rows_that_only_move_are_no_change_and_equal_rows_do_not_take_turns() -> None:
+    """Without a rank to be seen: what comes is one row, and what drops out another."""
+    made = World({"o": OTHERS}, append_only=("o",))
+    made.add("best", "SELECT k, w FROM o QUALIFY row_number() OVER (PARTITION BY k ORDER BY w DESC) <= 3")
+
+    def changed(*values: float) -> list[tuple[float, int]]:
+        output = made.step({"o": [({"k": 1, "name": "p", "w": value}, 1) for value in values]})
+        change = output.changes.get("best")
+        if change is None:
+            return []
+        return sorted(zip(change.rows.column("w").to_pylist(), change.weights.tolist(), strict=True))
+
+    assert changed(1.0, 2.0, 3.0) == [(1.0, 1), (2.0, 1), (3.0, 1)]
+    assert changed(4.0) == [(1.0, -1), (4.0, 1)]
+    assert changed(2.0) == []
+    assert changed(0.5, 4.0, 0.5) == [(2.0, -1), (4.0, 1)]
+    assert changed(9.0, 8.0, 7.0) == [(3.0, -1), (4.0, -1), (4.0, -1), (7.0, 1), (8.0, 1), (9.0, 1)]
+
+
+def test_seats_are_given_again_over_a_long_life() -> None:
+    rng = random.Random(3)
+    made = World({"o": OTHERS}, append_only=("o",))
+    made.add("best", "SELECT k, w FROM o QUALIFY row_number() OVER (PARTITION BY k ORDER BY w DESC) <= 4")
+    for _ in range(60):
+        rows = [{"k": rng.randrange(5), "name": "p", "w": float(rng.randrange(30))} for _ in range(7)]
+        made.step({"o": [(row, 1) for row in rows]})

@@ -4,6 +4,9 @@
 
 Each partition has a row of N places. A new row whose first order column is beyond the last place taken is
 dropped at once; where first columns are equal, the whole rows are compared.
+
+Where the output shows no rank, a row that only moves to another place is no change. Each row then has a
+*seat* in its partition, which it keeps while it stays; one that comes takes the seat of one that goes.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
-from headrace.engine.columns import I64, U64, group_keys, nonzero, validity, views
+from headrace.engine.columns import I64, U64, Bools, group_keys, nonzero, validity, views
 from headrace.engine.frontier import kept
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
@@ -28,7 +31,6 @@ from headrace.engine.order import is_exact, lexsort, order_word, placed, row_num
 from headrace.engine.ordered import sort_order
 from headrace.engine.runs import ranges
 from headrace.engine.sweep import Sweep, described
-from headrace.engine.zset import consolidate
 from headrace.sql.plan import TopN
 
 PLACES_MAX, PLACES_PER_PARTITION_MAX = 256, 16
@@ -63,6 +65,9 @@ class TopNAppendOperator(Operator):
         self._words: Growable[np.uint64] = Growable(np.uint64)
         self._counts: Growable[np.int64] = Growable(np.int64)
         self._best: Growable[np.uint64] = Growable(np.uint64)
+        self._seats: Growable[np.int64] | None = None
+        if node.rank is None and node.limit > 1:
+            self._seats = Growable(np.int64)
         self._sweep = Sweep()
 
     @override
@@ -73,7 +78,7 @@ class TopNAppendOperator(Operator):
         candidates = self._candidates(slots, words)
         if len(candidates) == 0:
             return Change.empty(self.arrow)
-        return self._merge(slots[candidates], words[candidates], rows.take(pa.array(candidates)))
+        return self._merge(slots[candidates], words[candidates], candidates, rows)
 
     def _assign(self, rows: pa.RecordBatch) -> I64:
         """Return the partition of each row; places of new partitions are empty."""
@@ -88,6 +93,8 @@ class TopNAppendOperator(Operator):
         self._counts.resize(size)
         self._numbers.resize(size * self._limit)
         self._words.resize(size * self._limit)
+        if self._seats is not None:
+            self._seats.resize(size * self._limit)
         self._words.data[first : self._words.size] = _ALL
         return slots
 
@@ -113,15 +120,18 @@ class TopNAppendOperator(Operator):
 
     # --- the places of the touched partitions, anew
     # --------------------------------------------------------------
-    def _merge(self, slots: I64, words: U64, rows: pa.RecordBatch) -> Change:
-        """Put the candidates among the rows kept; return what changes."""
+    def _merge(self, slots: I64, words: U64, candidates: I64, rows: pa.RecordBatch) -> Change:
+        """Put the candidates, rows of the batch, among the rows kept; return what changes.
+
+        Where a row comes from is told by its number in the heap, or by −2 less its place in the batch.
+        """
         touched = np.unique(slots)
         counts = self._counts.data[touched]
         kept_slots = np.repeat(touched, counts)
         kept_places = kept_slots * self._limit + row_numbers(kept_slots) - 1
         all_slots = np.concatenate([kept_slots, slots])
         all_words = np.concatenate([self._words.data[kept_places], words])
-        sources = np.concatenate([self._numbers.data[kept_places], -2 - np.arange(len(slots))])
+        sources = np.concatenate([self._numbers.data[kept_places], -2 - candidates])
         order = sort_order(all_slots, all_words)
         all_slots, all_words, sources = all_slots[order], all_words[order], sources[order]
         self._break_ties(all_slots, all_words, sources, rows)
@@ -129,12 +139,15 @@ class TopNAppendOperator(Operator):
         first = ranks <= self._limit
         winners, losers = sources[first], sources[~first]
         places = all_slots[first] * self._limit + ranks[first] - 1
+        if self._seats is not None:
+            return self._reseat(self._seats, kept_places, places, winners, losers, all_words[first], rows)
         return self._replace(kept_places, places, winners, losers, all_words[first], rows)
 
     def _break_ties(self, slots: I64, words: U64, sources: I64, rows: pa.RecordBatch) -> None:
-        """Order entries of one partition with equal words by the whole order, in place."""
-        if self._word_is_all:
-            return
+        """Order entries of one partition with equal words by the whole order, in place.
+
+        Of rows that are wholly equal those come first that are there: equal rows do not take turns.
+        """
         alike = np.zeros(len(slots), dtype=np.bool_)
         np.logical_and(slots[1:] == slots[:-1], words[1:] == words[:-1], out=alike[1:])
         if not alike.any():
@@ -143,6 +156,9 @@ class TopNAppendOperator(Operator):
         tied[:-1] |= alike[1:]
         at = nonzero(tied)
         groups = np.cumsum(~alike[at]).astype(np.int64)
+        sources[at] = sources[at[np.lexsort((sources[at] < 0, groups))]]
+        if self._word_is_all:
+            return
         chosen = self._rows_of(sources[at], rows)
         order = lexsort(groups, [(chosen.column(key.column), key) for key in self._node.order])
         sources[at] = sources[at[order]]
@@ -150,15 +166,20 @@ class TopNAppendOperator(Operator):
     def _rows_of(self, sources: I64, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows of numbers in the heap, or, where negative, of the batch."""
         new = sources < 0
-        if new.all():
-            return rows.take(pa.array(-2 - sources))
         if not new.any():
             return self._heap.gather(sources)
-        parts = [self._heap.gather(sources[~new]), rows.take(pa.array(-2 - sources[new]))]
+        taken = rows.take(pa.array(-2 - sources[new]))
+        return self._mixed(sources, new, taken)
+
+    def _mixed(self, sources: I64, new: Bools, taken: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows of `sources`, of which those of the batch are there already, in order."""
+        if new.all():
+            return taken
+        both = pa.concat_batches([self._heap.gather(sources[~new]), taken])
         back = np.empty(len(sources), dtype=np.int64)
-        back[nonzero(~new)] = np.arange(parts[0].num_rows)
-        back[nonzero(new)] = np.arange(parts[0].num_rows, len(sources))
-        return pa.concat_batches(parts).take(pa.array(back))
+        back[~new] = np.arange(len(sources) - taken.num_rows)
+        back[new] = np.arange(len(sources) - taken.num_rows, len(sources))
+        return both.take(pa.array(back))
 
     def _replace(
         self, old_places: I64, places: I64, winners: I64, losers: I64, words: U64, rows: pa.RecordBatch
@@ -172,8 +193,10 @@ class TopNAppendOperator(Operator):
         moved = nonzero(old != winners)
         left = moved[old[moved] >= 0]
         gone = self._heap.gather(old[left])
-        come = self._rows_of(winners[moved], rows)
-        self._store(places, winners, losers, words, rows)
+        new = winners < 0  # each of them has moved
+        taken = rows.take(pa.array(-2 - winners[new]))
+        come = self._mixed(winners[moved], new[moved], taken)
+        self._store(places, winners, losers, words, taken)
         ids = np.concatenate([places[left], places[moved]])
         weights = np.ones(len(ids), dtype=np.int64)
         weights[: len(left)] = -1
@@ -183,14 +206,50 @@ class TopNAppendOperator(Operator):
         if self._node.rank is not None:
             columns.append(pa.array(ids % self._limit + 1))
             return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), weights, ids)
-        change = Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), weights, ids)
-        return change if self._limit == 1 else consolidate(change)
+        return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), weights, ids)
 
-    def _store(self, places: I64, winners: I64, losers: I64, words: U64, rows: pa.RecordBatch) -> None:
+    def _reseat(
+        self,
+        seats: Growable[np.int64],
+        old_places: I64,
+        places: I64,
+        winners: I64,
+        losers: I64,
+        words: U64,
+        rows: pa.RecordBatch,
+    ) -> Change:
+        """Write the new places; return rows that drop out with −1 and rows that come with +1."""
+        numbers = self._numbers.data[old_places]
+        order = np.argsort(numbers)
+
+        def sat(kept: I64) -> I64:
+            """Return where in the table of seats rows sit that were kept before."""
+            at = old_places[order[np.searchsorted(numbers, kept, sorter=order)]]
+            seated: I64 = at - at % self._limit + seats.data[at]
+            return seated
+
+        stays = winners >= 0
+        new = nonzero(~stays)
+        dropped = losers[losers >= 0]
+        gone = sat(dropped)
+        taken = np.empty(len(places), dtype=np.int64)
+        taken[stays] = sat(winners[stays])
+        taken[new] = _free_seats(places // self._limit, taken[stays], new, self._limit)
+        left = self._heap.gather(dropped)
+        come = rows.take(pa.array(-2 - winners[new]))
+        seats.data[places] = taken % self._limit
+        self._store(places, winners, losers, words, come)
+        weights = np.ones(len(dropped) + len(new), dtype=np.int64)
+        weights[: len(dropped)] = -1
+        both = pa.concat_batches([left, come])
+        ids = np.concatenate([gone, taken[new]])
+        return Change(pa.RecordBatch.from_arrays(both.columns, schema=self.arrow), weights, ids)
+
+    def _store(self, places: I64, winners: I64, losers: I64, words: U64, taken: pa.RecordBatch) -> None:
+        """Write the places; `taken` holds the new winners in order."""
         new = nonzero(winners < 0)
         winners = winners.copy()
         if len(new):
-            taken = rows.take(pa.array(-2 - winners[new]))
             winners[new] = self._heap.append(taken, np.ones(len(new), dtype=np.int64))
         self._numbers.data[places] = winners
         self._words.data[places] = words
@@ -239,6 +298,7 @@ class TopNAppendOperator(Operator):
     @override
     def state_bytes(self) -> int:
         arrays = self._numbers.nbytes + self._words.nbytes + self._counts.nbytes
+        arrays += 0 if self._seats is None else self._seats.nbytes
         return self._heap.nbytes + self._partitions.nbytes + arrays
 
 
@@ -247,3 +307,22 @@ def _repeated(change: Change) -> pa.RecordBatch:
     if (change.weights == 1).all():
         return change.rows
     return change.rows.take(pa.array(np.repeat(np.arange(len(change)), change.weights)))
+
+
+def _free_seats(slots: I64, taken: I64, new: I64, limit: int) -> I64:
+    """Return a free seat for each new winner, as a place in the table of seats.
+
+    Args:
+        slots: the partition of each winner, ascending.
+        taken: seats of the winners that stay.
+        new: positions of the winners that come.
+        limit: seats of a partition.
+    """
+    partitions = np.unique(slots)
+    is_free = np.ones((len(partitions), limit), dtype=np.bool_)
+    is_free[np.searchsorted(partitions, taken // limit), taken % limit] = False
+    owner, seat = is_free.nonzero()
+    wanting = np.searchsorted(partitions, slots[new])
+    at = np.searchsorted(owner, wanting) + row_numbers(wanting) - 1
+    found: I64 = slots[new] * limit + seat[at]
+    return found
