@@ -176,12 +176,14 @@ class FormAction(Part):
             that grows with the time), `$name` (a parameter of the page).
         confirm: what is asked before; None: nothing.
         delete: take the row out of the table instead.
+        view: write the first row of this view or named query, instead of the form's.
     """
 
     label: Annotated[str, Field(min_length=1)]
     set: dict[str, str | int | bool | None] = {}
     confirm: str | None = None
     delete: bool = False
+    view: str | None = None
 
 
 _PARTS: dict[str, type[BaseModel]] = {
@@ -552,8 +554,9 @@ class Form(ViewPanel):
 
     @property
     def views(self) -> tuple[str, ...]:
-        """The view that the row is read from; the table is only written."""
-        return (self.view,)
+        """The views that rows are read from; the table is only written."""
+        others = [action.view for action in self.actions if action.view is not None]
+        return tuple(dict.fromkeys([self.view, *others]))
 
     def _columns(self) -> Iterator[tuple[str, str, bool]]:
         for number, field in enumerate(self.fields):

@@ -77,6 +77,13 @@ def test_a_preview_is_compared_and_put_in_force(served: Shop, open_page: OpenPag
     served.run.advance()
     live = "SELECT churn_at, preset FROM settings WHERE scenario = 'live'"
     assert served.run.query(live).to_pylist() == [{"churn_at": "cancellation", "preset": "baremetrics"}]
+    page.page.click("text=Roll back")
+    page.until("document.querySelector('.form .message').textContent.startsWith('Roll back: written')")
+    page.page.click("text=Discard preview")
+    page.until("document.querySelector('.form .message').textContent.startsWith('Discard preview: written')")
+    served.run.advance()
+    assert served.run.query(live).to_pylist() == [{"churn_at": "period_end", "preset": "stripe"}]
+    assert served.run.query("SELECT * FROM settings WHERE scenario = 'preview'").num_rows == 0
 
 
 @pytest.mark.browser

@@ -78,10 +78,13 @@ export class FormPanel extends Panel {
 
   // The row that is written: as it stands, with what was changed, and what the button sets.
   wanted(action) {
-    const rows = this.feed.rows;
+    const other = action.view ? this.feedOf(action.view)?.rows : null;
+    const rows = other ?? this.feed.rows;
+    const row = other ? other.select({ limit: 1 })[0] : this.row;
+    if (!row) throw new Error("there is no such row");
     const wanted = {};
-    rows.columns.forEach((column, at) => { wanted[column.name] = this.row[at]; });
-    for (const [column, value] of this.edited) wanted[column] = value === "" ? null : value;
+    rows.columns.forEach((column, at) => { wanted[column.name] = row[at]; });
+    if (!other) for (const [column, value] of this.edited) wanted[column] = value === "" ? null : value;
     const now = Date.now();
     for (const [column, value] of Object.entries(action.set)) {
       if (value === "$now") wanted[column] = new Date(now).toISOString();
