@@ -401,6 +401,10 @@ class FileStore:
 
     def close(self, *, clean: bool) -> None:
         """Mark a clean end, so that later damage there is told from a torn tail; give the lock back."""
+        with self._sealing:  # what is on its way comes to its end while the folder is still owned
+            self._close(clean=clean)
+
+    def _close(self, *, clean: bool) -> None:
         if self._descriptor < 0:
             return
         if clean and self._dirty:

@@ -50,7 +50,9 @@ class View:
 
     def _based(self, record: Record) -> Record:
         """Return a record with the rows of the tables whose history ends with it."""
-        if not isinstance(record, Commit) or record.number not in self.base.trimmed.values():
+        if not self.base.tables or not isinstance(record, Commit):
+            return record
+        if record.number not in self.base.trimmed.values():
             return record
         changes = dict(record.changes)
         for name, upto in self.base.trimmed.items():
