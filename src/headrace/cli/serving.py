@@ -260,9 +260,7 @@ def check_project(project: Project) -> None:
     Raises:
         HeadraceError: the first thing that is wrong.
     """
-    from headrace.dashboards import check
+    from headrace.console.attach import check_pages
 
     with project.app.open(None) as trial:
-        schemas = {info.name: info.schema for info in trial.relations()}
-    for dashboard in project.dashboards:
-        check(dashboard, schemas)
+        check_pages(trial, project.dashboards)

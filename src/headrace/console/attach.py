@@ -14,6 +14,7 @@ from headrace.errors import UnknownName
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from headrace.contracts.schema import Schema
     from headrace.runtime import Run
 
 
@@ -32,6 +33,18 @@ def attach(
         DeclarationError: a dashboard names a view or column that does not exist.
     """
     declared = list(dashboards)
+    asked = check_pages(run, declared)
+    console = Console(run, declared, asked, Assets(cache or cache_folder()))
+    server_app.include_router(console.router())
+
+
+def check_pages(run: Run, dashboards: Iterable[Dashboard]) -> dict[str, Schema]:
+    """Compare pages with the views and named queries of a run; return the columns of the queries.
+
+    Raises:
+        DeclarationError, UnknownName: the first thing that is wrong.
+    """
+    declared = list(dashboards)
     queries = run.app.named_queries
     schemas = {info.name: info.schema for info in run.relations()}
     asked = {name: run.asked_schema(name) for name in queries}
@@ -41,5 +54,4 @@ def attach(
             if tab not in names:
                 raise UnknownName.of("dashboard", tab, names)
         check(dashboard, {**schemas, **asked}, queries)
-    console = Console(run, declared, asked, Assets(cache or cache_folder()))
-    server_app.include_router(console.router())
+    return asked
