@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from threading import Event, Thread
 
 from headrace.errors import HeadraceError, LogDamaged
@@ -10,6 +11,8 @@ from headrace.log.sealing import SealingStoppedError
 from headrace.log.store import Store
 
 RETRY_S = 60.0
+SLICE_S = 0.005
+"""Seconds of work in Python between two rests."""
 logger = logging.getLogger("headrace")
 
 
@@ -21,6 +24,7 @@ class Sealer:
         self._due = Event()
         self._end = Event()
         self._thread: Thread | None = None
+        self._rested_s = 0.0
 
     def start(self) -> None:
         """Begin to seal in the background."""
@@ -46,10 +50,18 @@ class Sealer:
             if self._end.is_set() or not self._seal():
                 return
 
+    def _rest(self) -> bool:
+        """Leave the interpreter to the doors as long as was worked; whether the log is being closed."""
+        worked_s = time.thread_time() - self._rested_s
+        if worked_s > SLICE_S:
+            self._end.wait(worked_s)
+            self._rested_s = time.thread_time()
+        return self._end.is_set()
+
     def _seal(self) -> bool:
         """Seal all that is due; False: there is no use in going on."""
         try:
-            while self._store.seal_next(self._end.is_set):
+            while self._store.seal_next(self._rest):
                 pass
         except SealingStoppedError:
             return False
