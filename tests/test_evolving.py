@@ -6,7 +6,10 @@ rows that are sent again: what was accepted under the old columns is repeated un
 
 from __future__ import annotations
 
+import random
 import re
+import shutil
+import threading
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Annotated, Any
 import pytest
 
 import headrace as hr
+from headrace import points
 from headrace.contracts.lineage import widens
 from headrace.testing import ManualClock
 
@@ -240,3 +244,176 @@ def test_followers_of_a_table_are_told_that_its_columns_change(folder: Path) -> 
 )  # fmt: skip
 def test_what_widens(old: str, new: str, is_safe: bool) -> None:
     assert widens(old, new) is is_safe
+
+
+def test_a_crash_leaves_the_old_columns_or_the_new_ones(folder: Path, tmp_path: Path) -> None:
+    copies: dict[str, Path] = {}
+
+    def copied(point: str) -> None:
+        if point.startswith("definitions"):
+            copies[point] = tmp_path / point
+            shutil.copytree(folder, copies[point])
+
+    with opened(before(), folder) as run:
+        change = run.apply(after(), preview=True)
+        copied("definitions built")
+        points.listen(copied)
+        try:
+            change.switch()
+        finally:
+            points.listen(None)
+        run.append("orders", [{"id": 3, "total": "2.00"}])
+        seen = looked_at(run)
+    with opened(before(), copies.pop("definitions built")) as run:
+        assert asked(run, "SELECT total FROM orders ORDER BY id") == [(Decimal("5.00"),), (Decimal("6.50"),)]
+    assert set(copies) == {"definitions declared", "definitions exchanged", "definitions shown"}
+    for copy in copies.values():
+        with opened(after(), copy) as run:
+            assert run.append(
+                "orders", [{"id": 1, "total": "5"}, {"id": 3, "total": "2"}]
+            ).statuses.tolist() == [1, 0]
+            assert looked_at(run) == seen
+
+
+class Shaped:
+    """A stream and a table whose columns change at random, and in plain Python what they hold."""
+
+    widths = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DECIMAL(21,2)", "DECIMAL(30,5)")
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.columns: dict[str, int] = {"a": 0}
+        self.names: dict[str, str] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.made = 1
+
+    def app(self) -> hr.App:
+        app = hr.App("shaped")
+        columns = ", ".join(f"{name} {self.widths[width]}" for name, width in self.columns.items())
+        app.stream("s", f"id BIGINT, {columns}", event_id="id", renamed=self.names)
+        app.table(
+            "t", f"id BIGINT, {columns}, at TIMESTAMP", key="id", effective="at", sequence="id",
+            renamed=self.names,
+        )  # fmt: skip
+        app.view("n", "SELECT count(*) AS n FROM s")
+        app.view("whole", "SELECT * FROM s")
+        return app
+
+    def change(self) -> None:
+        """Add, widen, rename or drop a column, or some of it at once."""
+        for what in self.chance.sample(["add", "widen", "rename", "drop"], self.chance.choice([1, 1, 2])):
+            name = self.chance.choice(list(self.columns))
+            self.made += 1
+            if what == "add":
+                self.columns[f"c{self.made}"] = self.chance.randrange(4)
+                self.rows = [row | {f"c{self.made}": None} for row in self.rows]
+            elif what == "widen":
+                self.columns[name] = min(self.columns[name] + self.chance.randint(1, 3), len(self.widths) - 1)
+            elif what == "rename":
+                new = f"r{self.made}"
+                self.names = {old: new if now == name else now for old, now in self.names.items()} | {
+                    name: new
+                }
+                self.columns = {new if one == name else one: width for one, width in self.columns.items()}
+                self.rows = [
+                    {new if one == name else one: value for one, value in row.items()} for row in self.rows
+                ]
+            elif len(self.columns) > 1:
+                del self.columns[name]
+                self.names = {old: now for old, now in self.names.items() if now != name}
+                self.rows = [{one: value for one, value in row.items() if one != name} for row in self.rows]
+
+    def send(self, run: Any) -> None:
+        """Send new rows, under former names here and there, and some again."""
+        former = {now: old for old, now in self.names.items()}
+        new: Rows = [
+            {"id": len(self.rows) + at, **{name: self.chance.choice([None, 1, 127]) for name in self.columns}}
+            for at in range(self.chance.randint(1, 4))
+        ]
+        sent = [
+            {
+                former.get(name, name) if self.chance.random() < 0.3 else name: value
+                for name, value in row.items()
+            }
+            for row in new
+        ]
+        again = [self.chance.choice(self.rows)] if self.rows else []
+        expected = [0] * len(new) + [1] * len(again)
+        assert run.append("s", sent + again).statuses.tolist() == expected
+        timed = [row | {"at": "2026-01-01"} for row in sent + again]
+        assert run.upsert("t", timed).statuses.tolist() == expected
+        self.rows += new
+
+    def check(self, run: Any) -> None:
+        run.advance()
+        names = ["id", *self.columns]
+        wanted = sorted(
+            ([row[name] for name in names] for row in self.rows), key=lambda row: int(row[0] or 0)
+        )
+        for relation in ("s", "whole", "t", "t__history"):
+            listed = ", ".join(names)
+            assert [list(row) for row in asked(run, f"SELECT {listed} FROM {relation} ORDER BY id")] == wanted
+        assert asked(run, "SELECT n FROM n") == [(len(self.rows),)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_columns_that_change_at_random(seed: int, tmp_path: Path) -> None:
+    shaped = Shaped(seed)
+    run = opened(shaped.app(), tmp_path)
+    for _ in range(6):
+        shaped.send(run)
+        shaped.check(run)
+        shaped.change()
+        if shaped.chance.random() < 0.5:
+            run.apply(shaped.app())
+        else:
+            if shaped.chance.random() < 0.5:
+                run.checkpoint()
+            run.close()
+            run = opened(shaped.app(), tmp_path, on_change="apply")
+        shaped.check(run)
+    run.close()
+    with opened(shaped.app(), tmp_path) as run:
+        shaped.check(run)
+        shaped.send(run)
+        shaped.check(run)
+
+
+def test_rows_that_come_during_the_switch_are_all_there(tmp_path: Path) -> None:
+    shaped, ended = Shaped(0), threading.Event()
+    run = opened(shaped.app(), tmp_path, auto=True)
+    accepted: list[int] = []
+
+    def sending(name: str) -> None:
+        number = 0
+        while not ended.is_set():
+            rows = [{"id": number + at, name: 1} for at in range(5)]
+            accepted.append(run.append("s", rows).accepted + run.upsert("t", [
+                row | {"at": "2026-01-01"} for row in rows
+            ]).accepted)  # fmt: skip
+            number += 5
+
+    def asking() -> None:
+        while not ended.is_set():
+            found = run.query("SELECT * FROM t__history")
+            assert found.schema.names[0] == "id"
+
+    shaped.columns, shaped.names = {"b": 1}, {"a": "b"}
+    threads = [threading.Thread(target=sending, args=("a",)), threading.Thread(target=asking)]
+    for thread in threads:
+        thread.start()
+    for width in (2, 3):
+        run.apply(shaped.app())
+        shaped.columns = {"b": width}
+    ended.set()
+    for thread in threads:
+        thread.join()
+    run.advance()
+    total = sum(accepted) // 2
+    assert total > 0
+    for relation in ("s", "t", "t__history", "whole"):
+        assert asked(run, f"SELECT count(*), count(b) FROM {relation}") == [(total, total)]
+    run.close()
+    shaped.columns = {"b": 2}
+    with opened(shaped.app(), tmp_path) as run:
+        assert asked(run, "SELECT count(b), min(b) FROM t") == [(total, 1)]

@@ -38,7 +38,7 @@ def _planned(decl: TableDecl, catalog: Mapping[str, Schema]) -> ViewPlan:
     scan = Scan(catalog[versions], versions, catalog[versions].names)
     has_order = decl.sequence is not None
     root = Succession(plan.schema, scan, decl.key, "_order", "_deleted", "_valid_from", is_strict=has_order)
-    unique_key = (*decl.key, decl.sequence) if decl.sequence is not None else None
+    unique_key = tuple(dict.fromkeys((*decl.key, decl.sequence))) if decl.sequence is not None else None
     return replace(plan, root=root, unique_key=unique_key)
 
 

@@ -83,6 +83,7 @@ class VersionedTable(KeyedTable):
         super().__init__(decl, hasher)
         assert decl.effective is not None
         self._effective = decl.schema[decl.effective].name
+        self._place = list(dict.fromkeys([*self._key, *([self._sequence] if self._sequence else [])]))
         self._known = DigestIndex(("content",))
         self.versions = 0
 
@@ -165,7 +166,7 @@ class VersionedTable(KeyedTable):
         """Return which keys and sequences have been, in the table or earlier in the call, and with what
         content; those that have not are remembered.
         """
-        hi, lo = self._hasher.rows(versions.rows).keys([*self._key, self._sequence or ""])
+        hi, lo = self._hasher.rows(versions.rows).keys(self._place)
         entries = self._known.find(hi, lo)
         known = entries >= 0
         expected = np.zeros(len(hi), dtype=np.uint64)
@@ -245,10 +246,10 @@ class VersionedTable(KeyedTable):
         same &= self._stored(entries, "content", 0).view(np.uint64) == newest.contents
         going, coming = held[(held != GONE) & ~same], np.flatnonzero(~newest.deleted & ~same)
         old, new = self._rows.take(going), newest.rows.take(pa.array(coming))
-        self._place(newest, entries, np.where(same, held, GONE), going, coming, new, undo)
+        self._put_down(newest, entries, np.where(same, held, GONE), going, coming, new, undo)
         return old, new
 
-    def _place(
+    def _put_down(
         self, newest: _Versions, entries: Entries, rows: Entries, going: Entries, coming: Entries,
         new: pa.RecordBatch, undo: Undo | None,
     ) -> None:  # fmt: skip
