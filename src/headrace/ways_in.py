@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from headrace.contracts.validate import validate
 from headrace.declarations import StreamDecl, TableDecl
+from headrace.deliveries import Delivery
 from headrace.errors import Busy, UnknownName
 from headrace.intake import Call
 from headrace.parts import Parts
@@ -74,6 +76,40 @@ class WaysIn(Parts):
         transaction.results = tuple(
             self._submit(transaction.calls, on_reject, idempotency_key, source=source, position=position)
         )
+
+    def receive(
+        self,
+        source: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> tuple[AppendResult, ...]:
+        """Give a declared source a delivery; what it means is one commit, durable when this returns.
+
+        Args:
+            source: as `app.source` declared it.
+            body: what has come, as it was sent.
+            headers: by lower-case name.
+            params: as they would stand in the address.
+
+        Returns:
+            One answer for each change, in their order; none where the delivery means nothing.
+
+        Raises:
+            UnknownName: there is no such source.
+            HeadraceError: what the source raises, and what appending raises.
+        """
+        found = self.app.sources.get(source)
+        if found is None:
+            raise UnknownName.of("source", source, self.app.sources)
+        puts = found.receive(Delivery(body, datetime.now(UTC), headers or {}, params or {}))
+        if not puts:
+            return ()
+        with self.transaction() as transaction:
+            for put in puts:
+                getattr(transaction, put.verb)(put.name, put.rows)
+        return transaction.results
 
     def position(self, source: str) -> Any:
         """Return the last committed position of a source, or None."""

@@ -12,6 +12,7 @@ from headrace.cli.difference import difference
 from headrace.cli.doctor import doctor
 from headrace.cli.explain import explain
 from headrace.cli.folder import backup, fsck, restore
+from headrace.cli.import_ import import_files
 from headrace.cli.init import init
 from headrace.cli.query import query
 from headrace.cli.replay import replay
@@ -27,6 +28,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "apply": apply,
     "rollback": rollback,
     "replay": replay,
+    "import": import_files,
     "doctor": doctor,
     "backup": backup,
     "restore": restore,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
 from headrace.app import App
-from headrace.deliveries import Delivery, SourceDecl
 from headrace.errors import UnknownName
 from headrace.serve.answers import json_response
 from headrace.serve.bodies import body_of
@@ -22,27 +19,17 @@ PATH = "/v1/sources/"
 async def deliver(request: Request) -> Response:
     """Answer `POST /v1/sources/{name}`; the changes are on disk when the answer comes."""
     service: Service = request.app.state.service
-    source = _source(service.run.app, request.path_params["name"])
+    name, params = request.path_params["name"], dict(request.query_params)
+    with_statuses = params.pop("statuses", None) == "true"
+    if name not in service.run.app.sources:
+        raise UnknownName.of("source", name, service.run.app.sources)
     async with body_of(request, service.settings, service.flight) as body:
-        delivery = Delivery(body, datetime.now(UTC), dict(request.headers), dict(request.query_params))
 
         def work() -> Response:
-            puts = source.receive(delivery)
-            if not puts:
-                return json_response(joined([]), service.stamper.stamp())
-            with service.run.transaction() as transaction:
-                for put in puts:
-                    getattr(transaction, put.verb)(put.name, put.rows)
-            return json_response(joined(transaction.results), service.stamper.stamp())
+            results = service.run.receive(name, body, headers=dict(request.headers), params=params)
+            return json_response(joined(results, with_statuses), service.stamper.stamp())
 
         return await service.ingest.run(work)
-
-
-def _source(app: App, name: str) -> SourceDecl:
-    found = app.sources.get(name)
-    if found is None:
-        raise UnknownName.of("source", name, app.sources)
-    return found
 
 
 def is_signed(app: App, scope: Scope) -> bool:

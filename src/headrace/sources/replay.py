@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import duckdb
 import numpy as np
@@ -44,6 +44,11 @@ class Target(Protocol):
         self, stream: str, rows: Any, *, on_reject: str = "keep", idempotency_key: str | None = None
     ) -> AppendResult:
         """Append rows; a repeat with the same key changes nothing."""
+
+    def upsert(
+        self, table: str, rows: Any, *, on_reject: str = "keep", idempotency_key: str | None = None
+    ) -> AppendResult:
+        """Insert or replace rows by key; a repeat with the same key changes nothing."""
 
     def relation(self, name: str) -> Relation:
         """Describe a stream."""
@@ -106,7 +111,8 @@ class Replay:
     Args:
         target: a run, or a connection.
         stream: the stream's name.
-        source: the file; columns that the stream has and the file has not stay NULL.
+        source: the file; columns that only the stream has stay NULL, or as its model has them.
+        verb: `append` to a stream, or `upsert` into a table.
         speed: times the pace of the file's event times; None: as fast as it goes.
         time_column: the stream's event time; needed for a pace.
         progress: called after each append.
@@ -119,13 +125,15 @@ class Replay:
         stream: str,
         source: FileSource,
         *,
+        verb: Literal["append", "upsert"] = "append",
         speed: float | None = None,
         time_column: str | None = None,
         progress: Callable[[Replayed], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._target = target
+        self._put: Callable[..., AppendResult] = getattr(target, verb)
+        self._verb = verb
         self._stream = stream
         self._schema = target.relation(stream).schema
         times = tuple(column.name for column in self._schema if column.sql_type.startswith("TIMESTAMP"))
@@ -167,7 +175,7 @@ class Replay:
         return total
 
     def _must_have_needed_columns(self, chunk: pa.RecordBatch | list[dict[str, Any]]) -> None:
-        if isinstance(chunk, list):
+        if isinstance(chunk, list) or self._verb == "upsert":
             return
         missing = [c.name for c in self._schema if not c.nullable and c.name not in chunk.schema.names]
         if missing:
@@ -196,7 +204,7 @@ class Replay:
         self._sent += len(rows)
         while True:
             try:
-                return self._target.append(self._stream, rows, idempotency_key=key)
+                return self._put(self._stream, rows, idempotency_key=key)
             except Busy as busy:
                 self._sleep(busy.retry_after_s)
 
@@ -267,13 +275,15 @@ def replay(
     stream: str,
     source: FileSource,
     *,
+    verb: Literal["append", "upsert"] = "append",
     speed: float | None = None,
     time_column: str | None = None,
     progress: Callable[[Replayed], None] | None = None,
 ) -> Replayed:
-    """Feed a file into a stream; see `Replay` for the arguments.
+    """Feed a file into a stream, or a table; see `Replay` for the arguments.
 
     Every line of the file is answered for: lines that are no rows are put aside with the rejected ones, their
     text with file and line number as the row.
     """
-    return Replay(target, stream, source, speed=speed, time_column=time_column, progress=progress).run()
+    made = Replay(target, stream, source, verb=verb, speed=speed, time_column=time_column, progress=progress)
+    return made.run()

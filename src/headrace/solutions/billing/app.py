@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import headrace as hr
-from headrace.solutions.billing import models
+from headrace.solutions.billing import models, sheet
+from headrace.solutions.billing.stripe import backfill
 from headrace.solutions.billing.stripe.source import StripeSource
 
 HERE = Path(__file__).parent
@@ -44,9 +45,12 @@ app.table("proofs", models.Proof, key=("merchant_id", "customer_id", "scenario")
 app.stream("meter_events", models.MeterEvent, event_id="event_id")
 app.stream("stripe_events", models.StripeEvent, event_id="event_id")
 app.source("stripe", StripeSource(), signed=True)
+app.source("stripe_export", backfill.receive)
+app.source("sheet", sheet.receive)
 
 app.views(HERE / "views")
 app.queries(HERE / "queries")
+app.dashboard(HERE / "dashboards")
 app.metric(
     "billing_drift_minor",
     "-- By how much views and ledgers computed from scratch differ, in minor units: must be 0.\n"

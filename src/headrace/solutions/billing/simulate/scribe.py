@@ -86,6 +86,7 @@ class Scribe:
         self._book: MerchantBook = books.of(shop.merchant_id)
         self._created_us = at_us
         self._deleted = False
+        self._last_seq = 0
         self._known_since: dict[str, int] = {}
         self._coupon_of: dict[str, Coupon] = {}
         dimensions = {"channel": self.draw.choice(CHANNELS), "size": self.draw.choice("SML")}
@@ -95,9 +96,14 @@ class Scribe:
         self._told = dimensions
         self._card = (self.draw.randrange(1, 13), from_us(at_us).year + self.draw.randrange(1, 5))
 
+    def _seq(self, recorded_us: int) -> int:
+        """Return a sequence for something recorded at a moment, larger than any before of this customer."""
+        self._last_seq = max(recorded_us, self._last_seq + 1)
+        return self._last_seq
+
     def _write_customer(self, at_us: int) -> None:
         if self._deleted:
-            key = (self.shop.merchant_id, self.customer_id, from_us(at_us), self.shop.seq(at_us))
+            key = (self.shop.merchant_id, self.customer_id, from_us(at_us), self._seq(at_us))
             self._gone["customers"].append(key)
             del self._book.customers[self.customer_id]
             return
@@ -114,7 +120,7 @@ class Scribe:
                 self._dimensions,
                 *self._card,
                 from_us(at_us),
-                shop.seq(at_us),
+                self._seq(at_us),
             )
         )
 
@@ -144,7 +150,7 @@ class Scribe:
                 None,
                 sub.reason,
                 from_us(valid_us),
-                self.shop.seq(valid_us if recorded_us is None else recorded_us),
+                self._seq(valid_us if recorded_us is None else recorded_us),
             )
         )
 
@@ -162,7 +168,7 @@ class Scribe:
             timeline = sub.book.items[item.item_id] = Timeline()
             self._known_since[item.item_id] = valid_us
         timeline.note(valid_us, None if deleted else Holding(item.price.price_id, item.quantity))
-        when = (from_us(valid_us), self.shop.seq(valid_us if recorded_us is None else recorded_us))
+        when = (from_us(valid_us), self._seq(valid_us if recorded_us is None else recorded_us))
         if deleted:
             self._gone["subscription_items"].append((self.shop.merchant_id, item.item_id, *when))
             return
@@ -186,7 +192,7 @@ class Scribe:
                 from_us(held.starts_us),
                 _moment(held.ends_us),
                 from_us(at_us),
-                self.shop.seq(at_us),
+                self._seq(at_us),
             )
         )
 
@@ -213,7 +219,7 @@ class Scribe:
                 created,
                 created,
                 from_us(at_us) if status == "paid" else None,
-                self.shop.seq(at_us),
+                self._seq(at_us),
             )
         )
 

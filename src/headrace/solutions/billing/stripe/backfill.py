@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import headrace as hr
@@ -17,9 +17,7 @@ from headrace.errors import BadRequest
 from headrace.solutions.billing.stripe.mapping import MAPPERS, map_object
 from headrace.solutions.billing.stripe.occasion import exported
 from headrace.solutions.billing.stripe.rows import Gathered
-from headrace.solutions.billing.stripe.source import changes, must_be_event
-
-OBJECTS_PER_COMMIT = 1_000
+from headrace.solutions.billing.stripe.source import MERCHANT, changes, must_be_event
 
 
 def objects_of(text: str) -> Iterator[dict[str, Any]]:
@@ -75,3 +73,26 @@ def backfill(
 def known_objects() -> list[str]:
     """Return the names of the objects that mean rows."""
     return sorted(MAPPERS)
+
+
+def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
+    """Return what an exported file means: `POST /v1/sources/stripe_export`, or `headrace import --source`.
+
+    Told in the address: `merchant`, and `exported_at` (ISO 8601; when it came, where it is not told).
+
+    Raises:
+        BadRequest: it is no export.
+    """
+    exported_at = delivery.received_at
+    if delivery.params.get("exported_at"):
+        try:
+            exported_at = datetime.fromisoformat(delivery.params["exported_at"])
+        except ValueError:
+            raise BadRequest("this is no time", where="exported_at", expected="ISO 8601") from None
+        exported_at = exported_at if exported_at.tzinfo else exported_at.replace(tzinfo=UTC)
+    try:
+        text = delivery.body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the file is not UTF-8: {error}", where="stripe_export") from None
+    puts, _ = backfill(list(objects_of(text)), delivery.params.get("merchant") or MERCHANT, exported_at)
+    return puts

@@ -1,0 +1,173 @@
+"""Subscriptions as finance keeps them in a sheet: one line each, with an amount, a start, and perhaps an end.
+
+`headrace import subscriptions.csv --source sheet --param merchant=acme` turns each line into a customer, a
+product, a price, and a subscription with its past: trial, start, wish to leave, end.
+
+| column | meaning |
+|---|---|
+| `customer` | who pays: an id or a name |
+| `amount` | per interval and unit, in major units: `49.00` |
+| `currency` | such as `EUR` |
+| `start` | when it began |
+| `interval`, `interval_count` | `day`, `week`, `month` (default) or `year`, and how many of them |
+| `quantity` | default 1 |
+| `subscription` | its id; default: made of customer, product and start |
+| `product` | what is paid for |
+| `trial_end` | until when nothing is owed |
+| `canceled` | when its end was asked for |
+| `end` | when it ended |
+| `country`, `customer_name` | of the customer |
+
+Only the first four must be there. Times are ISO 8601, days begin at midnight UTC.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+import headrace as hr
+from headrace.errors import BadRequest
+from headrace.solutions.billing.stripe.occasion import version_of
+from headrace.solutions.billing.stripe.rows import Gathered, Row
+from headrace.solutions.billing.stripe.subscription import past_of
+
+NEEDED = ("customer", "amount", "currency", "start")
+INTERVALS = ("day", "week", "month", "year")
+WHOLE = (
+    *("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga"),
+    *("pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"),
+)
+DIGITS = {**dict.fromkeys(WHOLE, 0), **dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 3)}
+"""Decimals of currencies that have not two."""
+Line = Mapping[str, str]
+
+
+def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
+    """Return what a CSV of subscriptions means; `merchant` is told in the address.
+
+    Raises:
+        BadRequest: a line lacks what it needs, or holds what cannot be; nothing of the file is taken.
+    """
+    merchant_id = delivery.params.get("merchant") or "default"
+    out = Gathered()
+    out.upsert("merchants", {"merchant_id": merchant_id, "name": merchant_id, "seq": -1})
+    for number, line in _lines(delivery.body):
+        try:
+            _take(merchant_id, line, out)
+        except ValueError as error:
+            raise BadRequest(f"line {number}: {error}", where=delivery.params.get("file", "sheet")) from None
+    return out.puts()
+
+
+def _lines(body: bytes) -> list[tuple[int, Line]]:
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the sheet is not UTF-8: {error}", where="sheet") from None
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
+    names = [name.strip().lower() for name in reader.fieldnames or ()]
+    missing = [name for name in NEEDED if name not in names]
+    if missing:
+        raise BadRequest(f"the sheet has no column {missing[0]}", where="sheet", expected=", ".join(NEEDED))
+    try:
+        rows = [list(row.values()) for row in reader]
+    except csv.Error as error:
+        raise BadRequest(f"the sheet cannot be read: {error}", where=f"line {reader.line_num}") from None
+    lines = [(n, dict(zip(names, map(_text, row), strict=False))) for n, row in enumerate(rows, start=2)]
+    return [(number, line) for number, line in lines if any(line.values())]
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _take(merchant_id: str, line: Line, out: Gathered) -> None:
+    for name in NEEDED:
+        if not line.get(name):
+            raise ValueError(f"{name} is empty")
+    of = {"merchant_id": merchant_id}
+    began, currency = _moment(line["start"]), line["currency"].lower()
+    customer_id, product = line["customer"], line.get("product") or "subscription"
+    subscription_id = line.get("subscription") or _id("sub", customer_id, product, line["start"])
+    price = _price(line, currency, product)
+    person = {"name": line.get("customer_name") or customer_id, "country": line.get("country") or None}
+    known = {"customer_id": customer_id, "created_at": began} | person
+    out.upsert("customers", of | known | version_of(began))
+    out.upsert("products", of | {"product_id": product, "name": product})
+    out.upsert("prices", of | price | version_of(datetime(2000, 1, 1, tzinfo=UTC)))
+    row = _subscription(line, subscription_id, customer_id, currency, began)
+    for at, changed in past_of(row):
+        out.upsert("subscriptions", of | row | changed | version_of(at))
+    quantity = int(line.get("quantity") or 1)
+    if quantity < 0:
+        raise ValueError(f"quantity {quantity} is below nothing")
+    item = {"item_id": f"{subscription_id}/1", "subscription_id": subscription_id}
+    owed = {"price_id": price["price_id"], "quantity": quantity}
+    out.upsert("subscription_items", of | item | owed | version_of(began))
+
+
+def _price(line: Line, currency: str, product: str) -> Row:
+    interval, count = line.get("interval") or "month", int(line.get("interval_count") or 1)
+    if interval not in INTERVALS:
+        raise ValueError(f"{interval!r} is no interval; there are {', '.join(INTERVALS)}")
+    if count < 1:
+        raise ValueError(f"interval_count {count} is below 1")
+    amount = _amount(line["amount"])
+    return {
+        "price_id": _id("price", product, currency, str(amount.normalize()), interval, str(count)),
+        "product_id": product,
+        "currency": currency,
+        "unit_amount": amount.scaleb(DIGITS.get(currency, 2)),
+        "interval": interval,
+        "interval_count": count,
+    }
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"{text!r} is no amount such as 49.00")
+    return amount
+
+
+def _subscription(line: Line, name: str, customer_id: str, currency: str, began: datetime) -> Row:
+    trial_end, asked_at, ended_at = (
+        _moment(line[column]) if line.get(column) else None for column in ("trial_end", "canceled", "end")
+    )
+    if ended_at and ended_at < began:
+        raise ValueError("it ends before it starts")
+    return {
+        "subscription_id": name,
+        "customer_id": customer_id,
+        "status": "canceled" if ended_at else "active",
+        "currency": currency,
+        "start_at": began,
+        "trial_start": began if trial_end else None,
+        "trial_end": trial_end,
+        "cancel_at_period_end": bool(asked_at and not ended_at),
+        "cancel_at": None,
+        "canceled_at": asked_at or ended_at,
+        "ended_at": ended_at,
+    }
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time such as 2026-01-31 or 2026-01-31T12:00:00Z") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _id(kind: str, *parts: str) -> str:
+    return f"{kind}_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"

@@ -1,0 +1,113 @@
+"""From files to MRR: a sheet of subscriptions, Stripe's lists, and the simulator's tables as CSV."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.solutions.billing.stripe_objects import listing, subscription
+
+import headrace as hr
+from headrace.errors import BadRequest
+from headrace.solutions.billing.app import app
+from headrace.solutions.billing.sheet import receive
+from headrace.solutions.billing.simulate.sample import write_sample
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+SHEET = """\
+Customer,Amount,Currency,Start,Interval,Quantity,Trial_end,Canceled,End,Product,Country
+Ada,49.00,EUR,2026-01-01,month,2,,,,Team,DE
+Bo,600,usd,2026-01-15,year,,2026-02-01,,,Team,US
+Cy,1000,jpy,2026-01-31,,,,2026-02-10,2026-03-01T09:00:00+09:00,,JP
+
+Di,5,kwd,2026-02-01,month,3,,2026-03-01,,,
+"""
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Any]:
+    with app.open(None) as opened:
+        yield opened
+
+
+def movements(run: Any, merchant: str) -> list[tuple[Any, ...]]:
+    run.advance()
+    rows = run.query(
+        "SELECT day, customer_id, type, amount, currency FROM mrr_movements WHERE merchant_id = ? "
+        "ORDER BY ALL",
+        [merchant],
+    ).to_pylist()
+    return [tuple(row.values()) for row in rows]
+
+
+def test_from_a_sheet_to_mrr(run: Any) -> None:
+    run.receive("sheet", SHEET.encode(), params={"merchant": "acme"})
+    wanted = [
+        (date(2026, 1, 1), "Ada", "new", 9_800, "eur"),
+        (date(2026, 1, 31), "Cy", "new", 1_000, "jpy"),
+        (date(2026, 2, 1), "Bo", "new", 5_000, "usd"),
+        (date(2026, 2, 1), "Di", "new", 15_000, "kwd"),
+        (date(2026, 3, 1), "Cy", "churn", -1_000, "jpy"),
+    ]
+    assert movements(run, "acme") == wanted
+    run.receive("sheet", SHEET.encode(), params={"merchant": "acme"})
+    assert movements(run, "acme") == wanted
+    assert movements(run, "default") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("Ada,much,EUR,2026-01-01", "line 2: 'much' is no amount"),
+        ("Ada,-1,EUR,2026-01-01", "no amount"),
+        ("Ada,1,EUR,soon", "'soon' is no time"),
+        ("Ada,1,,2026-01-01", "currency is empty"),
+        ("Ada,1,EUR,2026-01-01,fortnight", "'fortnight' is no interval"),
+        ("Ada,1,EUR,2026-01-01,month,0", "interval_count 0"),
+        ("Ada,1,EUR,2026-01-01,month,1,-2", "quantity -2"),
+        ("Ada,1,EUR,2026-01-01,month,1,1,2025-01-01", "ends before it starts"),
+        ('Ada,1,EUR,"2026', "cannot be read"),
+    ],
+)
+def test_a_line_that_cannot_be_is_named_and_nothing_is_taken(line: str, problem: str) -> None:
+    head = "customer,amount,currency,start,interval,interval_count,quantity,end\n"
+    with pytest.raises(BadRequest, match=problem):
+        receive(hr.Delivery(f"{head}{line}\n".encode(), NOW))
+
+
+@pytest.mark.parametrize("body", [b"", b"customer,amount\n", b"\xff\xfe"])
+def test_a_sheet_without_its_columns_is_refused(body: bytes) -> None:
+    with pytest.raises(BadRequest):
+        receive(hr.Delivery(body, NOW))
+
+
+def test_from_stripes_lists_to_mrr(run: Any) -> None:
+    body = json.dumps(listing(subscription("active"))).encode()
+    params = {"merchant": "exported", "exported_at": "2026-06-01T00:00:00Z"}
+    run.receive("stripe_export", body, params=params)
+    assert movements(run, "exported") == [(date(2026, 1, 1), "cus_1", "new", 2_000, "usd")]
+    with pytest.raises(BadRequest, match="no time"):
+        run.receive("stripe_export", body, params={"exported_at": "soon"})
+    with pytest.raises(BadRequest, match="UTF-8"):
+        run.receive("stripe_export", b"\xff")
+
+
+def test_the_simulators_tables_as_files(tmp_path: Path) -> None:
+    from headrace.sources.files import FileSource
+    from headrace.sources.replay import replay
+
+    count = write_sample(tmp_path, merchants=2, customers=5)
+    with app.open(None) as run:
+        loaded = 0
+        for file in sorted(tmp_path.iterdir()):
+            verb: Any = "append" if file.stem in app.streams else "upsert"
+            done = replay(run, file.stem, FileSource(file), verb=verb)
+            assert done.rejected == 0, file
+            loaded += done.accepted + done.repeated
+        run.advance()
+        assert loaded == count
+        assert run.query("SELECT count(*) AS n FROM mrr_movements").to_pylist()[0]["n"] > 10
