@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -65,7 +66,7 @@ def _compile(sql: str, source: Schema, output: Column, duck: Duck) -> Compiled |
         types = _types(tree, source, duck)
         if types[id(tree)].sql != type_of(output.sql_type).sql or type_of(output.sql_type).kind == OTHER:
             return None
-        return Compiled(_Compiler(source, types, duck).compile(tree), output)
+        return Compiled(_Compiler(tree, source, types, duck).compile(tree), output)
     except (Miss, sqlglot.errors.SqlglotError, KeyError):
         return None
 
@@ -88,8 +89,25 @@ def _has_type(part: exp.Expr) -> bool:
     return not (isinstance(part, exp.If) and isinstance(part.parent, exp.Case))
 
 
+def _text(part: exp.Expr) -> str:
+    return part.sql(dialect="duckdb")
+
+
+def _once(kernel: Kernel, text: str) -> Kernel:
+    """Return a kernel for a part that stands in an expression again and again: computed once per batch."""
+    key = f"\0{text}"  # no column has such a name
+
+    def remembered(rows: pa.RecordBatch, loaded: dict[str, Vec]) -> Vec:
+        if key not in loaded:
+            loaded[key] = kernel(rows, loaded)
+        return loaded[key]
+
+    return remembered
+
+
 class _Compiler:
-    def __init__(self, source: Schema, types: Mapping[int, Type], duck: Duck) -> None:
+    def __init__(self, tree: exp.Expr, source: Schema, types: Mapping[int, Type], duck: Duck) -> None:
+        self._texts = Counter(_text(part) for part in tree.walk() if id(part) in types)
         self._source = source
         self._types = types
         self._duck = duck
@@ -104,7 +122,8 @@ class _Compiler:
             return self._column(part.name)
         if not any(True for _ in part.find_all(exp.Column)):
             return self._constant(part)
-        return self._operation(part)
+        kernel = self._operation(part)
+        return _once(kernel, _text(part)) if self._texts[_text(part)] > 1 else kernel
 
     def _column(self, name: str) -> Kernel:
         column = self._source[name]
