@@ -111,7 +111,8 @@ def run_headrace(name: str, rows: Path, warm: Path | None, durable: bool) -> Our
         with tempfile.TemporaryDirectory(dir=work_folder()) as data:
             ours = Ours(headrace_side.durable(name, rows, Path(data) / "data"))
     else:
-        cost, view = headrace_side.in_memory(name, rows)
+        runs = [headrace_side.in_memory(name, rows) for _ in range(flink_side.runs_of(name))]
+        cost, view = min(runs, key=lambda run: run[0].cpu_s)
         ours = Ours(cost)
         if name != "q12":
             ours.duckdb, expected = run_duckdb(name, rows)

@@ -29,6 +29,12 @@ LIGHT = ("q0", "q1", "q2", "q3", "q8", "q10", "q12", "q13", "q14", "q21", "q22")
 JOBS = ("tiny", "tiny", "rows")
 LIGHT_JOBS = ("rows", "tiny", "rows", "tiny", "rows")
 
+
+def runs_of(name: str) -> int:
+    """Return how often a query is measured in memory; the cheapest run counts, of either engine."""
+    return (LIGHT_JOBS if name in LIGHT else JOBS).count("rows")
+
+
 _OPENED = ("lang", "net", "io", "nio", "lang.reflect", "text", "time", "util", "util.concurrent")
 SETTINGS = {
     "parallelism.default": str(PARALLELISM),
