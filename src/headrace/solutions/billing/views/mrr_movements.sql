@@ -49,9 +49,9 @@ SELECT
     END AS cause,
     CAST(date_trunc('month', timezone(scenarios.time_zone, timezone('UTC', items.first_at))) AS DATE) AS cohort_month
 FROM item_movements AS items
-JOIN scenarios
-    ON scenarios.merchant_id = items.merchant_id AND scenarios.scenario = items.scenario
 LEFT JOIN prices
     ON prices.merchant_id = items.merchant_id AND prices.price_id = items.price_id
 LEFT JOIN customers
     ON customers.merchant_id = items.merchant_id AND customers.customer_id = items.customer_id
+JOIN scenarios
+    ON scenarios.merchant_id = items.merchant_id AND scenarios.scenario = items.scenario

@@ -13,9 +13,9 @@ SELECT
     (moments.causes // 16 % 2 = 1 OR moments.causes // 128 % 2 = 1) AS involuntary,
     count(*) AS customers
 FROM customer_moments AS moments
-JOIN scenarios
-    ON scenarios.merchant_id = moments.merchant_id AND scenarios.scenario = moments.scenario
 LEFT JOIN customers
     ON customers.merchant_id = moments.merchant_id AND customers.customer_id = moments.customer_id
+JOIN scenarios
+    ON scenarios.merchant_id = moments.merchant_id AND scenarios.scenario = moments.scenario
 WHERE moments.kind <> 'change'
 GROUP BY ALL

@@ -27,7 +27,7 @@ SELECT
     turns.outcome,
     count(*) AS trials
 FROM turns
-JOIN scenarios ON scenarios.merchant_id = turns.merchant_id
 LEFT JOIN customers
     ON customers.merchant_id = turns.merchant_id AND customers.customer_id = turns.customer_id
+JOIN scenarios ON scenarios.merchant_id = turns.merchant_id
 GROUP BY ALL
