@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from tests.torture import Torture
 
 import headrace as hr
 from headrace.solutions.billing.app import app
@@ -125,6 +126,34 @@ def test_a_setting_flipped_forth_and_back_restores_every_number(run: hr.Run) -> 
         for view in views:
             assert sorted(map(str, run.query(f'SELECT * FROM "{view}"').to_pylist())) == before[view], name
     assert moved >= {"subtract_once_discounts", "active_from", "churn_at", "time_zone", "reporting_currency"}
+
+
+def any_world_in_any_order(seed: int) -> None:
+    """Any world under any settings, in any batches: every movement is found a second time."""
+    rng = random.Random(seed)
+    tables = world_of(seed % 1_000_003, merchants=1, customers=rng.randint(1, 6))
+    pieces = []
+    for name, rows in tables.items():
+        size = rng.choice([5, 50, 500])
+        pieces += [(name, rows.slice(start, size)) for start in range(0, len(rows), size)]
+    rng.shuffle(pieces)
+    with app.open(None) as run:
+        for name, rows in pieces:
+            (run.append if name in app.streams else run.upsert)(name, rows)
+            if rng.random() < 0.1:
+                run.advance()
+        run.advance()
+        merchants = run.query("SELECT merchant_id FROM merchants").to_pylist()
+        for number in range(3):
+            chosen = [random_settings(rng, one["merchant_id"], f"s{number}") for one in merchants]
+            run.upsert("settings", chosen)
+        run.advance()
+        assert differences(run)[1] == []
+
+
+@pytest.mark.torture(weight=2, least=30)
+def test_any_world_in_any_order(torture: Torture) -> None:
+    torture.play(any_world_in_any_order)
 
 
 def test_a_round_writes_down_what_it_found(run: hr.Run) -> None:
