@@ -6,6 +6,7 @@ import atexit
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from headrace.definitions import ChangePlan
 from headrace.definitions.changeover import BEFORE
 from headrace.engine.engine import Engine
 from headrace.engine.memory import Memory
-from headrace.errors import DeclarationError, DeclarationsChanged
+from headrace.errors import DeclarationError, DeclarationsChanged, StorageError
 from headrace.evolving import fitting_of, lineages_in
 from headrace.feed import Feed
 from headrace.history.difference import Difference
@@ -287,6 +288,9 @@ class Run(WaysIn, Defining):
     def advance(self) -> Version:
         """Return the version once everything committed before the call is in every view."""
         self._check_open()
+        if any(decl.delivery == "at_most_once" for decl in self.app.streams.values()):
+            with suppress(StorageError):  # what is lost was never promised
+                self._log.flush()
         version = self._refresher.after(self._stepper.advance())
         self._past.relieve()
         return version
