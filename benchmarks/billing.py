@@ -1,0 +1,284 @@
+"""A year of a billing system: loading it, seeing a change, asking pages, changing settings.
+
+    make bench billing
+    make bench billing ARGS="--changes 1000000"
+    make bench billing ARGS="--docs"
+
+Made-up merchants live through a year (`solutions/billing/simulate`); their rows are laid out again and again
+under other merchants' names until there are as many changes as asked for, a tenth of them of one merchant. All
+views of the solution are kept, as `headrace run` keeps them, in a folder on disk.
+
+- *load*: changes per second, from the first until the last is in every view, in requests of 50,000;
+- *visible*: single acts of customers (a row or a few, one commit each, at times fixed beforehand), from when
+  an act was due until it is in the views;
+- *pages*: the named queries that the pages ask, of merchants in turn, the large one among them;
+- *settings* of the large merchant, changed forth and back: one that chooses parts of the ledger (discounts
+  that are subtracted), one that derives movements again (after how long a customer who returns is new), and
+  its time zone, which moves every movement to another day: from the call until the new numbers can be read;
+- *memory*: of the process at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.solutions.billing.app import app
+from headrace.solutions.billing.demo import LAST, STREAMS
+from headrace.solutions.billing.models import Setting
+from headrace.solutions.billing.simulate.history import World, make_world
+from headrace.solutions.billing.simulate.live import Live
+from headrace.solutions.billing.simulate.times import to_us
+from report import aligned, machine, markdown, publish
+
+CHANGES = 10_000_000
+LARGE = "large"
+LARGE_SHARE = 0.1
+TEMPLATES, CUSTOMERS = 40, 60
+ROWS_PER_REQUEST = 50_000
+ACTS = 400
+ACTS_EVERY_S = 0.05
+ASKED = 25
+"""How often each query is asked."""
+SHARED = ("product_id", "price_id", "coupon_id")
+"""Ids that stay when a merchant's customers are laid out again within it."""
+Tables = dict[str, pa.Table]
+
+
+def renamed(table: pa.Table, column: str, name: Callable[[pa.ChunkedArray], Any]) -> pa.Table:
+    """Return the table with another column in place of one."""
+    return table.set_column(table.column_names.index(column), column, name(table.column(column)))
+
+
+def of_copy(tables: Tables, number: int) -> Tables:
+    """Return the rows of all merchants under other merchants' names."""
+    suffix = f"~{number}"
+    found = {}
+    for name, table in tables.items():
+        if "merchant_id" not in table.column_names:
+            continue
+        for column in ("merchant_id", *(("event_id",) if name in STREAMS else ())):
+            table = renamed(table, column, lambda ids: pc.binary_join_element_wise(ids, suffix, ""))
+        found[name] = table
+    return found
+
+
+def of_large(tables: Tables, number: int) -> Tables:
+    """Return one merchant's rows as customers of the large one."""
+    suffix = f"~large{number}"
+    found = {}
+    for name, table in tables.items():
+        if "merchant_id" not in table.column_names or (
+            number and name in ("merchants", "products", "prices", "coupons")
+        ):
+            continue
+        table = renamed(table, "merchant_id", lambda ids: pa.chunked_array([pa.array([LARGE] * len(ids))]))
+        ids = [c for c in table.column_names if c.endswith("_id") and c not in ("merchant_id", *SHARED)]
+        for column in ids:
+            table = renamed(table, column, lambda held: pc.binary_join_element_wise(held, suffix, ""))
+        found[name] = table
+    return found
+
+
+def rows_of(tables: Tables) -> int:
+    return sum(table.num_rows for table in tables.values())
+
+
+def portions(changes: int) -> tuple[World, Iterator[Tables]]:
+    """Return a world to go on living in, and the rows to load, its own first."""
+    world = make_world(1, TEMPLATES, CUSTOMERS, 1.0, datetime.now(UTC))
+    world.rows.take_gone()
+    own = world.rows.take()
+    first = world.shops[0].merchant_id
+    one = {
+        name: table.filter(pc.equal(table.column("merchant_id"), first))
+        for name, table in own.items()
+        if "merchant_id" in table.column_names
+    }
+    one.pop("settings", None)
+    copied = {name: table for name, table in own.items() if name != "settings"}
+    large = round(changes * LARGE_SHARE / max(rows_of(one), 1))
+    copies = max(0, round((changes - rows_of(own) - large * rows_of(one)) / rows_of(copied)))
+
+    def every() -> Iterator[Tables]:
+        yield own
+        for number in range(large):
+            yield of_large(one, number)
+        for number in range(copies):
+            yield of_copy(copied, number)
+
+    return world, every()
+
+
+def gathered(parts: Iterator[Tables], rows: int) -> Iterator[Tables]:
+    """Yield the parts put together to about so many rows."""
+    held: list[Tables] = []
+    for part in parts:
+        held.append(part)
+        if sum(map(rows_of, held)) >= rows:
+            yield joined(held)
+            held = []
+    if held:
+        yield joined(held)
+
+
+def joined(parts: list[Tables]) -> Tables:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: pa.concat_tables([part[name] for part in parts if name in part]) for name in names}
+
+
+def load(run: Any, parts: Iterator[Tables]) -> tuple[int, float, float]:
+    """Load everything; return how many rows, the seconds, and the seconds of CPU."""
+    began, used = time.perf_counter(), time.process_time()
+    rows = 0
+    for tables in gathered(parts, 500_000):
+        for name in sorted(tables, key=lambda name: name == LAST):
+            put = run.append if name in STREAMS else run.upsert
+            for start in range(0, tables[name].num_rows, ROWS_PER_REQUEST):
+                part = tables[name].slice(start, ROWS_PER_REQUEST)
+                result = patiently(put, name, part)
+                assert result.rejected == 0, result.rejections[:3]
+                rows += part.num_rows
+        print(f"  {rows:,} changes, {rows / (time.perf_counter() - began):,.0f} a second", flush=True)
+    run.advance()
+    return rows, time.perf_counter() - began, time.process_time() - used
+
+
+def patiently(put: Callable[..., Any], name: str, rows: pa.Table) -> Any:
+    """Send rows; where the run asks to come later, come later."""
+    from headrace.errors import Busy
+
+    while True:
+        try:
+            return put(name, rows)
+        except Busy as busy:
+            time.sleep(busy.retry_after_s)
+
+
+def visible_ms(run: Any, world: World) -> list[float]:
+    """Let customers act, one commit each; return how long each was on its way from when it was due."""
+    live = Live(world)
+    found: list[float] = []
+    began = time.perf_counter() + 0.1
+    for number in range(ACTS):
+        due = began + number * ACTS_EVERY_S
+        time.sleep(max(0.0, due - time.perf_counter()))
+        live.tick(to_us(datetime.now(UTC)), 1)
+        tables, gone = world.rows.take(), world.rows.take_gone()
+        with run.transaction() as transaction:
+            for name, rows in tables.items():
+                (transaction.append if name in STREAMS else transaction.upsert)(name, rows)
+            for name, rows in gone.items():
+                transaction.delete(name, rows)
+        run.wait_for(max(result.commit or 0 for result in transaction.results), 600)
+        found.append((time.perf_counter() - due) * 1e3)
+    return found
+
+
+def pages_ms(run: Any, merchants: list[str]) -> dict[str, list[float]]:
+    """Ask what the pages ask; return how long each answer took, by query."""
+    today = datetime.now(UTC).date()
+    since = today - timedelta(days=365)
+    span: dict[str, Any] = {"since": since, "until": today}
+    asked: dict[str, dict[str, Any]] = {
+        "metrics": span,
+        "slices": span | {"by": "product"},
+        "movements": {"since": today - timedelta(days=7), "until": today},
+        "customers_by_mrr": {"day": today},
+        "cohorts": {"until": today},
+        "trials": span,
+        "payment_recovery": span,
+    }
+    found: dict[str, list[float]] = {}
+    for name, params in asked.items():
+        for number in range(ASKED):
+            whose = LARGE if number % 5 == 0 else merchants[number % len(merchants)]
+            began = time.perf_counter()
+            run.ask(name, {"merchant": whose, **params})
+            found.setdefault(name, []).append((time.perf_counter() - began) * 1e3)
+    return found
+
+
+def settings_s(run: Any, changed: dict[str, Any], number: int) -> tuple[float, float]:
+    """Change settings of the large merchant, and back; return the longer one, in seconds and CPU seconds."""
+    took: list[float] = []
+    used: list[float] = []
+    for values in (changed, {}):
+        row = Setting(merchant_id=LARGE, valid_at=datetime.now(UTC), seq=time.time_ns() + number, **values)
+        began, cpu = time.perf_counter(), time.process_time()
+        commit = run.upsert("settings", [row]).commit
+        run.wait_for(commit, 3_600)
+        took.append(time.perf_counter() - began)
+        used.append(time.process_time() - cpu)
+    return max(took), max(used)
+
+
+def measured(changes: int, folder: Path) -> list[list[str]]:
+    """Measure everything; return the table's rows."""
+    world, parts = portions(changes)
+    with app.open(folder, auto=True) as run:
+        rows, took_s, cpu_s = load(run, parts)
+        large = run.query(
+            f"SELECT count(*) AS n FROM mrr_movements WHERE merchant_id = '{LARGE}'"
+        ).to_pylist()[0]["n"]
+        table = [
+            ["load", f"{rows:,} changes", f"{rows / took_s:,.0f}/s", f"{rows / cpu_s:,.0f} per CPU second"],
+            ["large merchant", f"{rows * LARGE_SHARE:,.0f} changes", f"{large:,} movements", ""],
+        ]
+        p50, p99 = np.percentile(visible_ms(run, world), [50, 99])
+        table.append(["change to visible", f"{ACTS} acts", f"p50 {p50:.0f} ms", f"p99 {p99:.0f} ms"])
+        merchants = [shop.merchant_id for shop in world.shops]
+        every: list[float] = []
+        for name, times in pages_ms(run, merchants).items():
+            every += times
+            p50, p99 = np.percentile(times, [50, 99])
+            table.append([f"page: {name}", f"{len(times)} asked", f"p50 {p50:.0f} ms", f"p99 {p99:.0f} ms"])
+        table.append(["all pages", f"{len(every)} asked", "", f"p99 {np.percentile(every, 99):.0f} ms"])
+        kinds: dict[str, dict[str, Any]] = {
+            "setting that chooses": {"subtract_recurring_discounts": False},
+            "setting that derives again": {"reactivation_days": 30},
+            "time zone": {"time_zone": "Asia/Tokyo"},
+        }
+        for number, (name, changed) in enumerate(kinds.items()):
+            longest_s, busy_s = settings_s(run, changed, number)
+            table.append([name, "forth and back", f"{longest_s:.2f} s", f"{busy_s:.2f} CPU s"])
+        table.append(["memory", "", f"{resident_mb():,.0f} MB", f"{peak_mb():,.0f} MB at most"])
+    return table
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--changes", type=int, default=CHANGES)
+    parser.add_argument("--docs", action="store_true", help="write the table into the documentation")
+    given = parser.parse_args()
+    print(machine())
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
+        table = measured(given.changes, Path(folder) / "data")
+    head = ["", "of", "", ""]
+    print(aligned(head, table))
+    if given.docs:
+        publish("billing", markdown(["", "of", "measured", "and"], table))
+
+
+if __name__ == "__main__":
+    main()
