@@ -153,6 +153,8 @@ class App:
             append_time: TIMESTAMP column that is filled with the append clock, whatever the sender wrote.
             retention: how long rows are kept, such as `"90d"`, or how much of them, such as `"20GB"`; views
                 over the stream must then say `history_from="kept"`. None: for ever.
+            renamed: former names of columns, each with the name of now: `{"total": "amount"}`; rows may carry
+                either, and rows in the log are read so.
             delivery: what an append promises: `"exactly_once"`; `"at_least_once"`, where a repeated event id
                 counts once whatever its row says; `"at_most_once"`, where it returns before the row is on
                 disk, and a crash may lose it.
@@ -217,6 +219,7 @@ class App:
             sequence: column that orders the versions of one key; an older one never overwrites a newer one.
                 With `effective`, it enters the history, and a sequence that has been, with other content, is
                 rejected.
+            renamed: former names of columns, as for `stream`.
 
         Raises:
             DeclarationError: a name or column makes no sense.
