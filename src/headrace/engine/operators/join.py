@@ -273,6 +273,8 @@ class JoinOperator(Operator):
             for column, bound_us in below[number].items():
                 index.rows.drop_below(column, bound_us)
         for keys in self._keys.values():
+            if keys.size == 0:  # every pair: all rows lie under slot 0, which is no key's
+                continue
             held = keys.free()
             for index in self._indexes.values():
                 if index.keys is keys:
