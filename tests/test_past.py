@@ -329,6 +329,11 @@ def test_damage_is_told_and_concerns_the_past_alone(
     data = bytearray(damaged.read_bytes())
     data[at] ^= 0xFF
     damaged.write_bytes(bytes(data))
+    found = store.History(tmp_path)
+    if "passed over" not in caplog.text:
+        with pytest.raises(hr.StorageError):
+            found.check()
+    caplog.clear()
     with app().open(tmp_path, clock=clock) as run:
         assert total(run) == 4
         assert total(run, as_of=4) == 4
@@ -344,19 +349,23 @@ def test_damage_is_told_and_concerns_the_past_alone(
         assert total(run, as_of=4) == 4
 
 
-def test_a_past_of_another_log_is_removed(tmp_path: Path, clock: ManualClock) -> None:
+@pytest.mark.parametrize("versions", [1, 5])
+def test_a_past_of_another_log_is_removed(tmp_path: Path, clock: ManualClock, versions: int) -> None:
     with app().open(tmp_path / "a", clock=clock) as run:
         for n in range(5):
             sell(run, n)
-    with app().open(tmp_path / "b", clock=clock) as run:
-        sell(run, 1)
+    with app().open(tmp_path / "b", clock=ManualClock(NINE + timedelta(hours=1))) as run:
+        for n in range(versions):
+            sell(run, n)
     shutil.rmtree(tmp_path / "b" / store.FOLDER)
     shutil.copytree(tmp_path / "a" / store.FOLDER, tmp_path / "b" / store.FOLDER)
     with app().open(tmp_path / "b", clock=clock) as run:
-        assert total(run) == 1
-        assert total(run, as_of=1) == 1
-        sell(run, 2)
-        assert total(run, as_of=2) == 2
+        assert total(run) == versions
+        assert total(run, as_of=versions) == versions
+        sell(run, 99)
+        assert total(run, as_of=versions + 1) == versions + 1
+        with pytest.raises(hr.VersionGone):
+            total(run, as_of=0)
 
 
 def test_without_its_folder_the_past_begins_anew(tmp_path: Path, clock: ManualClock) -> None:

@@ -196,7 +196,8 @@ class Differing:
                         break
                     for name, change in record.changes.items():
                         if name.lower() in wanted and record.number > self.since.commit:
-                            parts.setdefault(name.lower(), []).append((record.number, change))
+                            mine = self._in_columns(name.lower(), change)
+                            parts.setdefault(name.lower(), []).append((record.number, mine))
         found, moment = {}, self._moment
         for name, changes in parts.items():
             relation = self._before.relation(name)
@@ -209,11 +210,24 @@ class Differing:
         """Yield the rows of a base relation at the first moment."""
         info = self._before.bases[name]
         if info.is_logged or name not in self._run._bases:
-            yield from self._run._log.history(info.name, upto_commit=self.since.commit)
+            for change in self._run._log.history(info.name, upto_commit=self.since.commit):
+                yield self._in_columns(name, change)
             return
         _, rows = self._past.content(KEPT_PREFIX + name, self.since)
         for batch in rows.to_batches():
             yield Change.inserts(batch)
+
+    def _in_columns(self, name: str, change: Change) -> Change:
+        """Return a change of a base relation in the columns that it had at the first moment."""
+        schema = self._before.bases[name].schema
+        if change.schema.names == list(schema.names) and change.schema.types == schema.arrow.types:
+            return change
+        columns = []
+        for column in schema:
+            at = change.schema.get_field_index(column.name)
+            known = change.rows.column(at).cast(column.arrow) if at >= 0 else None
+            columns.append(pa.nulls(len(change), column.arrow) if known is None else known)
+        return Change(pa.RecordBatch.from_arrays(columns, schema=schema.arrow), change.weights)
 
     def _inputs(self, found: Mapping[str, Sorted]) -> tuple[dict[str, pa.Table], bool]:
         """Return the rows behind late data and corrections."""

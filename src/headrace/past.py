@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -39,8 +40,8 @@ FLUSH_ROWS, FLUSH_VERSIONS = 200_000, 2_000
 """So many rows or versions are written at once, whatever the time."""
 BASE_ROWS_MIN = 100_000
 """A content is written down once so many rows have changed since the last, or as many as it has."""
-TEND_S = 60.0
-"""How often old segments are looked at."""
+ROW_COST = 0.2
+"""What a row of a known content costs that changes are added to, beside a row of a change."""
 Moment = int | Version | datetime | str
 """A version, its number, or a time: a `datetime` (naive: UTC) or its ISO text."""
 
@@ -93,7 +94,7 @@ class Past:
         self._since_base: dict[tuple[str, int], int] = {}
         self._busy = threading.Lock()
         self._end = threading.Event()
-        self._tended = 0.0
+        self._write_s = 0.0
         self._thread: threading.Thread | None = None
         self.is_begun = False
 
@@ -102,7 +103,7 @@ class Past:
         """Take over at a version: the engine stands there, and what is on disk should lead to it."""
         history = self._history
         newest = None if history is None else history.newest
-        if history is not None and newest is not None and newest.number > version.number:
+        if history is not None and newest is not None and not _fits(newest, version):
             logger.warning("the past in the folder is of another log, and is removed")
             history.forget()
             self._chapters, newest = history.chapters, None
@@ -328,11 +329,11 @@ class Past:
 
     def _rows(self, chapter: Chapter, version: int, frozen: Frozen) -> pa.Table:
         """Return the rows of a chapter at a version from the nearest content that is known."""
-        best: tuple[int, int, Callable[[], pa.Table]] | None = None
+        best: tuple[float, int, Callable[[], pa.Table]] | None = None
         for at, rows, read in self._known(chapter, frozen):
-            between_rows = self._rows_between(chapter, min(at, version), max(at, version), frozen)
-            if between_rows is not None and (best is None or rows + between_rows < best[0]):
-                best = (rows + between_rows, at, read)
+            changed = self._rows_between(chapter, min(at, version), max(at, version), frozen)
+            if changed is not None and (best is None or changed + rows * ROW_COST < best[0]):
+                best = (changed + rows * ROW_COST, at, read)
         if best is None:
             raise self._gone(f"version {version} of {chapter.view.name}", chapter.view.name)
         at, content = best[1], best[2]()
@@ -468,12 +469,14 @@ class Past:
                     break
             with self._busy:
                 pass  # another thread is writing: after that, what is left
+        began = time.perf_counter()
         try:
             if not self._try_to_write(self._draft(frozen, None)):
                 return False
             self._tend()
             return True
         finally:
+            self._write_s += time.perf_counter() - began
             self._busy.release()
 
     def _try_to_write(self, draft: Draft | None) -> bool:
@@ -586,7 +589,17 @@ class Past:
         """Return what is kept, and what is not on disk yet."""
         versions, rows = self._feed.held
         kept = {} if self._history is None else self._history.stats()
-        return {**kept, "oldest": self.oldest.number, "held_versions": versions, "held_rows": rows}
+        return {
+            **kept, "oldest": self.oldest.number, "held_versions": versions, "held_rows": rows,
+            "write_s": self._write_s,
+        }  # fmt: skip
+
+
+def _fits(newest: Version, version: Version) -> bool:
+    """Whether a past that ends with `newest` can be that of a log that has reached `version`."""
+    if newest.number != version.number:
+        return newest.number < version.number
+    return (newest.commit, newest.clock) == (version.commit, version.clock)
 
 
 def _entries(frozen: Frozen, after: int, upto: int) -> list[Entry]:

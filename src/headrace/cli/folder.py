@@ -106,6 +106,8 @@ def checks(folder: Path, app: App | None) -> Iterator[Found]:
     log = _told("log", lambda: _log(folder))
     yield log
     yield _told("checkpoints", lambda: _checkpoints(folder, {} if app is None else app.functions))
+    if (folder / "history").is_dir():
+        yield _told("history", lambda: _past(folder))
     if log.problem is not None:
         note("without a whole log the views cannot be computed again")
         return
@@ -137,6 +139,16 @@ def _checkpoints(folder: Path, functions: Mapping[str, PythonFunction]) -> str:
     if heard:
         raise StorageError("; ".join(heard), hint="the log serves without them; they may be deleted")
     return f"{len(whole)} whole" + (f", the newest of version {whole[0]:,}" if whole else "")
+
+
+def _past(folder: Path) -> str:
+    from headrace.history.store import History
+
+    with _messages() as heard:
+        versions = History(folder).check()
+    if heard:
+        raise StorageError("; ".join(heard), hint="versions that need it are gone; the present is whole")
+    return f"{versions:,} versions, every checksum right"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.change import Change
-from headrace.engine.columns import views
+from headrace.engine.columns import nonzero, views
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import expand
 from headrace.engine.zset import consolidate
@@ -57,11 +57,16 @@ def _as(change: Change, schema: pa.Schema) -> Change:
 def _apart(content: pa.Table, change: Change) -> tuple[list[pa.RecordBatch], list[pa.RecordBatch]]:
     """Return the rows that the change may name, and all others."""
     wanted = np.sort(hash_views(views(change.rows.columns, exact=True), len(change)))
+    size = 1 << min(24, max(10, (len(wanted) * 32).bit_length()))
+    flags, mask = np.zeros(size, dtype=np.bool_), np.uint64(size - 1)
+    flags[wanted & mask] = True
     touched, kept = [], []
     for batch in content.to_batches():
         hashes = hash_views(views(batch.columns, exact=True), batch.num_rows)
-        at = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
-        named = wanted[at] == hashes
+        named = flags[hashes & mask]
+        few = nonzero(named)
+        at = np.minimum(np.searchsorted(wanted, hashes[few]), len(wanted) - 1)
+        named[few] = wanted[at] == hashes[few]
         if named.any():
             touched.append(batch.filter(pa.array(named)))
             kept.append(batch.filter(pa.array(~named)))

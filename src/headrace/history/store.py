@@ -392,6 +392,24 @@ class History:
                         yield between(reader.table(block.place), after, upto)
             after = segment.last
 
+    def check(self) -> int:
+        """Read every block; return how many versions there are.
+
+        Raises:
+            StorageError: one is damaged.
+        """
+        versions = 0
+        for segment in self._segments:
+            versions += segment.last - segment.first + 1
+            places = [block.place for block in segment.blocks] + [base.place for base in segment.bases]
+            try:
+                with BlockReader(self._files, segment.path) as reader:
+                    for place in [*places, *([segment.versions] if segment.versions else [])]:
+                        reader.table(place)
+            except OSError as error:
+                raise StorageError(f"the past cannot be read: {error}", where=str(segment.path)) from error
+        return versions
+
     # --- writing ----------------------------------------------------------------------------------
     def write(self, draft: Draft) -> Segment:
         """Make versions durable.
