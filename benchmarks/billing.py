@@ -5,7 +5,7 @@
     make bench billing ARGS="--docs"
 
 Made-up merchants live through a year (`solutions/billing/simulate`); their rows are laid out again and again
-under other merchants' names until there are as many changes as asked for, a tenth of them of one merchant. All
+under other merchants' names until there are as many changes as asked for, a tenth of them of one. All
 views of the solution are kept, as `headrace run` keeps them, in a folder on disk.
 
 - *load*: changes per second, from the first until the last is in every view, in requests of 50,000;

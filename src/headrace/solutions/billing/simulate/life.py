@@ -86,7 +86,9 @@ class Life(Scribe):
     def subscribe(self, at_us: int) -> None:
         """Start a subscription: with or without a trial, at once, in the past, or later."""
         draw, shop = self.draw, self.shop
-        currency = self.subscriptions[0].currency if self.subscriptions else draw.choice(shop.currencies)
+        currency = draw.choice(shop.currencies)
+        if self.subscriptions and draw.random() < 0.9:
+            currency = self.subscriptions[0].currency
         terms = sorted(term for money, term in shop.ladders if money == currency)
         term = (
             terms[0]
