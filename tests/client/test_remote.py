@@ -219,3 +219,31 @@ def test_values_without_json_are_refused_before_they_are_sent(remote: RemoteRun)
             remote.append("clicks", rows)
     with pytest.raises(hr.RowsRejected):
         remote.query("SELECT ?", [object()])
+
+
+def test_named_queries_and_sources(shop: Shop, remote: RemoteRun) -> None:
+    commit = remote.upsert("customers", [{"id": 9001, "name": "Ada"}, {"id": 9002, "name": "Bo"}]).commit
+    remote.wait_for(commit or 0)
+    for asked in (remote, shop.run):
+        assert asked.ask("names", {"least": 9002}).table.to_pylist() == [{"name": "Bo"}]
+        assert asked.receive("letters", b"dear all") == ()
+        with pytest.raises(hr.UnknownName, match="names"):
+            asked.ask("name")
+        with pytest.raises(hr.UnknownName, match="letters"):
+            asked.receive("letter", b"dear all")
+
+
+def test_what_a_source_makes_of_a_delivery_is_told_row_by_row() -> None:
+    app = hr.App("post")
+    app.table("notes", "id BIGINT, text TEXT", key="id")
+
+    def receive(delivery: hr.Delivery) -> list[hr.Put]:
+        rows = [{"id": word, "text": delivery.params["by"]} for word in delivery.body.decode().split()]
+        return [hr.Put("upsert", "notes", rows), hr.Put("delete", "notes", [{"id": 99}])]
+
+    app.source("numbers", receive)
+    with serving(app) as shop, hr.connect(shop.url) as remote:
+        for asked in (remote, shop.run):
+            put, gone = asked.receive("numbers", b"1 two 3", params={"by": "Ada"})
+            assert (put.rejected, len(put.statuses), put.rejections[0].field) == (1, 3, "id")
+            assert gone.rejected == 1
