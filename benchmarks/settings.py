@@ -16,8 +16,8 @@ tenant. Views join it in four ways:
 One row of settings is changed; measured are the CPU seconds of the process while nothing else happens, which
 others on the machine do not disturb; the seconds until the new answer can be read (median and longest of
 several changes); and meanwhile, of another tenant, how long its reads take and how long its new events take
-to be in the answer. Both are measured without any change first. Each kind runs in a process of its own, and in
-the end its answer is compared with DuckDB's over the same rows.
+to be in the answer. Both are measured without any change first. Each kind runs in a process of its own, and
+in the end its answer is compared with DuckDB's over the same rows.
 """
 
 from __future__ import annotations

@@ -472,3 +472,81 @@ def test_a_view_that_refreshes_apart_is_changed_too(tmp_path: Path) -> None:
         run.apply(paced(15))
     with paced(15).open(tmp_path, clock=clock) as run:
         assert later(run, 60) == [{"m": 40.0}]
+
+
+# --- what is taken over -------------------------------------------------------------------------------
+
+STATS = (
+    "SELECT shop, min(amount) AS low, max(amount) AS high, count(DISTINCT amount) AS n FROM orders GROUP BY 1"
+)
+SHOPS = "SELECT DISTINCT shop, amount > 0 AS good FROM orders"
+TAKES_OVER = [
+    (GROSS, GROSS + " HAVING sum(amount) > 15"),
+    (GROSS, "SELECT shop, sum(amount) * 2 AS amount, 1 AS one FROM orders WHERE amount > 0 GROUP BY shop"),
+    (GROSS, "SELECT round(sum(amount)) AS whole, shop FROM orders WHERE amount > 0 GROUP BY shop"),
+    (GROSS, f"SELECT t.shop, t.amount, s.country FROM ({GROSS}) t JOIN shops s ON s.shop = t.shop"),
+    (STATS, f"SELECT shop, high - low AS span, n FROM ({STATS}) WHERE n > 1"),
+    (SHOPS, f"SELECT good, count(*) AS n FROM ({SHOPS}) GROUP BY good"),
+]
+
+
+@pytest.mark.parametrize(("before", "turnover"), TAKES_OVER)
+def test_what_computes_the_same_is_taken_over_and_goes_on(
+    before: str, turnover: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of `orders` is read again, and what comes afterwards, retractions too, is right."""
+    app = shop(turnover)
+    app._views.pop("best")
+    old = shop(before)
+    old._views.pop("best")
+    with old.open(None) as run:
+        run.append("orders", rows(10, 20, 30, -5, -6, 7))
+        run.upsert("shops", [{"shop": "s1", "country": "DK"}])
+        run.advance()
+        read: list[str] = []
+        logged = type(run)._logged
+
+        def noted(self: hr.Run, relation: str, commit: int) -> Any:
+            read.append(relation)
+            return logged(self, relation, commit)
+
+        monkeypatch.setattr(type(run), "_logged", noted)
+        plan = run.plan(app)
+        change = run.apply(app)
+        assert "orders" not in read
+        assert "keeps the state of" in plan.text()
+        for step in (rows(1, -2, 3), rows(-40, 50), rows(9, 9, 9, 9)):
+            run.append("orders", step)
+            run.upsert("shops", [{"shop": "s0", "country": "SE"}])
+            run.advance()
+            asked = run.query(f"SELECT * FROM ({turnover}) ORDER BY ALL").to_pylist()
+            assert answer(run, "turnover") == asked
+        assert change.state == "switched"
+        run.rollback()
+        asked = run.query(f"SELECT * FROM ({before}) ORDER BY ALL").to_pylist()
+        assert answer(run, "turnover") == asked
+
+
+def test_nothing_is_taken_over_that_reads_what_has_changed(run: hr.Run) -> None:
+    wanted = shop(NET)
+    wanted._views.pop("best")
+    wanted.view("best", "SELECT max(amount) AS amount, count(*) + 1 AS shops FROM turnover")
+    run.apply(wanted)
+    assert answer(run, "best") == [{"amount": Decimal("23.00"), "shops": 4}]
+
+
+def test_what_was_taken_over_stands_in_checkpoints(tmp_path: Path) -> None:
+    having = GROSS + " HAVING sum(amount) > 15"
+    with shop().open(tmp_path) as run:
+        run.append("orders", rows(10, 20, 30))
+        run.advance()
+        run.apply(shop(having))
+        run.checkpoint()
+    with shop(having).open(tmp_path) as run:
+        run.append("orders", rows(10, -20, 1))
+        run.advance()
+        asked = run.query(f"SELECT * FROM ({having}) ORDER BY ALL").to_pylist()
+        assert answer(run, "turnover") == asked
+        run.rollback()
+        asked = run.query(f"SELECT * FROM ({GROSS}) ORDER BY ALL").to_pylist()
+        assert answer(run, "turnover") == asked

@@ -152,10 +152,21 @@ class Redefinition:
     def plan(self, wanted: Definition) -> ChangePlan:
         """Return what leads from the definitions in force to the wanted ones."""
         now = self._run._definition
-        return compare(
+        plan = compare(
             now.app.fingerprint(), wanted.app.fingerprint(), now.plans, wanted.plans, self.rows.counts,
             rows_per_s=self.rows.per_s, given=given(wanted.app, self.lineages),
         )  # fmt: skip
+        moved = plan.moved()
+        taken = {name: self._taken(wanted.plans[name.lower()], moved) for name in plan.of("changed")}
+        return plan.taking_over({name: found for name, found in taken.items() if found is not None})
+
+    def _taken(self, plan: ViewPlan, moved: frozenset[str]) -> tuple[str, int] | None:
+        """Return which operator of a running view its new plan takes over, and how many rows that saves."""
+        found = self.engine.donor(plan, moved)
+        if found is None:
+            return None
+        adopted = found[2]
+        return adopted.detail, sum(self.rows.counts[name] for name in adopted.relations)
 
     # --- applying ---------------------------------------------------------------------------------
     def apply(self, app: App, *, preview: bool, on_busy: OnBusy, share: float) -> Changeover:

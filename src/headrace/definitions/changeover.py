@@ -285,7 +285,8 @@ class Changeover:
     def _build(self) -> None:
         wanted = [plan for key, plan in self.new.plans.items() if key in self._names]
         self._host.prepare()
-        self._shadow.build((*self._kept, *wanted), self._host.history, self._host.fed, self._pace)
+        plans, moved = (*self._kept, *wanted), self.plan.moved()
+        self._shadow.build(plans, self._host.history, self._host.fed, self._pace, changed=moved)
         while self._shadow.waiting_rows > 0:
             self._shadow.catch_up()
             self._pace.rest()

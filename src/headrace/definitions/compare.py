@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from headrace.contracts.lineage import Lineage, widens
@@ -85,6 +85,31 @@ class ChangePlan:
     def of(self, *actions: Action, kind: str = "view") -> tuple[str, ...]:
         """Return the names of one kind with one of the actions."""
         return tuple(item.name for item in self.items if item.kind == kind and item.action in actions)
+
+    def taking_over(self, taken: Mapping[str, tuple[str, int]]) -> ChangePlan:
+        """Return the plan in which views take over operators of the running ones, with their state.
+
+        Args:
+            taken: per view the operator, for people, and the rows that need not be read for it.
+        """
+        items = tuple(
+            item
+            if item.kind != "view" or item.name not in taken
+            else replace(
+                item,
+                notes=(*item.notes, f"keeps the state of {taken[item.name][0]}"),
+                rows=max(0, item.rows - taken[item.name][1]),
+            )
+            for item in self.items
+        )
+        read = sum(item.rows for item in items)
+        share = read / self.rows if self.rows else 0.0
+        seconds = None if self.seconds is None else self.seconds * share
+        return replace(self, items=items, rows=read, seconds=seconds)
+
+    def moved(self) -> frozenset[str]:
+        """Return everything that is not what it was, in lower case."""
+        return frozenset(item.name.lower() for item in self.items)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values."""

@@ -7,6 +7,7 @@ that the running engine sees, in its order. So nothing of the building is in the
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,8 +19,12 @@ from threading import Lock
 from headrace.change import Change
 from headrace.contracts.schema import Schema
 from headrace.engine.engine import Engine
-from headrace.errors import HeadraceError, ViewInError
+from headrace.engine.heap import Snapshot
+from headrace.errors import HeadraceError, StorageError, ViewInError
 from headrace.sql.plan import ViewPlan
+from headrace.state.frozen import Frozen, freeze, thaw
+
+logger = logging.getLogger("headrace")
 
 CATCH_UP_ROWS_MAX = 200_000
 """Rows that one step takes while the shadow catches up."""
@@ -120,7 +125,7 @@ class Shadow:
 
     def build(
         self, plans: Sequence[ViewPlan], history: Callable[[str, int], Iterator[Change]],
-        fed: Callable[[], int], pace: Pace,
+        fed: Callable[[], int], pace: Pace, *, changed: Collection[str] = (),
     ) -> None:  # fmt: skip
         """Compute views, inputs first, over all that their sources hold, at the running engine's version.
 
@@ -129,6 +134,8 @@ class Shadow:
             history: of a base relation's name and a commit: all its changes up to there.
             fed: the last commit that the running engine has seen; asked under the gate.
             pace: how fast.
+            changed: relations and views, in lower case, that are not what they were: operators that read none
+                of them are taken over from the running views, with their state.
 
         Raises:
             BuildingEnded: it has been cancelled.
@@ -137,6 +144,7 @@ class Shadow:
         with self._gate():
             commit = fed()
             contents = {name: self._running.content(name) for name in self._views_read()}
+            donors = {plan.name: self._donor(plan, changed) for plan in plans} if changed else {}
             self._remove_tap = self._running.tap(self._listen)
             self.engine.stand_beside(self._running)
 
@@ -146,7 +154,30 @@ class Shadow:
             return pace.paced(self._fit(name.lower(), change) for change in history(name, commit))
 
         for plan in plans:
+            donor = donors.get(plan.name)
+            if donor is not None:
+                self._lend(plan.name, *donor, changed)
             self.engine.add_view(plan, content)
+
+    def _donor(self, plan: ViewPlan, changed: Collection[str]) -> tuple[Frozen, Snapshot] | None:
+        """Return the running circuit of a view as it is now, and its rows, where the plan can use them."""
+        found = self._running.donor(plan, changed)
+        if found is None:
+            return None
+        try:
+            return freeze(found[0]), found[1].freeze()
+        except StorageError as error:
+            logger.info("%s is built from history: %s", plan.name, error.problem)
+            return None
+
+    def _lend(self, view: str, frozen: Frozen, rows: Snapshot, changed: Collection[str]) -> None:
+        try:
+            with self.engine.memory.watching():
+                circuit = thaw(frozen.shape, [bytearray(column) for column in frozen.columns])
+        except StorageError as error:
+            logger.info("%s is built from history: %s", view, error.problem)
+            return
+        self.engine.lend(view, circuit, rows.table(), changed)
 
     def _views_read(self) -> list[str]:
         return [source.name for source in self._sources.values() if source.is_view]

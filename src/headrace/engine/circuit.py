@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from headrace.change import Change
+from headrace.engine.adoption import Adoption, content_of
 from headrace.engine.duck import quote
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.aggregate import AggregateOperator
@@ -93,6 +96,8 @@ class Circuit:
         self._signed: dict[Signature, int] = {}
         self._time_unread = _hops_whose_time_nobody_reads(plan.root)
         self._root = self._add(plan.root, is_append_only)
+        self._idle: frozenset[int] = frozenset()
+        self._begun: tuple[int, Change] | None = None
 
     def _add(self, node: Node, is_append_only: IsAppendOnly) -> int:
         known = self._numbers.get(id(node))
@@ -152,7 +157,10 @@ class Circuit:
         says.
         """
         outputs: list[Change] = []
-        for stage in self._stages:
+        for number, stage in enumerate(self._stages):
+            if number in self._idle:
+                outputs.append(self._given(number))
+                continue
             output = stage.operator.start(context)
             changes = [outputs[at] for at in stage.inputs]
             if any(len(change) for change in changes):
@@ -172,7 +180,10 @@ class Circuit:
 
     def _run(self, changes: Mapping[str, Change], context: StepContext) -> Change:
         outputs: list[Change] = []
-        for stage in self._stages:
+        for number, stage in enumerate(self._stages):
+            if number in self._idle:
+                outputs.append(Change.empty(stage.operator.arrow))
+                continue
             if stage.relation is not None:
                 change = changes.get(stage.relation)
                 inputs = [] if change is None else [change]
@@ -183,6 +194,70 @@ class Circuit:
             else:
                 outputs.append(Change.empty(stage.operator.arrow))
         return outputs[self._root]
+
+    # --- taking over what runs
+    # --------------------------------------------------------------------------------------------------
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The operators, inputs first."""
+        return tuple(self._stages)
+
+    @property
+    def root_number(self) -> int:
+        """The number of the root's stage."""
+        return self._root
+
+    def same_as(self, other: Circuit, number: int) -> int | None:
+        """Return the stage that computes the same as a stage of another circuit; None: there is none."""
+        return next((self._signed.get(sign) for sign, at in other._signed.items() if at == number), None)
+
+    def adopt(self, found: Adoption, copies: Circuit, rows: pa.Table) -> None:
+        """Take over operators with their state; until `loaded` they stand still, and what is above is fed
+        what they have given out so far.
+
+        Args:
+            found: which.
+            copies: a copy of the running circuit.
+            rows: of the running view.
+        """
+        names = self._stages[found.at].operator.schema
+        for mine, theirs in found.pairs:
+            stage = self._stages[mine]
+            self._stages[mine] = Stage(copies._stages[theirs].operator, stage.inputs, stage.relation)
+        adopted = self._stages[found.at].operator
+        self._idle = frozenset(mine for mine, _ in found.pairs)
+        self._begun = (found.at, content_of(found, rows, adopted.arrow))
+        if adopted.schema.names != names.names:
+            self._insert(found.at + 1, Stage(RenameOperator(names, adopted), (found.at,)))
+
+    def _insert(self, place: int, added: Stage) -> None:
+        """Put a stage behind another one that it reads, and between it and its readers."""
+
+        def moved(number: int) -> int:
+            return number if number < place - 1 else number + 1
+
+        later = [
+            Stage(stage.operator, tuple(moved(at) for at in stage.inputs), stage.relation)
+            for stage in self._stages[place:]
+        ]
+        self._stages[place:] = [added, *later]
+        self._root = moved(self._root)
+        self._signed = {sign: moved(at) if at >= place else at for sign, at in self._signed.items()}
+        self._idle = frozenset(at if at < place else at + 1 for at in self._idle)
+
+    def _given(self, number: int) -> Change:
+        if self._begun is not None and self._begun[0] == number:
+            return self._begun[1]
+        return Change.empty(self._stages[number].operator.arrow)
+
+    def is_fed(self, relation: str) -> bool:
+        """Whether history of a relation is to be read for it."""
+        places = [at for at, stage in enumerate(self._stages) if stage.relation == relation.lower()]
+        return not places or any(at not in self._idle for at in places)
+
+    def loaded(self) -> None:
+        """Have the operators that were taken over go on."""
+        self._idle, self._begun = frozenset(), None
 
     # --- time
     # --------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from headrace.change import Change
 from headrace.contracts.schema import Schema
+from headrace.engine.adoption import Adoption, adoption
 from headrace.engine.circuit import Circuit
 from headrace.engine.duck import Duck
 from headrace.engine.levels import Threads, levels_of, step_threads
@@ -100,6 +101,15 @@ class Advanced:
     seen: Change | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A copy of a running circuit, the rows of its view, and what is not what it was."""
+
+    circuit: Circuit
+    rows: pa.Table
+    changed: frozenset[str]
+
+
 class Engine:
     """Base relations and views. Not thread-safe: the runtime serialises; snapshots are immutable."""
 
@@ -128,6 +138,7 @@ class Engine:
         self._history: History | None = None
         self._taps: tuple[Tap, ...] = ()
         self._unshown: list[tuple[View, Change]] = []
+        self._lent: dict[str, Lent] = {}
 
     # --- declarations
     # ------------------------------------------------------------------------------------------
@@ -246,12 +257,14 @@ class Engine:
             first.plan, first.circuit = plan, circuit
             return first
         context = StepContext(self._duck(plan.name.lower()), self._clock)
+        self._adopt(plan, circuit)
         view = View(plan, circuit)
         view.store.apply(circuit.start(context))
-        for name in sorted(_reads(plan)):
+        for name in sorted(name for name in _reads(plan) if circuit.is_fed(name)):
             for change in self._content(name, history, views):
                 view.store.apply(circuit.step({name: change}, context))
                 self.memory.settle()
+        circuit.loaded()
         upstream = next(
             (views[name].error for name in _reads(plan) if name in views and views[name].error), None
         )
@@ -524,6 +537,30 @@ class Engine:
             self._views = state["views"]
         self._clock, self._bounds, self._history = state["clock"], state["bounds"], history
         self._sort()
+
+    # --- taking over what runs
+    # -------------------------------------------------------------------------------
+    def donor(self, plan: ViewPlan, changed: Collection[str]) -> tuple[Circuit, ViewStore, Adoption] | None:
+        """Return circuit and rows of the running view of that name, and what of it a new plan can take over;
+        None: nothing.
+        """
+        view = self._views.get(plan.name.lower())
+        if view is None or view.error is not None or plan.refresh is not None or plan.emit is not None:
+            return None
+        if isinstance(view.circuit.root, RefreshedOperator) or view.plan.emit is not None:
+            return None
+        found = adoption(self._circuit(plan, self._views), view.circuit, changed)
+        return None if found is None else (view.circuit, view.store, found)
+
+    def lend(self, view: str, circuit: Circuit, rows: pa.Table, changed: Collection[str]) -> None:
+        """Give a view that is built next a copy of a running circuit, to take over what it can."""
+        self._lent[view.lower()] = Lent(circuit, rows, frozenset(changed))
+
+    def _adopt(self, plan: ViewPlan, circuit: Circuit) -> None:
+        lent = self._lent.pop(plan.name.lower(), None)
+        found = None if lent is None else adoption(circuit, lent.circuit, lent.changed)
+        if lent is not None and found is not None:
+            circuit.adopt(found, lent.circuit, lent.rows)
 
     # --- two engines side by side
     # -------------------------------------------------------------------------------

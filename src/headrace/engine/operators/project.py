@@ -18,7 +18,7 @@ from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.quarantine import Quarantine
 from headrace.engine.operators.scan import empty_columns
 from headrace.errors import ViewInError
-from headrace.sql.plan import Project
+from headrace.sql.plan import Expr, Project
 
 
 class ProjectOperator(Operator):
@@ -31,6 +31,11 @@ class ProjectOperator(Operator):
         self._node = node
         self._exprs = Expressions(node.exprs, node.input.schema, node.schema)
         self._quarantine = Quarantine()
+
+    @property
+    def exprs(self) -> tuple[Expr, ...]:
+        """One per column."""
+        return self._node.exprs
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
