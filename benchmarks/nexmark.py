@@ -43,6 +43,8 @@ from side_by_side.rows import read_tables, write_rows
 
 COMPARED_ROWS_MAX = 100_000
 WARM_EVENTS = 300_000
+TELLABLE_S = 0.02
+"""Less than this is the noise of taking one job's cost off another's."""
 HEAD = [
     "",
     "Headrace",
@@ -67,8 +69,8 @@ class Row:
     checks: list[str] = field(default_factory=list)
 
     def ratio(self) -> float | None:
-        """Return how many times as many events per CPU-second as Flink, or None."""
-        if "flink" not in self.costs:
+        """Return how many times as many events per CPU-second as Flink, or None where nothing can be told."""
+        if "flink" not in self.costs or self.costs["flink"].cpu_s < TELLABLE_S:
             return None
         return self.costs["headrace"].per_cpu_s / self.costs["flink"].per_cpu_s
 
@@ -76,12 +78,20 @@ class Row:
         """Return the row of the table."""
         ratio, ours, flink = self.ratio(), self.costs["headrace"], self.costs.get("flink")
         return [
-            self.name, *(_rate(self.costs.get(engine)) for engine in ("headrace", "flink")),
+            self.name, _rate(ours), _difference(flink, lambda cost: (cost.cpu_s, cost.per_cpu_s)),
             "" if ratio is None else f"{ratio:.1f}",
             *(_rate(self.costs.get(engine)) for engine in ("duckdb", "bytewax")),
-            f"{ours.per_s / 1000:,.0f} k", f"{flink.per_s / 1000:,.0f} k" if flink else "",
+            f"{ours.per_s / 1000:,.0f} k", _difference(flink, lambda cost: (cost.wall_s, cost.per_s)),
             f"{ours.peak_mb:,.0f}", f"{flink.peak_mb:,.0f}" if flink else "", "; ".join(self.checks),
         ]  # fmt: skip
+
+
+def _difference(cost: Cost | None, read: Callable[[Cost], tuple[float, float]]) -> str:
+    """Return a rate that is the difference of two jobs, where it is more than their noise."""
+    if cost is None:
+        return ""
+    seconds, rate = read(cost)
+    return "too cheap to tell" if seconds < TELLABLE_S else f"{rate / 1000:,.0f} k"
 
 
 def _rate(cost: Cost | None) -> str:

@@ -172,7 +172,7 @@ def measure(
         if durable:
             settings |= DURABLE | {"execution.checkpointing.dir": (folder / "checkpoints").as_uri()}
         sources = {"warm": warm, "tiny": tiny, "rows": rows}
-        order = ("warm", *(LIGHT_JOBS if name in LIGHT and not durable else JOBS))
+        order = ("warm", *(LIGHT_JOBS if name in LIGHT else JOBS))
         for label in set(order):
             text = script(name, sources[label], folder / "out" if label == "warm" else None)
             (folder / f"{label}.sql").write_text(text, encoding="utf-8")
