@@ -204,6 +204,17 @@ def test_a_view_that_needs_what_goes_is_refused(tmp_path: Path) -> None:
         assert run.history_from("spent") is not None
 
 
+def test_a_difference_is_not_told_from_what_is_gone(tmp_path: Path) -> None:
+    clock, _ = aged(tmp_path)
+    trimmed(tmp_path, clock.now)
+    with opened(tmp_path, clock) as run:
+        last = run.version.number
+        assert run.difference("spent", last - 1, last).table.num_rows > 0
+        for view in ("spent", "names"):
+            with pytest.raises(hr.VersionGone, match="begins after commit"):
+                run.difference(view, 1, last)
+
+
 def test_a_stream_is_not_read_as_of_what_is_gone(tmp_path: Path) -> None:
     clock, _ = aged(tmp_path)
     trimmed(tmp_path, clock.now)

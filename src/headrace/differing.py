@@ -188,6 +188,9 @@ class Differing:
     def _sorted(self) -> tuple[dict[str, Sorted], int]:
         """Return the input between the two moments by relation, sorted into causes, and its rows."""
         wanted = self._before.read(self._view)
+        for name in wanted:
+            if name in self._before.bases:
+                self._run._log.refuse_trimmed(self._before.bases[name].name, self.since.commit)
         parts: dict[str, list[tuple[int, Change]]] = {}
         if self.until.commit > self.since.commit:
             for record in self._run._log.records(self.since.commit + 1):

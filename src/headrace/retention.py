@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from headrace.contracts.keeping import KEPT, Retention
-from headrace.declarations import StreamDecl, TableDecl, options_of
+from headrace.declarations import DEFAULT_HISTORY, StreamDecl, TableDecl, options_of
 from headrace.errors import DeclarationError, HeadraceError, VersionGone
 from headrace.facts import stream_of, table_of
 from headrace.intake.answers import KEPT_US
@@ -31,8 +31,9 @@ logger = logging.getLogger("headrace")
 
 
 def wish(
-    log: Log, streams: Iterable[StreamDecl], tables: Iterable[TableDecl], needed_from: int, now: datetime
-) -> Wish:
+    log: Log, streams: Iterable[StreamDecl], tables: Iterable[TableDecl], needed_from: int, now: datetime,
+    history: timedelta = DEFAULT_HISTORY,
+) -> Wish:  # fmt: skip
     """Return what may go.
 
     Args:
@@ -41,6 +42,7 @@ def wish(
         tables: as declared; those that are not declared any more are kept as they are.
         needed_from: the last commit of which nobody needs anything but what declarations keep.
         now: UTC; a clock that runs ahead of the last commit does not count.
+        history: how long the past of views is kept; changes of tables within it are not folded.
     """
     last = log.last_clock
     now = now if last is None else min(now, last)
@@ -54,7 +56,10 @@ def wish(
             upto = min(upto, _commit_at(log, now - decl.event_id_window - MOMENT))
         rows |= dict.fromkeys(names, upto)
     folds = {decl.name: partial(folded, decl) for decl in tables if decl.effective is None}
-    return Wish(rows, folds, needed_from, min(needed_from, _commit_at(log, now - KEYS_KEPT)))
+    return Wish(
+        rows, folds, min(needed_from, _commit_at(log, now - history)),
+        min(needed_from, _commit_at(log, now - KEYS_KEPT)),
+    )  # fmt: skip
 
 
 def _outlived(log: Log, retention: Retention, names: tuple[str, ...], now: datetime) -> int:
@@ -96,7 +101,9 @@ def compact(log: Log, needed_from: int | None, now: datetime | None = None) -> T
     streams = [stream_of(name, found) for name, found in facts.get("streams", {}).items()]
     tables = [table_of(name, found) for name, found in facts.get("tables", {}).items()]
     needed = seen if needed_from is None else min(seen, needed_from)
-    return log.trim(wish(log, streams, tables, needed, now or datetime.now(UTC)))
+    texts = [*facts.get("views", {}).values(), *facts.get("created", {}).values()]
+    history = max([DEFAULT_HISTORY, *(options_of(sql).history or DEFAULT_HISTORY for sql in texts)])
+    return log.trim(wish(log, streams, tables, needed, now or datetime.now(UTC), history))
 
 
 class Trimmer:

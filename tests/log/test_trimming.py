@@ -177,7 +177,9 @@ def test_a_trimmed_log_says_what_it_freed_and_what_is_gone(tmp_path: Path) -> No
         with pytest.raises(VersionGone, match="begins after commit 30"):
             log.refuse_trimmed("orders", 29)
         log.refuse_trimmed("orders", 30)
-        log.refuse_trimmed("customers", 29)
+        log.refuse_trimmed("customers", 30)
+        with pytest.raises(VersionGone, match="begins after commit 30"):
+            log.refuse_trimmed("customers", 29)
     assert [path.name for path in (tmp_path / "log" / "parquet").rglob("*.parquet")] == [
         "base-000000000001.parquet"
     ]

@@ -14,8 +14,8 @@ from headrace.errors import FolderLocked
 
 @calmly
 def compact(project: ProjectOption = HERE, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Make the log of a data folder that nobody has open smaller: its segments become Parquet, tables are
-    folded to the rows that stand in them, and rows go that have outlived their stream's retention.
+    """Make the log of a data folder that nobody has open smaller: its segments become Parquet, what is old
+    in the history of tables is folded, and rows go that have outlived their stream's retention.
     """
     from headrace.log.log import Log
     from headrace.retention import compact as compacted
@@ -46,5 +46,5 @@ def compact(project: ProjectOption = HERE, data: DataOption = None, as_json: Jso
         return
     say(f"{folder}: {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now")
     for name, commit in told.relations.items():
-        folded = "old rows are gone" if name in gone else "folded to the rows that stand in it"
+        folded = "old rows are gone" if name in gone else "older changes are folded"
         say(f"{name}: {folded}, up to commit {commit:,}")

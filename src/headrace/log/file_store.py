@@ -316,14 +316,16 @@ class FileStore:
         with self._guard:
             return list(rewrites(self._base, self._sealed))
 
-    def trimmed(self) -> dict[str, tuple[int, int]]:
-        """Return per relation whose history does not begin at the start: the commit up to which its rows are
-        gone, and that commit's append clock.
+    def trimmed(self, *, folded: bool = False) -> dict[str, tuple[int, int]]:
+        """Return per relation whose history does not begin at the start: the commit up to which its changes
+        are gone, and that commit's append clock; with `folded` also those whose rows stand in the base.
         """
         with self._guard:
             base = self._base
         return {
-            name: (at, base.clocks_us[name]) for name, at in base.trimmed.items() if name not in base.tables
+            name: (at, base.clocks_us[name])
+            for name, at in base.trimmed.items()
+            if folded or name not in base.tables
         }
 
     def sizes(self, relations: Collection[str]) -> list[tuple[int, int]]:

@@ -491,15 +491,16 @@ class Log:
             yield Change.concat(waiting)
 
     def refuse_trimmed(self, relation: str, commit: int) -> None:
-        """Check that the history of a relation up to a commit is all there.
+        """Check that what a relation was as of a commit can be told, and every change after it.
 
         Raises:
-            VersionGone: rows of that time were trimmed.
+            VersionGone: rows of that time were trimmed, or folded.
         """
-        trimmed, at = self.trimmed().get(relation, (0, None))
+        trimmed, at_us = self._store.trimmed(folded=True).get(relation, (0, 0))
         if commit < trimmed:
+            moment = f"{from_us(at_us):%Y-%m-%d %H:%M:%S} UTC"
             raise VersionGone(
-                f"the history of {relation!r} begins after commit {trimmed} ({at:%Y-%m-%d %H:%M:%S} UTC)",
+                f"the history of {relation!r} begins after commit {trimmed} ({moment})",
                 where=f"commit {commit}",
                 expected=f"commit {trimmed} or later",
             )

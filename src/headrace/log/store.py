@@ -64,9 +64,9 @@ class Store(Protocol):
     def rewrites(self) -> list[dict[str, Any]]:
         """Return what has been rewritten, and when."""
 
-    def trimmed(self) -> dict[str, tuple[int, int]]:
+    def trimmed(self, *, folded: bool = False) -> dict[str, tuple[int, int]]:
         """Return per relation up to which commit, and its append clock, rows are gone with nothing in their
-        place.
+        place, or with the rows of a base.
         """
 
     def sizes(self, relations: Collection[str]) -> list[tuple[int, int]]:
@@ -163,7 +163,7 @@ class MemoryStore:
         """Memory keeps no notes."""
         return []
 
-    def trimmed(self) -> dict[str, tuple[int, int]]:
+    def trimmed(self, *, folded: bool = False) -> dict[str, tuple[int, int]]:  # noqa: ARG002
         """Nothing is."""
         return {}
 
