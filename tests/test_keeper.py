@@ -349,3 +349,34 @@ def test_time_alone_makes_one_due_where_much_has_come(tmp_path: Path, monkeypatc
 def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(hr.errors.DeclarationError, match="above 0"):
         Checkpointing(kept=0)
+
+
+class Placed(hr.Event):
+    """Rows whose class belongs to the user: no checkpoint may ask for it."""
+
+    id: int
+    amount: int = 1
+
+
+class Shop(hr.Table):
+    shop: str
+
+
+def test_an_app_of_models_starts_from_its_checkpoint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def app() -> hr.App:
+        made = hr.App("models")
+        made.stream("placed", Placed, event_id="id")
+        made.table("shops", Shop, key="shop")
+        return made
+
+    with app().open(tmp_path) as run:
+        run.append("placed", [{"id": 1}])
+        run.upsert("shops", [{"shop": "a"}])
+        run.advance()
+        run.checkpoint()
+    with caplog.at_level(logging.WARNING), app().open(tmp_path) as run:
+        assert run.append("placed", [{"id": 1}, {"id": 2}]).statuses.tolist() == [1, 0]
+        assert run.upsert("shops", [{"shop": "a"}, {"shop": "b"}]).statuses.tolist() == [1, 0]
+    assert caplog.messages == []

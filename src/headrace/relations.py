@@ -81,7 +81,8 @@ def deletion_schema(decl: TableDecl, rows: Rows) -> Schema:
     assert decl.key is not None
     columns = list(decl.schema.select(decl.key))
     for name in (decl.sequence, decl.effective):
-        if name is not None and name not in decl.key and has_column(rows, name):
+        former = [other for other, now in decl.renamed if now == name]
+        if name is not None and name not in decl.key and any(has_column(rows, at) for at in (name, *former)):
             column = decl.schema[name]
             columns.append(column if decl.effective is None else replace(column, nullable=True))
     return Schema.of(columns)

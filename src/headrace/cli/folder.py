@@ -186,7 +186,7 @@ def _views(folder: Path, app: App) -> Iterator[Found]:
                 if begun is not None:
                     since = f"{begun:%Y-%m-%d %H:%M:%S} UTC"
                     yield Found(info.name, f"not compared: rows from before {since} are no longer kept")
-                elif info.kind != "stream":
+                elif not info.is_logged:
                     yield _told(info.name, partial(_same, kept, fresh, info.name))
 
 

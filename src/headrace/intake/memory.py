@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from headrace.declarations import StreamDecl, TableDecl
@@ -42,14 +43,17 @@ class Memory:
         self._recovery = Recovery(self.streams, self.tables, self.answers)
 
     def declare(self, streams: Mapping[str, StreamDecl], tables: Mapping[str, TableDecl]) -> None:
-        """Take in declarations: new relations, and known streams with other settings."""
-        for stream in streams.values():
+        """Take in declarations: new relations, and known streams with other settings.
+
+        Models are left out: they belong to the user, have done their work, and are in no checkpoint.
+        """
+        for stream in (replace(decl, model=None) for decl in streams.values()):
             known = self.streams.get(stream.name)
             if known is None:
                 self.streams[stream.name] = StreamState(stream, self._hasher)
             elif known.decl != stream:
                 known.redeclare(stream)
-        for table in tables.values():
+        for table in (replace(decl, model=None) for decl in tables.values()):
             if table.name not in self.tables:
                 self.tables[table.name] = _table(table, self._hasher)
 
