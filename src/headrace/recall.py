@@ -37,14 +37,16 @@ class Recall:
         self._present = {info.name: info.schema for info in infos if info.kind in kinds}
         self._hidden = {info.name.lower() for info in infos} - {name.lower() for name in self._present}
         self._views = "view" in kinds
+        self._names: list[str] | None = None
 
     def names(self) -> list[str]:
         """Return every name that is or was."""
-        known = {name.lower() for name in self._present} | self._hidden
-        gone = (
-            [name for name in self._past.names() if not name.startswith(KEPT_PREFIX)] if self._views else []
-        )
-        return [*self._present, *(name for name in gone if name.lower() not in known)]
+        if self._names is None:
+            known = {name.lower() for name in self._present} | self._hidden
+            was = self._past.names() if self._views else []
+            gone = [name for name in was if name.lower() not in known and not name.startswith(KEPT_PREFIX)]
+            self._names = [*self._present, *gone]
+        return self._names
 
     def refuse_unknown(self, names: Sequence[str]) -> None:
         """Raise UnknownName for a name that is no longer there, but only was."""

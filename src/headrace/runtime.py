@@ -96,9 +96,9 @@ class Run(WaysIn, Defining):
         self._plans: dict[str, ViewPlan] = {}
         self._created: dict[str, str] = {}
         self._files = files
+        self._checkpoints = checkpoints or Checkpointing()
         self._definitions = Redefinition(self)
         self._keeper: Keeper | None = None
-        self._checkpoints = checkpoints or Checkpointing()
         self._sinks: Sinks | None = None
         self._fed: Callable[[], int] = lambda: 0
         self._reader = Reader(functions=lambda: self.app.functions)
@@ -169,6 +169,7 @@ class Run(WaysIn, Defining):
         self._log.on_durable(self._stepper.on_durable)
         self._log.on_durable(self._definitions.rows.count)
         self._stepper.start(version)
+        self._intake.begin_histories()
         if facts is None or (change is not None and change.is_empty):
             self.app = wanted
             self._declare()
@@ -182,7 +183,6 @@ class Run(WaysIn, Defining):
             self.apply(wanted)
         elif going_on is not None and on_change == "refuse":
             self._definitions.resume(wanted, going_on)
-        self._intake.begin_histories()
         self._refresher.start()
 
     def _opened_past(self) -> Past:

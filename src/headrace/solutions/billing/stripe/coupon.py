@@ -18,9 +18,9 @@ def map_coupon(found: Object, told: Occasion, out: Gathered) -> None:
         "name": found.get("name"),
         **terms(found),
         "duration_in_months": found.get("duration_in_months"),
-        "seq": told.seq if own else told.first(moment(found.get("created")))["seq"],
     }
-    out.upsert("coupons", row)
+    first = told.first(moment(found.get("created")), row)
+    out.upsert("coupons", row | {"seq": told.seq if own else first["seq"]})
 
 
 def terms(found: Object) -> Row:

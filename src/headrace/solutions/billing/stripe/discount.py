@@ -25,21 +25,18 @@ def map_discount(found: Object, told: Occasion, out: Gathered, item: Object = EM
     if told.kind.endswith("discount.deleted") or found.get("deleted"):
         ends_at = min(ends_at, told.told_at) if ends_at else told.told_at
     off = terms(coupon) if isinstance(coupon, dict) else {}
-    out.upsert(
-        "discounts",
-        {
-            **told.of_merchant,
-            "discount_id": must(found, "id"),
-            "customer_id": None if subscription else ident(found.get("customer")),
-            "subscription_id": subscription,
-            "item_id": ident(found.get("subscription_item")) or ident(item),
-            "coupon_id": ident(coupon),
-            **off,
-            "starts_at": starts_at,
-            "ends_at": ends_at,
-            **(told.version() if own else told.first(starts_at)),
-        },
-    )
+    row = {
+        **told.of_merchant,
+        "discount_id": must(found, "id"),
+        "customer_id": None if subscription else ident(found.get("customer")),
+        "subscription_id": subscription,
+        "item_id": ident(found.get("subscription_item")) or ident(item),
+        "coupon_id": ident(coupon),
+        **off,
+        "starts_at": starts_at,
+        "ends_at": ends_at,
+    }
+    out.upsert("discounts", row | (told.version() if own else told.first(starts_at, row)))
     if isinstance(coupon, dict):
         map_coupon(coupon, told, out)
 

@@ -28,6 +28,8 @@ PROGRESS = {
 }
 """How far an object has come, by its status."""
 EXPORTED = "exported"
+BY_THE_WAY = 900_000
+"""Sequences of the second before an object's own, for what other events tell of it by the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,16 @@ class Occasion:
         """Return the columns that order versions: from when it holds, and its sequence (or one before it)."""
         return {"valid_at": valid_at or self.told_at, "seq": self.seq - earlier}
 
-    def first(self, since: datetime | None) -> dict[str, Any]:
-        """Return the same for what is told by the way: it was so from the beginning, unless more is known.
+    def first(self, since: datetime | None, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the same for a row told by the way: it was so from the beginning, unless more is known.
 
-        Told again, it is the same version, which changes nothing; what an event of its own says comes after
-        it.
+        Told again, it is the same version, which changes nothing; other content is another version. What an
+        event of its own says comes after all of these.
         """
-        return version_of(since) if since else self.version()
+        if since is None:
+            return self.version()
+        found = version_of(since)
+        return found | {"seq": found["seq"] - 1 - _number(repr(row), BY_THE_WAY)}
 
 
 def version_of(since: datetime) -> dict[str, Any]:
@@ -83,8 +88,13 @@ def sequence(event: Object, found: Object) -> int:
     steps = PROGRESS.get(str(found.get("object")), ())
     status = found.get("status")
     progress = steps.index(status) if status in steps else 0
-    tie = int.from_bytes(hashlib.sha256(str(event.get("id")).encode()).digest()[:4], "big") % 9_999
+    tie = _number(str(event.get("id")), 9_999)
     return int(event["created"]) * SECOND + rank * 100_000 + progress * 10_000 + tie + 1
+
+
+def _number(text: str, below: int) -> int:
+    """Return a number that a text always has."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") % below
 
 
 def before(event: Object) -> Object:

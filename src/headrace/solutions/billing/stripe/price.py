@@ -28,8 +28,8 @@ def map_price(found: Object, told: Occasion, out: Gathered) -> None:
         return
     created_at = row.pop("created_at")
     changed = told.kind in ("price.updated", "plan.updated")
-    version = told.version() if changed else told.first(created_at)
-    out.upsert("prices", {**told.of_merchant, **row, **version})
+    row |= told.of_merchant
+    out.upsert("prices", row | (told.version() if changed else told.first(created_at, row)))
     if isinstance(found.get("product"), dict):
         map_product(found["product"], told, out)
 

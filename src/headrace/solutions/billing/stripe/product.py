@@ -14,5 +14,6 @@ def map_product(found: Object, told: Occasion, out: Gathered) -> None:
     product_id = must(found, "id")
     name = found.get("name") or product_id
     own = told.kind.startswith("product.") or told.kind == EXPORTED
-    seq = told.seq if own else told.first(moment(found.get("created")))["seq"]
-    out.upsert("products", {**told.of_merchant, "product_id": product_id, "name": name, "seq": seq})
+    row = {**told.of_merchant, "product_id": product_id, "name": name}
+    first = told.first(moment(found.get("created")), row)
+    out.upsert("products", row | {"seq": told.seq if own else first["seq"]})

@@ -125,7 +125,7 @@ def _item(item: Object, found: Object, told: Occasion, out: Gathered, since: dat
     if told.kind == EXPORTED and began:
         out.upsert("subscription_items", row | version_of(began))
     is_told = _is_told(item, told)
-    out.upsert("subscription_items", row | (told.version(since) if is_told else told.first(began)))
+    out.upsert("subscription_items", row | (told.version(since) if is_told else told.first(began, row)))
     if isinstance(price, dict):
         map_price(price, told, out)
     within = {"id": item.get("id"), "subscription": row["subscription_id"]}
