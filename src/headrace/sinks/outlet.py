@@ -90,7 +90,7 @@ def check_sink(run: Run, declared: SinkDecl) -> None:
     info = run.relation(declared.view)
     if info.is_logged:
         raise UnknownName(
-            f"{info.name} has its rows in the log alone", where=f"sink {declared.name!r}",
+            f"{info.name} is a stream, whose rows the log keeps", where=f"sink {declared.name!r}",
             expected="a view or a table", hint=f"declare a view: SELECT * FROM {info.name}",
         )  # fmt: skip
     if kind.needs_key and info.key is None:
