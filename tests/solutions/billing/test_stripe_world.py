@@ -1,7 +1,7 @@
 """A simulated world told by Stripe alone: its events, shuffled, must make the ledger that its books have.
 
 Compared are the views of MRR, subscribers and trials with books that never saw an event. What such events
-cannot say (corrections of the past, starts agreed beforehand, instants between seconds) is left out of the world.
+cannot say (corrections of the past, starts agreed beforehand, instants between seconds) is left out.
 """
 
 from __future__ import annotations
@@ -168,7 +168,13 @@ class Teller:
             else:
                 quantity = 1 if row["price_id"] in self.flat else row["quantity"]
                 price = self.prices[row["price_id"]]
-                items[row["item_id"]] = {"id": row["item_id"], "price": price, "quantity": quantity}
+                created = items.get(row["item_id"], {"created": must_seconds(row["valid_at"])})["created"]
+                items[row["item_id"]] = {
+                    "id": row["item_id"],
+                    "price": price,
+                    "quantity": quantity,
+                    "created": created,
+                }
             following = acts[nth + 1][1]["valid_at"] if nth + 1 < len(acts) else None
             if standing is None or following == row["valid_at"]:
                 continue

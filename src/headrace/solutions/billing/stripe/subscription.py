@@ -121,7 +121,7 @@ def _item(item: Object, found: Object, told: Occasion, out: Gathered, since: dat
         "price_id": ident(price) or must(item, "price"),
         "quantity": item.get("quantity"),
     }
-    began = moment(item.get("created") or found.get("start_date") or found.get("created"))
+    began = moment(item.get("created"))
     if told.kind == EXPORTED and began:
         out.upsert("subscription_items", row | version_of(began))
     is_told = _is_told(item, told)
