@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from headrace.contracts.schema import Schema
 from headrace.contracts.validate import validate
 from headrace.declarations import TableDecl
 from headrace.intake import Call, Intake
+from headrace.intake.tables import KeyedTable
 from headrace.log.log import Log
 from headrace.results import AppendResult
 
@@ -206,3 +208,25 @@ def test_rows_from_before_versions_were_kept_are_the_first_versions() -> None:
         old.restart()
     assert statuses(old.upsert(row(1, "b", 2, 2), row(1, "a", 1, 1))) == "ra"
     assert old.held() == [(1, "b"), (2, "x")]
+
+
+def test_a_folder_from_before_versions_were_kept_has_a_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def app() -> App:
+        made = App("shop")
+        made.table("subs", COLUMNS, key="id", effective="at", sequence="seq")
+        made.view("plans", "SELECT plan, valid_to IS NULL AS holds FROM subs__history")
+        return made
+
+    with monkeypatch.context() as before:
+        before.setattr("headrace.intake.memory.VersionedTable", KeyedTable)
+        with app().open(tmp_path) as run:
+            run.upsert("subs", [row(1, "a", 1, 1), row(1, "b", 2, 2)])
+            run.advance()
+    for sent in ([row(1, "c", 3, 3)], []):
+        with app().open(tmp_path) as run:
+            run.upsert("subs", sent)
+            run.advance()
+            found = run.query("SELECT * FROM plans ORDER BY plan").to_pylist()
+            assert found == [{"plan": "b", "holds": False}, {"plan": "c", "holds": True}]
