@@ -30,7 +30,7 @@ $(STAMP): requirements.lock pyproject.toml scripts/make_venv.sh
 	@sh scripts/make_venv.sh $(VENV)
 	@touch $@
 
-demo: $(STAMP)  ## start the promotion wall with a simulated promotion day; Ctrl-C ends it
+demo: $(STAMP)  ## start the promotion wall with a simulated day; `make demo billing`: billing analytics; Ctrl-C ends it
 	@$(BIN)/headrace demo $(or $(WORDS),promotions) $(ARGS)
 
 test: $(STAMP)  ## run the tests; `make test tests/engine` runs some of them
