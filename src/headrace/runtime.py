@@ -18,9 +18,9 @@ from headrace.app import App, OnChange
 from headrace.change import Change
 from headrace.declarations import RECOMPUTE_ROWS_MAX, Checkpointing, StreamDecl, TableDecl
 from headrace.defining import Defining
-from headrace.differing import Differing
 from headrace.definitions import ChangePlan
 from headrace.definitions.changeover import BEFORE
+from headrace.differing import Differing
 from headrace.engine.engine import Engine
 from headrace.engine.memory import Memory
 from headrace.errors import DeclarationError, DeclarationsChanged, StorageError

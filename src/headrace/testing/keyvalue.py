@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from headrace.contracts.encode import to_json_rows
-from headrace.sinks import Shipment, Position, SinkKind, Target, register_sink
+from headrace.sinks import Position, Shipment, SinkKind, Target, register_sink
 from headrace.sinks.shipment import rows_by_key
 
 _POSITION = "position"
