@@ -112,6 +112,7 @@ class Defining(Reading):
         if not 0 < share <= 1:
             raise DeclarationError(f"share is {share}", expected="more than 0, at most 1")
         self._past.flush()  # so that little is left to be written at the switch
+        self._check_open()
         change = self._definitions.apply(app, preview=preview, on_busy=on_busy, share=share)
         return change.wait(settled=not preview) if wait else change
 

@@ -95,6 +95,7 @@ class Past:
         self._busy = threading.Lock()
         self._end = threading.Event()
         self._write_s = 0.0
+        self._is_closed = False
         self._thread: threading.Thread | None = None
         self.is_begun = False
 
@@ -165,6 +166,7 @@ class Past:
             self._thread.join()
         if self._history is not None and self.is_begun:
             self.flush()
+        self._is_closed = True
 
     @property
     def _is_full(self) -> bool:
@@ -462,6 +464,8 @@ class Past:
         """
         if self._history is None or not self.is_begun:
             return True
+        if self._is_closed:
+            return False
         while True:
             with self._gate():
                 if self._busy.acquire(blocking=False):

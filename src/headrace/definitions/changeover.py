@@ -177,7 +177,7 @@ class Changeover:
         """
         with self._moved:
             passing = ("building", "ready") if settled else ("building",)
-            self._moved.wait_for(lambda: self._state not in passing, timeout_s)
+            self._moved.wait_for(lambda: self._state not in passing or self._error is not None, timeout_s)
             if self._error is not None:
                 raise self._error
         return self
@@ -239,9 +239,13 @@ class Changeover:
     def close(self) -> None:
         """End the thread and free what stands beside the running views."""
         self._end.set()
-        if self._thread is not None:
+        if self._thread is not None and self._thread.ident is not None:
             self._thread.join(END_S)
         self._shadow.close()
+        with self._moved:  # nobody waits for what goes on at the next start, if at all
+            if self.is_open and self._error is None:
+                self._error = ChangeFailed("the run was closed before the change was in force")
+            self._moved.notify_all()
 
     def _run(self, preview: bool) -> None:
         try:
