@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -174,7 +173,7 @@ def main(address: str, every_s: float = 10.0) -> None:
             )
             sys.stdout.writelines(told(one) + "\n" for one in proofs if not one.is_equal)
             sys.stdout.flush()
-            time.sleep(every_s)
+            pause.wait(every_s)
 
 
 if __name__ == "__main__":
