@@ -151,6 +151,13 @@ def test_a_new_period_is_no_change_of_an_item() -> None:
     assert only(told, "subscription_items")["valid_at"] == START
 
 
+@pytest.mark.parametrize("kind", ["trial_will_end", "paused", "resumed", "deleted"])
+def test_other_events_of_a_subscription_are_not_about_its_items(kind: str) -> None:
+    told = event(f"customer.subscription.{kind}", subscription(), JAN_1 + DAY)
+    assert only(told, "subscription_items")["valid_at"] == START
+    assert only(told, "subscriptions")["valid_at"] == START + timedelta(days=1)
+
+
 def test_items_that_are_gone_end() -> None:
     was = listing(item(), item("si_2", 3))
     told = event("customer.subscription.updated", subscription(), JAN_1 + DAY, before={"items": was})

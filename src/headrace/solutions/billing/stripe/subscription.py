@@ -134,8 +134,10 @@ def _item(item: Object, found: Object, told: Occasion, out: Gathered, since: dat
 
 def _is_told(item: Object, told: Occasion) -> bool:
     """Whether an event is about an item: it may be new, or have another price or quantity than before."""
-    if told.kind != "customer.subscription.updated":
+    if told.kind in ("customer.subscription.created", EXPORTED):
         return True
+    if told.kind != "customer.subscription.updated":
+        return False
     if {"plan", "quantity"} & told.before.keys():
         return True
     if "items" not in told.before:
