@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.torture import SEEDS, Torture, account, share
+from tests.torture import SEEDS, Torture, TorturePlugin, account, share
 
 
 def item(name: str, session: Any, at: int | None = 0, **mark: Any) -> Any:
@@ -29,6 +29,14 @@ def test_the_time_goes_by_weights_and_what_is_left_over_to_those_that_follow() -
     assert share(one, 100.0, set()) == 25.0
     assert share(other, 90.0, {"one"}) == 90.0
     assert share(other, -5.0, {"one"}) == 0.0
+
+
+def test_the_heaviest_come_first() -> None:
+    session = SimpleNamespace(items=[])
+    item("light", session)
+    item("heavy", session, weight=9)
+    TorturePlugin().pytest_collection_modifyitems(session.items)
+    assert [one.nodeid for one in session.items] == ["heavy", "light"]
 
 
 def test_slices_play_every_seed_once_and_at_least_one_case() -> None:

@@ -11,7 +11,7 @@ it goes on after a case that fails, and tells all of them at the end. Each test 
 *slice*, with every n-th seed), and all tests of a slice run one after the other on one worker, so that every
 worker is busy until the end. A test gets the time that is left, times its weight, over the weights of all
 that have yet to run on that worker: what one leaves over the others get, what one takes too much they share,
-and a new test fits in by itself. A test without the fixture runs as long as it runs; the others
+and a new test fits in by itself. The heaviest come first. A test without the fixture runs as long as it runs; the others
 share what remains.
 
 The summary tells for each test how many cases it played, and whether it reached the least number that its
@@ -107,6 +107,10 @@ def _mark(item: pytest.Item) -> dict[str, Any]:
     return dict(mark.kwargs) if mark else {}
 
 
+def _is_torture(item: pytest.Item) -> bool:
+    return item.get_closest_marker("torture") is not None
+
+
 def _slice_of(item: pytest.Item) -> int | None:
     callspec = getattr(item, "callspec", None)
     return callspec.params.get("torture") if callspec else None
@@ -150,6 +154,10 @@ class TorturePlugin:
             item.add_marker(pytest.mark.timeout(minutes() * 60 + SPARE_S))
             if _slice_of(item) is None:
                 item.add_marker(pytest.mark.xdist_group("slice0"))
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """The heaviest come first: what others take too much is not theirs to pay."""
+        items.sort(key=lambda item: -float(_mark(item).get("weight", 1)) if _is_torture(item) else 0.0)
 
     @pytest.fixture
     def torture(self, request: pytest.FixtureRequest) -> Iterator[Torture]:
