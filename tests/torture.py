@@ -11,8 +11,8 @@ it goes on after a case that fails, and tells all of them at the end. Each test 
 *slice*, with every n-th seed), and all tests of a slice run one after the other on one worker, so that every
 worker is busy until the end. A test gets the time that is left, times its weight, over the weights of all
 that have yet to run on that worker: what one leaves over the others get, what one takes too much they share,
-and a new test fits in by itself. The heaviest come first. A test without the fixture runs as long as it runs; the others
-share what remains.
+and a new test fits in by itself. The heaviest come first. A test without the fixture runs as long as it runs;
+the others share what remains.
 
 The summary tells for each test how many cases it played, and whether it reached the least number that its
 mark names. Running out of time is no failure, but it is said.
