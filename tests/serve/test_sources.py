@@ -1,4 +1,4 @@
-"""Deliveries in somebody else's language: what a source makes of them is one commit; what it raises is answered."""
+"""Deliveries in another language: what a source makes of one is one commit; what it raises is answered."""
 
 from __future__ import annotations
 
