@@ -301,3 +301,25 @@ def test_random_histories_add_up_also_after_a_restart(tmp_path: Path, seed: int)
                 for view in ("turnover", "countries", "recent", "shops", "orders"):
                     causes = {"rate": ["rates"]} if chance.random() < 0.5 else None
                     added_up(run, run.difference(view, since, until, causes))
+
+
+def test_one_tenants_difference_is_told_from_its_own_rows(run: hr.Run, clock: ManualClock) -> None:
+    since = run.version
+    run.append("orders", [order(4, "a", "EUR", 7, -2), order(5, "b", "USD", 1000, -2)])
+    run.upsert("rates", [{"currency": "USD", "rate": "0.5"}])
+    run.append("orders", [order(6, "a", "USD", 10, 2)])
+    run.advance()
+    whole = run.difference("turnover", since)
+    found = run.difference("turnover", since, where={"SHOP": "a"})
+    assert set(found.table.column("shop").to_pylist()) == {"a"}
+    assert moved(found, "turnover") == {"late data": 7, "new data": 5}
+    rows = [row for row in whole.table.to_pylist() if row["shop"] == "a"]
+    assert sum(row["_weight"] * row["turnover"] for row in rows) == found.whole.sums["turnover"] == 12
+    assert 0 < found.rows_played < whole.rows_played
+    assert [row["id"] for row in found.inputs["orders"].to_pylist()] == [4]
+    assert run.difference("turnover", since, where={"shop": "nobody"}).table.num_rows == 0
+
+
+def test_a_part_is_told_by_columns_that_the_view_has(run: hr.Run) -> None:
+    with pytest.raises(DeclarationError, match="has no column 'currency'"):
+        run.difference("turnover", run.version, where={"currency": "EUR"})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.change import WEIGHT, Change
 from headrace.contracts.schema import Column, Schema
@@ -111,11 +112,12 @@ class Differing:
         since: the first moment.
         until: the second; None: now.
         causes: relations by the cause that the caller names.
+        where: values by column: only rows that have them are looked at, in every relation with the columns.
     """
 
     def __init__(
         self, run: Run, view: str, since: Moment, until: Moment | None,
-        causes: Mapping[str, Sequence[str] | str] | None,
+        causes: Mapping[str, Sequence[str] | str] | None, where: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self._run = run
         self._past = run._past
@@ -131,6 +133,7 @@ class Differing:
         self._declared = Declarations(run)
         self._before = self._declared.at(self.since)
         self._view = view
+        self._where = {name.lower(): value for name, value in (where or {}).items()}
         self._check_names(causes or {})
 
     def _check_names(self, causes: Mapping[str, Any]) -> None:
@@ -161,6 +164,8 @@ class Differing:
         old, old_schema = recall.at(self._view, self.since)
         new, new_schema = recall.at(self._view, self.until)
         shape = united(old_schema, new_schema)
+        self._check_where(old_schema, new_schema)
+        old, new = self._only(old), self._only(new)
         fit = partial(fitted, shape=shape)
         whole = apart(fit(old), fit(new))
         sorted_, rows = self._sorted()
@@ -199,8 +204,9 @@ class Differing:
                         break
                     for name, change in record.changes.items():
                         if name.lower() in wanted and record.number > self.since.commit:
-                            mine = self._in_columns(name.lower(), change)
-                            parts.setdefault(name.lower(), []).append((record.number, mine))
+                            mine = self._only_of(self._in_columns(name.lower(), change))
+                            if len(mine):
+                                parts.setdefault(name.lower(), []).append((record.number, mine))
         found, moment = {}, self._moment
         for name, changes in parts.items():
             relation = self._before.relation(name)
@@ -214,11 +220,45 @@ class Differing:
         info = self._before.bases[name]
         if info.is_logged or name not in self._run._bases:
             for change in self._run._log.history(info.name, upto_commit=self.since.commit):
-                yield self._in_columns(name, change)
+                yield self._only_of(self._in_columns(name, change))
             return
         _, rows = self._past.content(KEPT_PREFIX + name, self.since)
-        for batch in rows.to_batches():
+        for batch in self._only(rows).to_batches():
             yield Change.inserts(batch)
+
+    # --- a part of it -----------------------------------------------------------------------------
+    def _check_where(self, *schemas: Schema) -> None:
+        for schema in schemas:
+            missing = self._where.keys() - {name.lower() for name in schema.names}
+            if missing:
+                raise DeclarationError(
+                    f"{self._view} has no column {sorted(missing)[0]!r}", where="where",
+                    expected="columns that the view has itself, such as that of the tenant",
+                )  # fmt: skip
+
+    def _mask(self, names: Sequence[str], columns: Sequence[Any]) -> Any:
+        """Return which rows have the wanted values, in the columns that there are; None: all."""
+        mask: Any = None
+        for name, column in zip(names, columns, strict=True):
+            if name.lower() not in self._where:
+                continue
+            value = self._where[name.lower()]
+            if value is None:
+                same = pc.is_null(column)
+            else:
+                same = pc.fill_null(pc.equal(column, pa.scalar(value).cast(column.type)), False)
+            mask = same if mask is None else pc.and_(mask, same)
+        return mask
+
+    def _only(self, rows: pa.Table) -> pa.Table:
+        mask = self._mask(rows.column_names, rows.columns)
+        return rows if mask is None else rows.filter(mask)
+
+    def _only_of(self, change: Change) -> Change:
+        mask = self._mask(change.rows.schema.names, change.rows.columns)
+        if mask is None:
+            return change
+        return change.take(np.flatnonzero(mask.to_numpy(zero_copy_only=False)))
 
     def _in_columns(self, name: str, change: Change) -> Change:
         """Return a change of a base relation in the columns that it had at the first moment."""

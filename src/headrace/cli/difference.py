@@ -26,6 +26,10 @@ def difference(
         list[str] | None,
         typer.Option("--cause", help='A cause for whole relations, such as "exchange rate=fx_rates".'),
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help="Only rows with this value, such as merchant_id=acme."),
+    ] = None,
     rows: Annotated[bool, typer.Option("--rows", help="Show the rows that differ, too.")] = False,
     project: ProjectOption = HERE,
     data: DataOption = None,
@@ -39,8 +43,9 @@ def difference(
         note("--json and --csv exclude each other")
         raise typer.Exit(USAGE)
     causes = named(cause or [])
+    only = dict(pair(text) for text in where or [])
     with session(project, data=data, url=url, token=token) as asked:
-        found = asked.difference(view, since, until, causes)
+        found = asked.difference(view, since, until, causes, where=only)
     if as_json:
         say_json(found.as_dict())
     elif as_csv:
@@ -60,6 +65,15 @@ def named(causes: Sequence[str]) -> dict[str, list[str]]:
             raise typer.Exit(USAGE)
         found.setdefault(cause.strip(), []).extend(name.strip() for name in names.split(","))
     return found
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Return column and value of `column=value`."""
+    column, separator, value = text.partition("=")
+    if not separator or not column.strip():
+        note(f"--where {text!r} is not of the form column=value")
+        raise typer.Exit(USAGE)
+    return column.strip(), value
 
 
 def show(found: Any, *, with_rows: bool) -> None:

@@ -26,7 +26,7 @@ class Asked(Protocol):
         """Answer one SELECT, with version and freshness, now or as it was."""
 
     def difference(
-        self, view: str, since: str, until: str | None = None, causes: Any = None
+        self, view: str, since: str, until: str | None = None, causes: Any = None, *, where: Any = None
     ) -> Any:
         """Return why a view differs between two moments."""
 

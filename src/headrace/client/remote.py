@@ -285,7 +285,7 @@ class RemoteRun:
 
     def difference(
         self, view: str, since: Moment, until: Moment | None = None,
-        causes: Mapping[str, Sequence[str] | str] | None = None,
+        causes: Mapping[str, Sequence[str] | str] | None = None, *, where: Mapping[str, Any] | None = None,
     ) -> Difference:  # fmt: skip
         """Return why a view differs between two moments; arguments and errors as of `Run.difference`."""
         named = {
@@ -294,7 +294,7 @@ class RemoteRun:
         }
         body = {
             "view": view, "since": written(since), "until": None if until is None else written(until),
-            "causes": named or None,
+            "causes": named or None, "where": dict(where or {}) or None,
         }  # fmt: skip
         headers = {"Content-Type": JSON, "Accept": ARROW}
         content = orjson.dumps(body)

@@ -182,6 +182,9 @@ class DifferenceBody(_Model):
     causes: dict[str, list[str]] | None = Field(
         default=None, description="Streams and tables by the cause that all their changes have."
     )
+    where: dict[str, str | int | bool | None] | None = Field(
+        default=None, description="Values by column: only rows that have them are looked at."
+    )
 
 
 class MomentFacts(_Model):

@@ -36,10 +36,10 @@ async def difference(request: Request) -> Response:
     if kind not in (ARROW, FORMATS["json"]):
         raise BadRequest("a difference is answered as JSON or Arrow")
     async with body_of(request, service.settings, service.flight) as body:
-        view, since, until, causes = _question(parsed_json(body))
+        view, since, until, causes, where = _question(parsed_json(body))
 
     def work() -> Response:
-        found = service.run.difference(view, since, until, causes)
+        found = service.run.difference(view, since, until, causes, where=where)
         stamp = service.stamper.stamp(found.view, found.until)
         if kind == ARROW:
             return Response(to_arrow(found), headers=stamp.headers(), media_type=ARROW)
@@ -49,11 +49,16 @@ async def difference(request: Request) -> Response:
     return await service.reads.run(work)
 
 
-def _question(value: Any) -> tuple[str, int | str, int | str | None, dict[str, list[str]] | None]:
+Question = tuple[
+    str, int | str, int | str | None, dict[str, list[str]] | None, dict[str, str | int | bool | None] | None
+]
+
+
+def _question(value: Any) -> Question:
     expected = '{"view": "gmv", "since": 7, "until": null, "causes": {"exchange rate": ["fx_rates"]}}'
     if not isinstance(value, dict) or not isinstance(value.get("view"), str):
         raise BadRequest("the body does not name a view", expected=expected)
-    unknown = sorted(value.keys() - {"view", "since", "until", "causes"})
+    unknown = sorted(value.keys() - {"view", "since", "until", "causes", "where"})
     if unknown:
         raise BadRequest(f"{unknown[0]!r} has no meaning here"[:200], expected=expected)
     since = moment_of(value.get("since"), "since")
@@ -62,7 +67,15 @@ def _question(value: Any) -> tuple[str, int | str, int | str | None, dict[str, l
     causes = value.get("causes")
     if causes is not None and not _are_causes(causes):
         raise BadRequest("causes is not a list of names by cause", expected=expected)
-    return value["view"], since, moment_of(value.get("until"), "until"), causes
+    where = value.get("where")
+    if where is not None and not _are_values(where):
+        raise BadRequest("where is not a value by column", expected='{"merchant_id": "acme"}')
+    return value["view"], since, moment_of(value.get("until"), "until"), causes, where
+
+
+def _are_values(value: Any) -> bool:
+    plain = (str, int, bool, type(None))
+    return isinstance(value, dict) and all(isinstance(one, plain) for one in value.values())
 
 
 def _are_causes(value: Any) -> bool:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Event
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -164,6 +165,7 @@ def told(proof: Proof) -> str:
 def main(address: str, every_s: float = 10.0) -> None:
     """Prove a round again and again against a server, until interrupted."""
     rng = random.Random()
+    pause = Event()
     with hr.connect(address) as remote, contextlib.suppress(KeyboardInterrupt):
         while True:
             proofs = round_of(remote, rng)

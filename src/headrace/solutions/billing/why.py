@@ -41,7 +41,9 @@ class Books(Protocol):
     def query(self, sql: str, params: Any = (), *, as_of: Any = None) -> pa.Table:
         """Answer one SELECT, as of a moment."""
 
-    def difference(self, view: str, since: Any, until: Any = None, causes: Any = None) -> Any:
+    def difference(
+        self, view: str, since: Any, until: Any = None, causes: Any = None, *, where: Any = None
+    ) -> Any:
         """Tell why a view differs between two moments."""
 
 
@@ -132,7 +134,7 @@ def why(
         VersionGone: the first moment is no longer kept.
         ValueError: a figure cannot be told because a rate is missing.
     """
-    found = books.difference("mrr_daily", since, until, CAUSES)
+    found = books.difference("mrr_daily", since, until, CAUSES, where={"merchant_id": merchant_id})
     asked = {"merchant": merchant_id, "scenario": scenario}
     before = moment(books, asked, found.since)
     after = moment(books, asked, found.until)
