@@ -16,8 +16,9 @@ from headrace.client import RemoteRun
 def shop() -> Iterator[Shop]:
     with serving() as served:
         for number in range(1, 4):
-            served.run.append("orders", [order(number, "tea", f"{number}.00")])
-            served.run.upsert("customers", [{"id": 1, "name": f"Ada {number}"}])
+            with served.run.transaction() as together:
+                together.append("orders", [order(number, "tea", f"{number}.00")])
+                together.upsert("customers", [{"id": 1, "name": f"Ada {number}"}])
             served.run.advance()
         yield served
 
