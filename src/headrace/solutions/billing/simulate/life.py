@@ -436,7 +436,7 @@ class Life(Scribe):
             self.subscribe(at_us)
 
     def _new_card(self, _: Subscription, at_us: int) -> None:
-        self._card = (self.draw.randrange(1, 13), from_us(at_us).year + self.draw.randrange(1, 5))
+        self._card = (self.draw.randrange(1, 13), from_us(at_us).year + self.draw.randrange(4))
         self._write_customer(at_us)
 
     # --- ends ----

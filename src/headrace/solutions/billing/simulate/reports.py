@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
+from typing import Any
 
 from headrace.solutions.billing.simulate.books import Books
-from headrace.solutions.billing.simulate.metrics import Reckoned, Row
+from headrace.solutions.billing.simulate.metrics import Reckoned, Row, usage_monthly
 from headrace.solutions.billing.simulate.times import EPOCH_DAY
 from headrace.solutions.billing.simulate.worth import Rules
 
@@ -255,12 +256,50 @@ def revenue_at_risk(span: Span) -> Iterator[Row]:
             yield {"customer_id": customer_id, "currency": currency, "mrr": mrr}
 
 
+def involuntary_churn(span: Span) -> Iterator[Row]:
+    """Customers and MRR lost because payments failed, beside all that was lost, per currency."""
+    failed = {(turn.customer_id, turn.at_us) for turn in span.of.turns if turn.involuntary}
+    lost: dict[str, Counter[str]] = defaultdict(Counter)
+    who: dict[tuple[str, bool], set[str]] = defaultdict(set)
+    for move in span.of.moves:
+        if move.kind == "churn" and span.holds(span.of.day(move.at_us)):
+            for_want = (move.customer_id, move.at_us) in failed
+            currency = move.key[0]
+            lost[currency].update({"all": -move.amount, "failed": -move.amount * for_want})
+            who[currency, False].add(move.customer_id)
+            who[currency, True].update([move.customer_id] if for_want else [])
+    for currency, sums in lost.items():
+        yield {
+            "currency": currency,
+            "churned": len(who[currency, False]),
+            "involuntary": len(who[currency, True]),
+            "churned_mrr": sums["all"],
+            "involuntary_mrr": sums["failed"],
+        }
+
+
+def usage_revenue(span: Span) -> Iterator[Row]:
+    """Usage and what it is worth per month, meter, product and currency."""
+    names = ("month", "meter", "product_id", "currency")
+    sums: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in usage_monthly(span.of):
+        if span.since.replace(day=1) <= row["month"] <= span.until:
+            sums[tuple(row[name] for name in names)].append(row)
+    for key, rows in sums.items():
+        units, amount = sum(row["units"] for row in rows), sum(row["amount"] for row in rows)
+        customers = len({row["customer_id"] for row in rows})
+        found = {"units": units, "amount": amount, "customers": customers}
+        yield dict(zip(names, key, strict=True)) | found
+
+
 QUERIES: tuple[Callable[[Span], Iterator[Row]], ...] = (
     metrics,
     trials,
     cohorts,
     payment_recovery,
     revenue_at_risk,
+    involuntary_churn,
+    usage_revenue,
 )
 """One function for each named query, of the same name."""
 WHOSE = ("merchant", "scenario")

@@ -94,7 +94,7 @@ class Scribe:
         self._dimensions = json.dumps(dimensions)
         self._country = self.draw.choice(COUNTRIES)
         self._told = dimensions
-        self._card = (self.draw.randrange(1, 13), from_us(at_us).year + self.draw.randrange(1, 5))
+        self._card = (self.draw.randrange(1, 13), from_us(at_us).year + self.draw.randrange(4))
 
     def _seq(self, recorded_us: int) -> int:
         """Return a sequence for something recorded at a moment, larger than any before of this customer."""
