@@ -38,7 +38,6 @@ class Recall:
         self._hidden = {info.name.lower() for info in infos} - {name.lower() for name in self._present}
         self._views = "view" in kinds
         self._names: list[str] | None = None
-        self._names: list[str] | None = None
 
     def names(self) -> list[str]:
         """Return every name that is or was."""

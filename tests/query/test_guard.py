@@ -189,9 +189,11 @@ def test_show_tables_is_known(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_the_past_is_read_under_names_of_its_own(con: duckdb.DuckDBPyConnection) -> None:
-    parsed = parse(con, "FROM gmv now, gmv AT (VERSION => $v), gmv old AT (VERSION => $v) WHERE old.n > $n", NAMES)
+    sql = "FROM gmv now, gmv AT (VERSION => $v), gmv old AT (VERSION => $v) WHERE old.n > $n"
+    parsed = parse(con, sql, NAMES)
     assert parsed.relations == ["gmv"]
-    assert [(found.name, found.unit, found.parameters) for found in parsed.past] == [("gmv", "VERSION", {"v"})]
+    told = [(found.name, found.unit, set(found.parameters)) for found in parsed.past]
+    assert told == [("gmv", "VERSION", {"v"})]
     assert parsed.parameters == {"n"}
     assert parsed.text is not None
     assert " AT " not in parsed.text

@@ -43,6 +43,8 @@ class Collecting:
         statuses = np.array([3 if isinstance(row, str) else 0 for row in new], dtype=np.uint8)
         return AppendResult(self.calls, statuses)
 
+    upsert = append
+
 
 class Time:
     """A clock that passes only while somebody sleeps."""

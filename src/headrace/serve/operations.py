@@ -305,8 +305,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/difference",
         past.difference,
         "Why a view differs between two moments",
-        "Late data, corrections, new data, causes that the caller names, time, definition: each with the rows "
-        "that came and went, and by how much it moved the sum of each numeric column.",
+        "Late data, corrections, new data, causes that the caller names, time, definition: each with the "
+        "rows that came and went, and by how much it moved the sum of each numeric column.",
         models.DifferenceAnswer,
         formats=(JSON, ARROW),
         body=_DIFFERENCE,

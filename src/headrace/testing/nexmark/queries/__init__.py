@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -37,7 +37,7 @@ def app(*names: str, lateness: str | None = "4s") -> App:
     import headrace as hr
 
     built = hr.App("nexmark")
-    timed = {"event_time": "date_time", "lateness": lateness}
+    timed: dict[str, Any] = {"event_time": "date_time", "lateness": lateness}
     built.stream("person", PERSON, **timed)
     built.stream("auction", AUCTION, **timed)
     if "q12" in names:
