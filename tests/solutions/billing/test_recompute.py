@@ -126,7 +126,7 @@ def test_a_setting_flipped_forth_and_back_restores_every_number(run: hr.Run) -> 
         run.advance()
         for view in views:
             assert sorted(map(str, run.query(f'SELECT * FROM "{view}"').to_pylist())) == before[view], name
-    assert moved >= {"subtract_once_discounts", "active_from", "churn_at", "time_zone", "reporting_currency"}
+    assert moved >= {"subtract_once_discounts", "active_from", "churn_at", "time_zone"}
 
 
 def any_world_in_any_order(seed: int) -> None:
@@ -162,7 +162,7 @@ def test_a_round_writes_down_what_it_found(run: hr.Run) -> None:
     proofs = round_of(run, random.Random(1), customers=5)
     run.advance()
     total = run.query("SELECT * FROM proof_totals").to_pylist()[0]
-    assert total["customers"] == len(proofs) == 5
+    assert total["customers"] == len({proof.customer_id for proof in proofs}) == 5
     assert total["drift_minor"] == 0
     assert total["movements"] == sum(proof.movements for proof in proofs) > 0
 

@@ -4,7 +4,7 @@
 -- drift_minor  sum of all differences in minor units, without their signs: must be 0
 SELECT
     merchant_id,
-    count(*) AS customers,
+    count(DISTINCT customer_id) AS customers,
     CAST(sum(movements) AS BIGINT) AS movements,
     CAST(sum(differences) AS BIGINT) AS differences,
     CAST(sum(drift_minor) AS BIGINT) AS drift_minor,
