@@ -35,6 +35,8 @@ def born(orders: life.Orders, delay_s: float | None, power_of: str | None) -> in
         life.live(orders)
     if delay_s is not None and signal.sigtimedwait({signal.SIGCHLD}, delay_s) is None:
         if power_of is not None:
+            os.kill(child, signal.SIGSTOP)  # the system lets an fsync succeed that races with the cut
+            os.waitpid(child, os.WUNTRACED)
             shut_down(power_of)
         os.kill(child, signal.SIGKILL)
     return os.waitpid(child, 0)[1]
