@@ -221,16 +221,17 @@ def test_values_without_json_are_refused_before_they_are_sent(remote: RemoteRun)
         remote.query("SELECT ?", [object()])
 
 
-def test_named_queries_and_sources(shop: Shop, remote: RemoteRun) -> None:
-    commit = remote.upsert("customers", [{"id": 9001, "name": "Ada"}, {"id": 9002, "name": "Bo"}]).commit
-    remote.wait_for(commit or 0)
-    for asked in (remote, shop.run):
-        assert asked.ask("names", {"least": 9002}).table.to_pylist() == [{"name": "Bo"}]
-        assert asked.receive("letters", b"dear all") == ()
-        with pytest.raises(hr.UnknownName, match="names"):
-            asked.ask("name")
-        with pytest.raises(hr.UnknownName, match="letters"):
-            asked.receive("letter", b"dear all")
+def test_named_queries_and_sources() -> None:
+    with serving() as shop, hr.connect(shop.url) as remote:
+        commit = remote.upsert("customers", [{"id": 1, "name": "Ada"}, {"id": 2, "name": "Bo"}]).commit
+        remote.wait_for(commit or 0)
+        for asked in (remote, shop.run):
+            assert asked.ask("names", {"least": 2}).table.to_pylist() == [{"name": "Bo"}]
+            assert asked.receive("letters", b"dear all") == ()
+            with pytest.raises(hr.UnknownName, match="names"):
+                asked.ask("name")
+            with pytest.raises(hr.UnknownName, match="letters"):
+                asked.receive("letter", b"dear all")
 
 
 def test_what_a_source_makes_of_a_delivery_is_told_row_by_row() -> None:

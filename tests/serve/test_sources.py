@@ -39,7 +39,7 @@ def locked() -> Iterator[Shop]:
 def test_a_delivery_is_one_commit_on_disk(locked: Shop) -> None:
     answer = locked.post("/v1/sources/old_shop", {"number": 7})
     assert [result["accepted"] for result in answer["results"]] == [1, 1]
-    assert locked.rows("customers") == [{"id": 7, "name": "UTC"}]
+    assert locked.rows("customers", id=7) == [{"id": 7, "name": "UTC"}]
     again = locked.post("/v1/sources/old_shop", {"number": 7})
     assert [result["repeated"] for result in again["results"]] == [1, 1]
 
