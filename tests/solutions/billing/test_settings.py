@@ -169,3 +169,16 @@ def found(part: Any, name: str) -> Iterator[dict[str, Any]]:
     if isinstance(part, list):
         for one in part:
             yield from found(one, name)
+
+
+def test_every_view_costs_what_changed(books: Any) -> None:
+    rules = {view: set(rules_of(books.explain(view))) for view in app.view_decls}
+    assert {view for view, used in rules.items() if "recomputed" in used} == set()
+    assert {view for view, used in rules.items() if "touched groups" in used} == {"discount_segments"}
+
+
+def rules_of(info: Any) -> Iterator[str]:
+    """The rules of a view's operators."""
+    yield info.rule
+    for part in info.inputs:
+        yield from rules_of(part)
