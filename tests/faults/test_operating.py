@@ -132,7 +132,7 @@ class Shell:
         if verb == "headrace":
             return self._invoke(*[str(self._backup) if word == "/backup/shop" else word for word in words])
         if verb == "mv":
-            shutil.move(*words)
+            shutil.move(words[0], words[1])
         elif verb == "rm":
             assert words[0] == "-r"
             shutil.rmtree(words[1])
