@@ -41,7 +41,15 @@ class Door:
     def __init__(self, *streams: StreamDecl) -> None:
         self.log = Log.open(None)
         self.clock = Clock()
-        self.intake = Intake({decl.name: decl for decl in streams}, {}, self.log, self.clock)
+        self.streams = {decl.name: decl for decl in streams}
+        self.intake = Intake(self.streams, {}, self.log, self.clock)
+
+    def restart(self) -> None:
+        """Begin again from what the log holds."""
+        intake = Intake(self.streams, {}, self.log, self.clock)
+        for record in self.log.records():
+            intake.recover(record)
+        self.intake = intake
 
     def append(self, rows: list[dict[str, Any]], name: str = "orders") -> AppendResult:
         return self.intake.submit([Call("append", name, checked(STREAM, rows))])[0]
@@ -145,6 +153,20 @@ def test_an_id_counts_once_within_its_window() -> None:
     assert door.statuses(event(1, 300, "new"), event(1, 300, "new")) == [ACCEPTED, REPEATED]
     door.clock.forward(299)
     assert door.statuses(event(1, 300, "new"), event(1)) == [REPEATED, REJECTED]
+
+
+def test_an_id_that_came_again_after_its_window_is_remembered_from_then_on_after_a_restart() -> None:
+    """In time at first and late again, or the other way: two relations of the log hold its rows."""
+    door = Door(ORDERS)
+    assert door.statuses(event(1, 100), event(2, 100)) == [ACCEPTED, ACCEPTED]
+    assert door.statuses(event(3, 0)) == [LATE]
+    door.clock.forward(300)
+    again = [event(1, 0, "late"), event(3, 400, "in time")]
+    assert door.statuses(*again) == [LATE, ACCEPTED]
+    door.clock.forward(200)
+    assert door.statuses(*again) == [REPEATED, REPEATED]
+    door.restart()
+    assert door.statuses(*again) == [REPEATED, REPEATED]
 
 
 def test_a_rejected_row_may_come_again_mended_and_a_late_one_is_not_counted_twice() -> None:

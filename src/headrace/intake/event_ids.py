@@ -72,6 +72,20 @@ class EventIds:
         self._index.put("content", entries, new.contents.view(np.int64))
         self._index.put("clock", entries, new.clocks_us)
 
+    def recover(self, new: NewIds) -> None:
+        """Remember ids of the log, each once, whatever the order of their clocks: the newest one counts.
+
+        The rows of an id that came again after its window may lie in two relations, of which one is read
+        after the other.
+        """
+        counts = new.entries < 0
+        known = ~counts
+        counts[known] = self._index.get("clock", new.entries[known]) <= new.clocks_us[known]
+        self.add(
+            NewIds(new.hi[counts], new.lo[counts], new.contents[counts], new.clocks_us[counts],
+                   new.entries[counts])
+        )  # fmt: skip
+
     def _renew(self, entries: Entries, undo: Undo | None) -> None:
         """An id that had run out of its window is used again in place."""
         if undo is None:

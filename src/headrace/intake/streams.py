@@ -230,7 +230,7 @@ class StreamState:
             last = len(hi) - 1 - _firsts_of(hi[::-1].copy(), lo[::-1].copy())
             hi, lo, contents, clocks_us = hi[last], lo[last], contents[last], clocks_us[last]
         entries = self.ids.find(hi, lo, 0).entries
-        self.ids.add(NewIds(hi, lo, contents, clocks_us, entries))
+        self.ids.recover(NewIds(hi, lo, contents, clocks_us, entries))
 
 
 @dataclass(frozen=True, slots=True)
