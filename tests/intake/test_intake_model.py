@@ -165,6 +165,7 @@ class IntakeAgainstModel(RuleBasedStateMachine):
         for record in self.log.records():
             self.intake.recover(record)
             self._hear(record)
+        self._read_clock()
         self.intake._read_clock()  # a clock that goes back before it is first read was never seen
         self.log.on_durable(self._hear)
 
