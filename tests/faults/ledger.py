@@ -42,6 +42,22 @@ class Writer:
     again: int | None = None
     next_call: int = 0
 
+    @property
+    def unanswered(self) -> int | None:
+        """The call that it may make again: the one that was on its way at the end, or one before it."""
+        return self.again if self.open is None else self.open
+
+    def begin(self, number: int, call: Call) -> None:
+        """Make a call; one before it that came to nothing is given up, for its rows may be gone by now.
+
+        One that is in may be made again at any time: its answer stands.
+        """
+        self.calls[number] = call
+        self.open = number
+        self.next_call = max(self.next_call, number + 1)
+        if self.again != number and self.again not in self.done:
+            self.again = None
+
     def take(self, number: int) -> None:
         """Apply a call, once."""
         if number in self.done:
@@ -103,10 +119,7 @@ class Ledger:
 
     # --- calls ------------------------------------------------------------------------------------
     def _on_begun(self, facts: Facts) -> None:
-        writer = self.writers[facts["w"]]
-        writer.calls[facts["number"]] = facts["call"]
-        writer.open = facts["number"]
-        writer.next_call = max(writer.next_call, facts["number"] + 1)
+        self.writers[facts["w"]].begin(facts["number"], facts["call"])
 
     def _on_answered(self, facts: Facts) -> None:
         if facts["rejections"]:

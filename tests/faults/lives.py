@@ -76,9 +76,9 @@ class Lives:
         """
         self.lives += 1
         again = {
-            w: [writer.again, writer.calls[writer.again]]
+            w: [writer.unanswered, writer.calls[writer.unanswered]]
             for w, writer in enumerate(self.ledger.writers)
-            if writer.again is not None and self.chance.random() < 0.7
+            if writer.unanswered is not None and self.chance.random() < 0.7
         }
         report = self._folder / f"report-{self.lives}"
         orders = Orders(
