@@ -46,6 +46,22 @@ def world_of(seed: int, merchants: int = 2, customers: int = 8) -> dict[str, pa.
     return tables
 
 
+def bare(tables: dict[str, pa.Table], rng: random.Random) -> dict[str, pa.Table]:
+    """Some discounts have no terms but their coupon's, some prices count packages."""
+    discounts = tables["discounts"].to_pylist()
+    for row in discounts:
+        if row["coupon_id"] is not None and rng.random() < 0.5:
+            row |= {"percent_off": None, "amount_off": None, "currency": None}
+    prices = tables["prices"].to_pylist()
+    for row in prices:
+        if row["scheme"] == "per_unit" and rng.random() < 0.5:
+            row |= {"divide_by": rng.choice([1, 2, 5]), "round": rng.choice(["up", "down", None])}
+    return tables | {
+        "discounts": pa.Table.from_pylist(discounts, schema=tables["discounts"].schema),
+        "prices": pa.Table.from_pylist(prices, schema=tables["prices"].schema),
+    }
+
+
 def fill(run: hr.Run, tables: dict[str, pa.Table]) -> None:
     for name, rows in tables.items():
         (run.append if name in app.streams else run.upsert)(name, rows)
@@ -74,7 +90,7 @@ def run() -> Iterator[hr.Run]:
 @pytest.mark.parametrize("seed", [3, 11])
 def test_every_movement_is_found_a_second_time(run: hr.Run, seed: int) -> None:
     rng = random.Random(seed)
-    fill(run, world_of(seed))
+    fill(run, bare(world_of(seed), rng))
     merchants = [row["merchant_id"] for row in run.query("SELECT merchant_id FROM merchants").to_pylist()]
     for number in range(4):
         run.upsert("settings", [random_settings(rng, one, f"s{number}") for one in merchants])
@@ -132,7 +148,7 @@ def test_a_setting_flipped_forth_and_back_restores_every_number(run: hr.Run) -> 
 def any_world_in_any_order(seed: int) -> None:
     """Any world under any settings, in any batches: every movement is found a second time."""
     rng = random.Random(seed)
-    tables = world_of(seed % 1_000_003, merchants=1, customers=rng.randint(1, 6))
+    tables = bare(world_of(seed % 1_000_003, merchants=1, customers=rng.randint(1, 6)), rng)
     pieces = []
     for name, rows in tables.items():
         size = rng.choice([5, 50, 500])

@@ -144,7 +144,7 @@ class SubscriptionItem(Versioned):
 
 
 class Coupon(Sequenced):
-    """What discounts are made of; kept for its name."""
+    """What discounts are made of: the terms of those that have none of their own."""
 
     merchant_id: str
     coupon_id: str

@@ -40,6 +40,7 @@ SELECT
      WHERE p.merchant_id = $merchant AND p.price_id IN (SELECT price_id FROM lines)) AS prices,
     (SELECT list(d) FROM discounts d WHERE d.merchant_id = $merchant
      AND (d.customer_id = $customer OR d.subscription_id IN (SELECT subscription_id FROM own))) AS discounts,
+    (SELECT list(c) FROM coupons c WHERE c.merchant_id = $merchant) AS coupons,
     (SELECT list(v) FROM invoices v
      WHERE v.merchant_id = $merchant AND v.subscription_id IN (SELECT subscription_id FROM own)) AS invoices,
     (SELECT list(s) FROM settings s WHERE s.merchant_id = $merchant AND s.scenario = $scenario) AS settings,
@@ -104,8 +105,8 @@ def prove(run: Asked, merchant_id: str, customer_id: str, scenario: str = "live"
         known["items"],
         known["prices"],
         known["discounts"],
-        known["invoices"],
-    )
+        known["invoices"], known["coupons"],
+    )  # fmt: skip
     wanted = Counter(Customer(facts).movements())
     found = Counter(
         Movement(row["happened_at"], row["currency"], row["type"], int(row["amount"]))

@@ -39,6 +39,7 @@ class Facts:
     prices: Sequence[Row]
     discounts: Sequence[Row]
     invoices: Sequence[Row]
+    coupons: Sequence[Row] = ()
 
 
 @dataclass(frozen=True, order=True)
@@ -102,6 +103,22 @@ def rounded(amount: Fraction) -> int:
     return size if amount >= 0 else -size
 
 
+def with_terms(discount: Row, coupons: Sequence[Row]) -> Row:
+    """Return a discount with the terms of its coupon, where it has none of its own."""
+    if discount["percent_off"] is not None or discount["amount_off"] is not None:
+        return discount
+    coupon = next((one for one in coupons if one["coupon_id"] == discount["coupon_id"]), None)
+    if coupon is None:
+        return discount
+    told = {name: coupon[name] for name in ("percent_off", "amount_off", "duration")}
+    ends_at = discount["ends_at"]
+    if ends_at is None and coupon["duration"] == "repeating" and coupon["duration_in_months"]:
+        months = {"interval": "month", "interval_count": coupon["duration_in_months"]}
+        ends_at = once_until(discount, months)
+    currency = discount["currency"] or coupon["currency"]
+    return {**discount, **told, "currency": currency, "ends_at": ends_at}
+
+
 def once_until(discount: Row, price: Row) -> datetime:
     """Return when a discount on one invoice has lowered one billing interval of a price."""
     begun: datetime = discount["starts_at"]
@@ -126,6 +143,7 @@ class Customer:
         self.subscriptions = by_id(facts.subscriptions, "subscription_id")
         self.items = by_id(facts.items, "item_id")
         self.prices = by_id(facts.prices, "price_id")
+        self.discounts = [with_terms(one, facts.coupons) for one in facts.discounts]
         self.paid_at = self._first_payments()
 
     def _first_payments(self) -> dict[str, datetime]:
@@ -190,7 +208,7 @@ class Customer:
         lines = [line for line in lines if line[2] > 0]
         own: dict[str, list[Row]] = {item: [] for item, _, _ in lines}
         whole: dict[str, list[Row]] = {item: [] for item, _, _ in lines}
-        for discount in self.facts.discounts:
+        for discount in self.discounts:
             for item_id, price, _ in lines:
                 if self._applies(discount, subscription_id, item_id, price, moment):
                     of_all = discount["subscription_id"] is None
@@ -236,7 +254,7 @@ class Customer:
         rows = [*self.facts.subscriptions, *self.facts.items, *self.facts.prices]
         for row in rows:
             found |= {row["valid_from"], row["valid_to"] or NEVER}
-        for discount in self.facts.discounts:
+        for discount in self.discounts:
             found |= {discount["starts_at"], discount["ends_at"] or NEVER}
             if discount["duration"] == "once":
                 found |= {once_until(discount, price) for price in self.facts.prices}

@@ -1,6 +1,8 @@
 -- What a number of units costs at a price, for every pair of price and quantity that any item has or had, so that
 -- tiers and fractions are worked out once for all who share them.
 --
+-- A price per package (divide_by units) counts whole packages, rounded up or down.
+--
 -- Grain: one row per price, quantity and version of the price.
 -- pico    per interval, before discounts, in 1e-12 minor units
 -- gross   per month, in minor units, rounded half away from zero
@@ -23,7 +25,11 @@ priced AS (
         *,
         coalesce(CASE
             WHEN scheme = 'flat' THEN CAST(unit_amount * 1000000000000 AS HUGEINT)
-            WHEN scheme = 'per_unit' THEN CAST(unit_amount * 1000000000000 AS HUGEINT) * quantity
+            WHEN scheme = 'per_unit' THEN CAST(unit_amount * 1000000000000 AS HUGEINT) * CASE
+                WHEN divide_by IS NULL THEN quantity
+                WHEN round = 'down' THEN quantity // divide_by
+                ELSE (quantity + divide_by - 1) // divide_by
+            END
             WHEN tiers_mode = 'volume' THEN list_sum(list_transform(
                 list_filter(steps, lambda step: step.up_to IS NULL OR quantity <= step.up_to)[1:1],
                 lambda step: CAST(coalesce(step.unit_amount, 0) * 1000000000000 AS HUGEINT) * quantity

@@ -15,14 +15,14 @@ placed AS (
     SELECT
         merchant_id, subscription_id, item_id, discount_id, 'own' AS scope, duration, percent_off, amount_off, currency,
         starts_at, ends_at
-    FROM discounts
+    FROM discount_terms
     WHERE subscription_id IS NOT NULL
     UNION ALL
     SELECT
         discounts.merchant_id, owners.subscription_id, NULL AS item_id, discounts.discount_id, 'customer' AS scope,
         discounts.duration, discounts.percent_off, discounts.amount_off, discounts.currency,
         discounts.starts_at, discounts.ends_at
-    FROM discounts
+    FROM discount_terms AS discounts
     JOIN owners ON owners.merchant_id = discounts.merchant_id AND owners.customer_id = discounts.customer_id
     WHERE discounts.subscription_id IS NULL
 ),

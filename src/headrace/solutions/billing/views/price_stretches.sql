@@ -13,6 +13,8 @@ SELECT
     tiers_mode,
     tiers,
     unit_amount,
+    divide_by,
+    round,
     interval,
     interval_count,
     CASE interval WHEN 'day' THEN 30 WHEN 'week' THEN 13 ELSE 1 END AS months_up,
