@@ -69,6 +69,13 @@ def test_from_a_sheet_to_mrr(run: Any) -> None:
         ("Ada,1,EUR,2026-01-01,fortnight", "'fortnight' is no interval"),
         ("Ada,1,EUR,2026-01-01,month,0", "interval_count 0"),
         ("Ada,1,EUR,2026-01-01,month,1,-2", "quantity -2"),
+        ("Ada,1,EUR,2026-01-01,month,1,2.5", "quantity 2.5 is no whole number"),
+        ("Ada,1,DOLLARS,2026-01-01", "'DOLLARS' is no currency"),
+        ('Ada,"49,00",EUR,2026-01-01', "a point"),
+        ("Ada,1,EUR,2026-01-01,month,1,1,,00", "9 cells, but there are 8 columns"),
+        ("\n\nAda,1,EUR,soon", "line 4: 'soon'"),
+        ("Ada,x,EUR,2026-01-01\nBo,1,EUR,soon", "line 2: 'x' .*; line 3: 'soon'"),
+        ("Ada,1,EUR,2026-01-01\nAda,2,EUR,2026-01-01", "line 3: line 2 says otherwise"),
         ("Ada,1,EUR,2026-01-01,month,1,1,2025-01-01", "ends before it starts"),
         ('Ada,1,EUR,"2026', "cannot be read"),
     ],
@@ -77,6 +84,23 @@ def test_a_line_that_cannot_be_is_named_and_nothing_is_taken(line: str, problem:
     head = "customer,amount,currency,start,interval,interval_count,quantity,end\n"
     with pytest.raises(BadRequest, match=problem):
         receive(hr.Delivery(f"{head}{line}\n".encode(), NOW))
+
+
+def test_equal_lines_are_one_subscription_and_named_ones_are_two(run: Any) -> None:
+    head = "subscription,customer,amount,currency,start\n"
+    lines = ["a,Ada,4,EUR,2026-01-01", "a,Ada,4,EUR,2026-01-01", "b,Ada,3,EUR,2026-01-01", ""]
+    run.receive("sheet", (head + "\n".join(lines)).encode(), params={"merchant": "equal"})
+    day = date(2026, 1, 1)
+    assert movements(run, "equal") == [(day, "Ada", "new", 300, "eur"), (day, "Ada", "new", 400, "eur")]
+
+
+def test_a_sheet_in_another_currency_reports_in_it(run: Any) -> None:
+    body = "\ufeffcustomer;amount;currency;start\nAda;4.50;EUR;2026-01-01\n".encode()
+    run.receive("sheet", body, params={"merchant": "euros"})
+    run.advance()
+    asked = {"merchant": "euros", "since": "2026-01-01", "until": "2026-01-31"}
+    month = run.ask("metrics", asked).table.to_pylist()[0]
+    assert (month["currency"], month["mrr"]) == ("eur", 450)
 
 
 @pytest.mark.parametrize("body", [b"", b"customer,amount\n", b"\xff\xfe"])

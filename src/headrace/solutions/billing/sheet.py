@@ -18,7 +18,8 @@ product, a price, and a subscription with its past: trial, start, wish to leave,
 | `end` | when it ended |
 | `country`, `customer_name` | of the customer |
 
-Only the first four must be there. Times are ISO 8601, days begin at midnight UTC.
+Only the first four must be there. Times are ISO 8601, days begin at midnight UTC. Cells are parted by commas,
+semicolons or tabs. Equal lines are one subscription; lines that say different things of one are refused.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from itertools import zip_longest
 
 import headrace as hr
 from headrace.errors import BadRequest
@@ -44,48 +47,84 @@ WHOLE = (
 )
 DIGITS = {**dict.fromkeys(WHOLE, 0), **dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 3)}
 """Decimals of currencies that have not two."""
+WRONG_MAX = 10
+"""How many wrong lines are told."""
 Line = Mapping[str, str]
 
 
 def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
     """Return what a CSV of subscriptions means; `merchant` is told in the address.
 
+    A merchant of whom nothing else is known reports in the currency of most lines. Equal lines count once.
+
     Raises:
         BadRequest: a line lacks what it needs, or holds what cannot be; nothing of the file is taken.
     """
     merchant_id = delivery.params.get("merchant") or "default"
-    out = Gathered()
-    out.upsert("merchants", {"merchant_id": merchant_id, "name": merchant_id, "seq": -1})
-    for number, line in _lines(delivery.body):
+    out, wrong, lines = Gathered(), list[str](), _lines(delivery.body)
+    said: dict[tuple[str, ...], tuple[int, Line]] = {}
+    for number, line in lines:
         try:
             _take(merchant_id, line, out)
+            first, known = said.setdefault(_identity(line), (number, line))
+            if known != line:
+                raise ValueError(
+                    f"line {first} says otherwise of the same subscription; "
+                    "if there are two, tell them apart in a column 'subscription'"
+                )
         except ValueError as error:
-            raise BadRequest(f"line {number}: {error}", where=delivery.params.get("file", "sheet")) from None
+            wrong.append(f"line {number}: {error}")
+    if wrong:
+        rest = f"; and {len(wrong) - WRONG_MAX} more" if len(wrong) > WRONG_MAX else ""
+        problem = "; ".join(wrong[:WRONG_MAX]) + rest
+        raise BadRequest(problem, where=delivery.params.get("file", "sheet"), hint="nothing of it was taken")
+    merchant = {"merchant_id": merchant_id, "name": merchant_id, "seq": -1}
+    if lines:
+        merchant["reporting_currency"] = Counter(line["currency"].lower() for _, line in lines).most_common(
+            1
+        )[0][0]
+    out.upsert("merchants", merchant)
     return out.puts()
 
 
 def _lines(body: bytes) -> list[tuple[int, Line]]:
+    """Return the lines that hold something, each with its number in the file."""
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadRequest(f"the sheet is not UTF-8: {error}", where="sheet") from None
+        raise BadRequest(
+            f"the sheet is not UTF-8: {error}", where="sheet", hint="save it as CSV UTF-8"
+        ) from None
     first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
-    names = [name.strip().lower() for name in reader.fieldnames or ()]
-    missing = [name for name in NEEDED if name not in names]
-    if missing:
-        raise BadRequest(f"the sheet has no column {missing[0]}", where="sheet", expected=", ".join(NEEDED))
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count), strict=True)
     try:
-        rows = [list(row.values()) for row in reader]
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
         raise BadRequest(f"the sheet cannot be read: {error}", where=f"line {reader.line_num}") from None
-    lines = [(n, dict(zip(names, map(_text, row), strict=False))) for n, row in enumerate(rows, start=2)]
-    return [(number, line) for number, line in lines if any(line.values())]
+    names = [name.lower() for name in rows[0][1]] if rows else []
+    missing = [name for name in NEEDED if name not in names]
+    if missing:
+        raise BadRequest(
+            f"the sheet has no column {' and no column '.join(missing)}",
+            where="line 1",
+            expected=", ".join(NEEDED),
+        )
+    filled = [(number, row) for number, row in rows[1:] if any(row)]
+    for number, row in filled:
+        if any(row[len(names) :]):
+            raise BadRequest(
+                f"line {number} has {len(row)} cells, but there are {len(names)} columns",
+                where="sheet",
+                hint="cells with a comma in them need quotes",
+            )
+    return [(number, dict(zip_longest(names, row[: len(names)], fillvalue=""))) for number, row in filled]
 
 
-def _text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else ""
+def _identity(line: Line) -> tuple[str, ...]:
+    """Return what tells a subscription's stretch: its id, if it has one, and its start."""
+    if line.get("subscription"):
+        return (line["subscription"], line["start"])
+    return ("", line["customer"], line.get("product") or "", line["start"])
 
 
 def _take(merchant_id: str, line: Line, out: Gathered) -> None:
@@ -93,7 +132,7 @@ def _take(merchant_id: str, line: Line, out: Gathered) -> None:
         if not line.get(name):
             raise ValueError(f"{name} is empty")
     of = {"merchant_id": merchant_id}
-    began, currency = _moment(line["start"]), line["currency"].lower()
+    began, currency = _moment(line["start"]), _currency(line["currency"])
     customer_id, product = line["customer"], line.get("product") or "subscription"
     subscription_id = line.get("subscription") or _id("sub", customer_id, product, line["start"])
     price = _price(line, currency, product)
@@ -105,20 +144,16 @@ def _take(merchant_id: str, line: Line, out: Gathered) -> None:
     row = _subscription(line, subscription_id, customer_id, currency, began)
     for at, changed in past_of(row):
         out.upsert("subscriptions", of | row | changed | version_of(at))
-    quantity = int(line.get("quantity") or 1)
-    if quantity < 0:
-        raise ValueError(f"quantity {quantity} is below nothing")
+    quantity = _whole("quantity", line, least=0)
     item = {"item_id": f"{subscription_id}/1", "subscription_id": subscription_id}
     owed = {"price_id": price["price_id"], "quantity": quantity}
     out.upsert("subscription_items", of | item | owed | version_of(began))
 
 
 def _price(line: Line, currency: str, product: str) -> Row:
-    interval, count = line.get("interval") or "month", int(line.get("interval_count") or 1)
+    interval, count = (line.get("interval") or "month").lower(), _whole("interval_count", line, least=1)
     if interval not in INTERVALS:
         raise ValueError(f"{interval!r} is no interval; there are {', '.join(INTERVALS)}")
-    if count < 1:
-        raise ValueError(f"interval_count {count} is below 1")
     amount = _amount(line["amount"])
     return {
         "price_id": _id("price", product, currency, str(amount.normalize()), interval, str(count)),
@@ -136,8 +171,22 @@ def _amount(text: str) -> Decimal:
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount < 0:
-        raise ValueError(f"{text!r} is no amount such as 49.00")
+        comma = "; cents stand behind a point, and nothing between thousands" if "," in text else ""
+        raise ValueError(f"{text!r} is no amount such as 49.00{comma}")
     return amount
+
+
+def _currency(text: str) -> str:
+    if not (len(text) == 3 and text.isascii() and text.isalpha()):
+        raise ValueError(f"{text!r} is no currency such as EUR")
+    return text.lower()
+
+
+def _whole(name: str, line: Line, *, least: int) -> int:
+    text = line.get(name) or "1"
+    if not text.lstrip("-").isdecimal() or int(text) < least:
+        raise ValueError(f"{name} {text} is no whole number from {least} on")
+    return int(text)
 
 
 def _subscription(line: Line, name: str, customer_id: str, currency: str, began: datetime) -> Row:
