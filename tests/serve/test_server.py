@@ -95,7 +95,7 @@ def test_an_unforeseen_error_tells_a_stranger_nothing(caplog: pytest.LogCaptureF
         def __getattr__(self, name: str) -> Any:
             return getattr(self._inner, name)
 
-        def relation(self, name: str) -> Any:
+        def relation(self, name: str, **_: Any) -> Any:
             raise RuntimeError("the secret is 42")
 
     with serving(run=Broken(declared().open(None, auto=True))) as shop:
