@@ -2,7 +2,8 @@
 
     ones(R + ΔR) = ones(R) + ones(ΔR)        per bit        (linear)
 
-AND: every value has the bit; OR: some value has it; XOR: an odd number of them.
+AND: every value has the bit; OR: some value has it; XOR: an odd number of them. Only bits that some value
+has had are counted: most words are small, or flags of which few are in use.
 """
 
 from __future__ import annotations
@@ -34,13 +35,19 @@ class BitsPart(Part):
     def __init__(self, call: AggCall, argument: Column) -> None:
         self._call = call
         self._kind = argument.arrow
-        self._width = 1 if pa.types.is_boolean(argument.arrow) else argument.arrow.bit_width
         self._counts = Growable(np.int64)
-        self._ones = [Growable(np.int64) for _ in range(self._width)]
+        self._ones: dict[int, Growable[np.int64]] = {}
 
     def _resize(self, size: int) -> None:
-        for kept in (self._counts, *self._ones):
+        for kept in (self._counts, *self._ones.values()):
             kept.resize(size)
+
+    def _ones_of(self, bit: int, size: int) -> Growable[np.int64]:
+        """Return how many values of each slot have a bit, counted from now on where it is new."""
+        if bit not in self._ones:
+            self._ones[bit] = Growable(np.int64)
+            self._ones[bit].resize(size)
+        return self._ones[bit]
 
     @override
     def update(self, batch: GroupBatch) -> None:
@@ -49,14 +56,15 @@ class BitsPart(Part):
         np.add.at(self._counts.data, slots, weights)
         numbers = values(batch.rows.column(self._call.args[0]))[rows]
         words = numbers if numbers.dtype == np.uint64 else numbers.astype(np.int64).view(np.uint64)
-        for bit, ones in enumerate(self._ones):
-            has = (words >> np.uint64(bit)) & np.uint64(1) != 0
-            if has.any():
-                np.add.at(ones.data, slots[has], weights[has])
+        seen = int(np.bitwise_or.reduce(words))
+        for bit in range(seen.bit_length()):
+            if seen >> bit & 1:
+                has = (words >> np.uint64(bit)) & np.uint64(1) != 0
+                np.add.at(self._ones_of(bit, batch.size).data, slots[has], weights[has])
 
     @override
     def release(self, slots: I64, dead: Bools) -> None:
-        for kept in (self._counts, *self._ones):
+        for kept in (self._counts, *self._ones.values()):
             kept.clear(slots)
 
     @override
@@ -64,9 +72,10 @@ class BitsPart(Part):
         self._resize(batch.size)
         counts = self._counts.data[batch.touched]
         if self._call.func == "count_if":
-            return [Result(pa.array(self._ones[0].data[batch.touched], mask=counts == 0))]
+            ones = self._ones_of(0, batch.size)
+            return [Result(pa.array(ones.data[batch.touched], mask=counts == 0))]
         word = np.zeros(len(counts), dtype=np.uint64)
-        for bit, ones in enumerate(self._ones):
+        for bit, ones in self._ones.items():
             count = ones.data[batch.touched]
             if self._call.func.endswith("_xor"):
                 is_set = count & 1 != 0
@@ -84,4 +93,4 @@ class BitsPart(Part):
     @property
     @override
     def nbytes(self) -> int:
-        return sum(kept.nbytes for kept in (self._counts, *self._ones))
+        return sum(kept.nbytes for kept in (self._counts, *self._ones.values()))
