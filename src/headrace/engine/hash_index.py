@@ -25,7 +25,7 @@ NewIds = Callable[[int], I64]
 
 _DEAD = np.int64(-1)
 _FEWEST = 256
-_SPARSE_BELOW = 262_144
+_SPARSE_BELOW = 16_384
 """Tables of fewer places are kept a quarter full at most, so that probing ends sooner; larger ones half."""
 _SLICE_MIN = 16_384
 """Places of the old table that are moved at least, with every call that adds entries."""

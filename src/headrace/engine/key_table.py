@@ -26,6 +26,9 @@ from headrace.engine.growable import Growable
 from headrace.engine.hash_index import HashIndex
 from headrace.engine.monotone import Bounds
 
+_AT_ONCE = 8_192
+"""Rows that are looked up at once at least; a quarter of the keys held, where that is more."""
+
 
 class FixedKeys:
     """Fixed-width key values by slot."""
@@ -200,16 +203,32 @@ class KeyTable:
 
     def find_or_add(self, columns: Sequence[View], hashes: U64) -> tuple[I64, I64]:
         """Return the slot of each row's key and the rows that brought a new key, in slot order."""
+        slots, added, first = [], [], 0
+        while first < len(hashes) or not slots:
+            last = first + max(_AT_ONCE, self.live // 4)
+            found = self._find_or_add(columns, hashes[first:last], first)
+            slots.append(found[0])
+            added.append(found[1])
+            first = last
+        if len(slots) == 1:
+            return slots[0], added[0]
+        return np.concatenate(slots), np.concatenate(added)
+
+    def _find_or_add(self, columns: Sequence[View], hashes: U64, first: int) -> tuple[I64, I64]:
+        """Do so for some rows, from `first` on: for all at once the index would make room for as many keys
+        as there are rows.
+        """
         slots, added = self._index.find_or_add(
             hashes,
-            lambda rows, slots: self._equal(slots, columns, rows),
-            lambda one, other: equal_rows(columns, one, columns, other),
+            lambda rows, slots: self._equal(slots, columns, rows + first),
+            lambda one, other: equal_rows(columns, one + first, columns, other + first),
             self._new_slots,
         )
+        rows = added + first
         if len(added):
             for store, column in zip(self._stores, columns, strict=True):
-                store.put(column, added, slots[added], self.size)
-        return slots, added
+                store.put(column, rows, slots[added], self.size)
+        return slots, rows
 
     def _new_slots(self, count: int) -> I64:
         again, self._free = self._free[:count], self._free[count:]
