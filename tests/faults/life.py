@@ -54,6 +54,7 @@ class Orders:
         again: per writer a call that was never answered and is to be made again, with its key.
         turnover: the definition that the app is opened with.
         forks: whether checkpoints are written by a copy of the process, however small they are.
+        seals: whether segments are sealed as soon as there are two.
         is_clean: whether it ends by closing; otherwise as if it were killed.
     """
 
@@ -69,6 +70,7 @@ class Orders:
     turnover: str = GROSS
     is_clean: bool = False
     forks: bool = False
+    seals: bool = False
 
 
 class Report:
@@ -119,6 +121,8 @@ class Life:
         self._report = report
         defaults = Log.open.__func__.__kwdefaults__  # type: ignore[attr-defined]
         defaults["segment_bytes"] = SEGMENT_BYTES
+        if orders.seals:
+            defaults["seal_bytes"] = 2 * SEGMENT_BYTES
         self.run = open_run(
             shop(orders.turnover), Path(orders.folder), auto=True, on_change="keep", files=cue.files
         )

@@ -48,9 +48,13 @@ class Lives:
         folder: for the reports, and the data.
         seed: of everything that is drawn.
         data: the data folder, where it lies elsewhere.
+        seals: whether segments are sealed while the lives go on.
     """
 
-    def __init__(self, zygote: Zygote, folder: Path, seed: int, data: Path | None = None) -> None:
+    def __init__(
+        self, zygote: Zygote, folder: Path, seed: int, data: Path | None = None, *, seals: bool = False
+    ) -> None:
+        self._seals = seals
         self._zygote = zygote
         self._folder = folder
         self._data = data or folder / "data"
@@ -86,6 +90,7 @@ class Lives:
             turns,
             tuple(writer.next_call for writer in self.ledger.writers), again,
             sorted(self.ledger.turnover)[0], self.chance.random() < 0.5, self.lives % 3 == 0,
+            self._seals,
         )  # fmt: skip
         status = self._zygote.born(orders, delay_s, power_of)
         self.ledger.read(told(report), is_disk_dead=power_of is not None)

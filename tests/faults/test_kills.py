@@ -34,9 +34,9 @@ EXPECTED = {
 }  # fmt: skip
 
 
-def points_of(zygote: Zygote, folder: Path, calls: int) -> Counter[str]:
+def points_of(zygote: Zygote, folder: Path, calls: int, *, seals: bool = False) -> Counter[str]:
     """Return the points that lives reach that are left alone, and how often."""
-    lives = Lives(zygote, folder, 1)
+    lives = Lives(zygote, folder, 1, seals=seals)
     for _ in range(2):
         assert not lives.live(calls=calls, turns=7)
     points = lives.ledger.visits.copy()
@@ -66,7 +66,7 @@ def test_a_kill_at_a_named_point_loses_nothing_and_doubles_nothing(tmp_path: Pat
 
 
 def test_a_kill_at_a_random_instant_loses_nothing_and_doubles_nothing(tmp_path: Path, zygote: Zygote) -> None:
-    lives = Lives(zygote, tmp_path / "data", 5)
+    lives = Lives(zygote, tmp_path / "data", 5, seals=True)
     for _ in range(RANDOM_KILLS):
         lives.live(delay_s=lives.chance.uniform(0.01, 0.7), calls=60, turns=60)
     assert lives.kills > RANDOM_KILLS // 2
@@ -76,10 +76,10 @@ def test_a_kill_at_a_random_instant_loses_nothing_and_doubles_nothing(tmp_path: 
 @pytest.mark.torture(weight=25, least=1_000)
 def test_many_kills(tmp_path: Path, torture: Torture, zygote: Zygote) -> None:
     """A seed is a folder of a dozen lives; what counts are the kills."""
-    points = points_of(zygote, tmp_path / "points", calls=12)
+    points = points_of(zygote, tmp_path / "points", calls=12, seals=True)
 
     def case(seed: int) -> None:
-        lives = Lives(zygote, tmp_path / str(seed), seed)
+        lives = Lives(zygote, tmp_path / str(seed), seed, seals=True)
         try:
             for _ in range(FOLDER_LIVES):
                 if lives.chance.random() < 0.5:
