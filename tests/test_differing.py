@@ -323,3 +323,18 @@ def test_one_tenants_difference_is_told_from_its_own_rows(run: hr.Run, clock: Ma
 def test_a_part_is_told_by_columns_that_the_view_has(run: hr.Run) -> None:
     with pytest.raises(DeclarationError, match="has no column 'currency'"):
         run.difference("turnover", run.version, where={"currency": "EUR"})
+
+
+def test_a_moment_before_the_first_version_had_nothing(clock: ManualClock) -> None:
+    with app().open(None, clock=clock) as run:
+        run.upsert("rates", [{"currency": "EUR", "rate": 1}])
+        run.append("orders", [order(1, "a", "EUR", 100, -1), order(2, "a", "EUR", 10, 0.5)])
+        run.advance()
+        run.upsert("rates", [{"currency": "EUR", "rate": 2}])
+        run.advance()
+        for view in ("turnover", "recent"):
+            found = run.difference(view, 0, causes={"exchange rate": ["rates"]})
+            added_up(run, found)
+        found = run.difference("turnover", 0, causes={"exchange rate": ["rates"]})
+        assert found.whole.sums["turnover"] == 220
+        assert run.difference("turnover", "2020-01-01").whole.sums["turnover"] == 220

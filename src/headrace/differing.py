@@ -353,7 +353,7 @@ class Differing:
         pace = Pace(SHARE, Event().wait)
         return Played(
             self._view, plans, [self._source(name) for name in self._before.read(self._view)], self.since,
-            pace, self._run._engine.memory,
+            pace, self._run._engine.memory, self.until.clock,
         )  # fmt: skip
 
     def _source(self, name: str) -> Source:

@@ -45,18 +45,19 @@ class Played:
         plans: it, and all views that it reads, inputs first.
         sources: what they read in the end.
         begin: the version at which it begins.
+        clock: what stands for the clock of `begin` where that was before the first version.
         pace: how much of the machine it may take.
         memory: the bound on state, shared with the running engine.
     """
 
     def __init__(
         self, view: str, plans: Sequence[ViewPlan], sources: Sequence[Source], begin: Version, pace: Pace,
-        memory: Memory,
+        memory: Memory, clock: datetime | None = None,
     ) -> None:  # fmt: skip
         self._view = view
         self._pace = pace
         self._watermarks: Mapping[str, datetime] = begin.watermarks
-        self._clock = begin.clock
+        self._clock = begin.clock or clock
         self._engine = Engine(memory=memory)
         contents = {source.name: source.content for source in sources}
         try:

@@ -184,9 +184,17 @@ def note(moved: dict[str, int], cause: str, before: int | None, after: int | Non
     return after
 
 
+def main(address: str, merchant_id: str, day: str, since: str) -> int:
+    """Answer on the command line; 1 where there is no answer."""
+    try:
+        with hr.connect(address) as books:
+            answer = why(books, merchant_id, date.fromisoformat(day), datetime.fromisoformat(since))
+    except (hr.HeadraceError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(answer.text() + "\n")
+    return 0
+
+
 if __name__ == "__main__":
-    with hr.connect(sys.argv[1]) as _books:
-        _answer = why(
-            _books, sys.argv[2], date.fromisoformat(sys.argv[3]), datetime.fromisoformat(sys.argv[4])
-        )
-    sys.stdout.write(_answer.text() + "\n")
+    sys.exit(main(*sys.argv[1:5]))
