@@ -177,6 +177,7 @@ class FormAction(Part):
         confirm: what is asked before; None: nothing.
         delete: take the row out of the table instead.
         view: write the first row of this view or named query, instead of the form's.
+        choose: what the page's parameters are set to afterwards.
     """
 
     label: Annotated[str, Field(min_length=1)]
@@ -184,6 +185,7 @@ class FormAction(Part):
     confirm: str | None = None
     delete: bool = False
     view: str | None = None
+    choose: dict[str, str] = {}
 
 
 _PARTS: dict[str, type[BaseModel]] = {

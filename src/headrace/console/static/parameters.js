@@ -10,6 +10,7 @@ export class Parameters {
     this.chosen = new URLSearchParams(location.search);
     this.inputs = new Map();
     this.values = new Map();
+    this.awaited = new Map(); // until when a value may be chosen that is no choice yet
     for (const one of declared) {
       const first = one.choices[0]?.[0] ?? null;
       const given = one.is_date ? dayOf(one.default) : one.default;
@@ -38,6 +39,14 @@ export class Parameters {
     else address.searchParams.set(name, value);
     history.replaceState(null, "", address);
     for (const { names, listener } of this.listeners) if (names.includes(name)) listener();
+  }
+
+  // Choose what has just been written, and may not be among the choices yet.
+  choose(name, value) {
+    this.awaited.set(name, Date.now() + 10000);
+    this.set(name, value);
+    const input = this.inputs.get(name);
+    if (input) input.value = value;
   }
 
   // `{name}` in an address: a column of the row, else a parameter of the page.
@@ -85,7 +94,7 @@ export class Parameters {
     const now = this.value(one.name);
     const has = found.some(([value]) => value === now);
     if (has) input.value = now;
-    else if (found.length) {
+    else if (found.length && !((this.awaited.get(one.name) ?? 0) > Date.now())) {
       input.value = found[0][0];
       this.set(one.name, found[0][0]);
     }
