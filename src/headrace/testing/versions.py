@@ -1,4 +1,4 @@
-"""What the oracle knows of a table that keeps its history: a list of versions, read anew for every question."""
+"""What the oracle knows of a table with a history: a list of versions, read anew for every question."""
 
 from __future__ import annotations
 
