@@ -49,14 +49,19 @@ def test_slots_are_those_of_a_dict(kinds: list[str], bits: int) -> None:
             assert sorted(known.values()) == list(range(len(known))) == list(range(table.size))
 
 
+@pytest.mark.parametrize("long", [False, True])
 @pytest.mark.parametrize("kinds", [["int"], ["text"], ["int", "text"]])
-def test_slots_given_back_are_taken_again(kinds: list[str]) -> None:
+def test_slots_given_back_are_taken_again(kinds: list[str], long: bool) -> None:
     rng = random.Random(3)
+    more = " that has more than two words, and then some" if long else ""
     known: dict[tuple[Any, ...], int] = {}
     table = KeyTable([KINDS[kind][0] for kind in kinds])
     most = 0
     for turn in range(120):
-        words = [None if rng.random() < 0.05 else f"key {turn + rng.randrange(30)}" for _ in range(40)]
+        words = [
+            None if rng.random() < 0.05 else f"{turn + rng.randrange(30)}{more[: turn - 40]}"
+            for _ in range(40)
+        ]
         values = {"int": [None if word is None else len(word) + turn for word in words], "text": words}
         rows = list(zip(*[values[kind] for kind in kinds], strict=True))
         for row, slot in zip(rows, slots_of(table, rows, kinds, add=True), strict=True):

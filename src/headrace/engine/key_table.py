@@ -28,6 +28,8 @@ from headrace.engine.monotone import Bounds
 
 _AT_ONCE = 8_192
 """Rows that are looked up at once at least; a quarter of the keys held, where that is more."""
+_IN_WORDS = 8 * WORDS_KEPT
+"""Bytes of a text that its words hold."""
 
 
 class FixedKeys:
@@ -77,14 +79,18 @@ class FixedKeys:
 
 
 class TextKeys:
-    """Text key values by slot, in one heap of bytes, with their first words beside it."""
+    """Text key values by slot: the first words of each, and what follows them in one heap of bytes.
+
+    Most keys are short, so nothing is kept that no key needs: neither a second word where all have eight
+    bytes at most, nor a heap where all end within the words.
+    """
 
     def __init__(self) -> None:
-        self._heap = Growable(np.uint8, 4096)
+        self._heap = Growable(np.uint8)
         self._heap.resize(8)
-        self._words = [Growable(np.uint64) for _ in range(WORDS_KEPT)]
-        self._starts = Growable(np.int64)
-        self._lengths = Growable(np.int64)
+        self._words: list[Growable[np.uint64]] = [Growable(np.uint64)]
+        self._starts: Growable[np.int64] | None = None
+        self._lengths = Growable(np.int32)
         self._null: Growable[np.bool_] | None = None
         self._dead = 0
 
@@ -92,37 +98,55 @@ class TextKeys:
         """Store those rows at those slots; `size` slots are known from now on."""
         assert isinstance(column, Text)
         lengths = column.lengths[rows]
-        start = self._heap.size - 8
-        ends = np.cumsum(lengths)
-        total = int(ends[-1]) if len(ends) else 0
-        self._heap.resize(start + total + 8)
-        self._heap.data[start : start + total] = _gather_bytes(column, rows, lengths, ends, total)
-        for mine, values in ((self._starts, start + ends - lengths), (self._lengths, lengths)):
-            mine.resize(size)
-            mine.data[slots] = values
+        longest = int(lengths.max()) if len(lengths) else 0
+        self._lengths.resize(size)
+        self._lengths.data[slots] = lengths
+        while len(self._words) < WORDS_KEPT and longest > 8 * len(self._words):
+            self._words.append(Growable(np.uint64))
         for step, word in enumerate(self._words):
             word.resize(size)
             word.data[slots] = column.word(step, rows)
+        if self._starts is None and longest > _IN_WORDS:
+            self._starts = Growable(np.int64)
+        if self._starts is not None:
+            self._starts.resize(size)
+            self._starts.data[slots] = self._put_rests(column, rows, lengths)
         if column.valid is not None and self._null is None:
             self._null = Growable(np.bool_)
         if self._null is not None:
             self._null.resize(size)
             self._null.data[slots] = _row_nulls(column, rows)
 
+    def _put_rests(self, column: Text, rows: I64, lengths: I64) -> I64:
+        """Store what follows the words; return where each text would begin, were it all in the heap."""
+        rests = np.maximum(lengths - _IN_WORDS, 0)
+        start = self._heap.size - 8
+        ends = np.cumsum(rests)
+        total = int(ends[-1]) if len(ends) else 0
+        self._heap.resize(start + total + 8)
+        self._heap.data[start : start + total] = _gather_bytes(
+            column.heap, column.starts[rows] + _IN_WORDS, rests, ends, total
+        )
+        begins: I64 = start + ends - rests - _IN_WORDS
+        return begins
+
     def release(self, slots: I64) -> None:
         """Give back the bytes of those slots, once half of all is dead."""
-        self._dead += int(self._lengths.data[slots].sum())
+        if self._starts is None:
+            return
+        self._dead += int(np.maximum(self._lengths.data[slots].astype(np.int64) - _IN_WORDS, 0).sum())
         self._lengths.data[slots] = 0
         if 2 * self._dead < self._heap.size:
             return
-        column = Text(self._heap.view(), self._starts.view(), self._lengths.view(), None)
-        ends = np.cumsum(column.lengths)
+        rests = np.maximum(self._lengths.view().astype(np.int64) - _IN_WORDS, 0)
+        ends = np.cumsum(rests)
         total = int(ends[-1])
-        rows = np.arange(self._lengths.size, dtype=np.int64)
         heap = Growable(np.uint8, total + 4096)
         heap.resize(total + 8)
-        heap.data[:total] = _gather_bytes(column, rows, column.lengths, ends, total)
-        self._starts.view()[:] = ends - column.lengths
+        heap.data[:total] = _gather_bytes(
+            self._heap.view(), self._starts.view() + _IN_WORDS, rests, ends, total
+        )
+        self._starts.view()[:] = ends - rests - _IN_WORDS
         self._heap, self._dead = heap, 0
 
     def times(self) -> tuple[U64, Bools | None]:
@@ -131,13 +155,15 @@ class TextKeys:
 
     def sizes(self, rows: I64) -> I64:
         """Return how many bytes the keys of those slots have."""
-        return self._lengths.data[rows]
+        return self._lengths.data[rows].astype(np.int64)
 
     def word(self, step: int, rows: I64) -> U64:
         """Return their word of that number, zero beyond their ends."""
-        if step < WORDS_KEPT:
+        if step < len(self._words):
             return self._words[step].data[rows]
-        return heap_word(self._heap.view(), self._starts.data[rows], self._lengths.data[rows], step)
+        if self._starts is None:
+            return np.zeros(len(rows), dtype=np.uint64)
+        return heap_word(self._heap.view(), self._starts.data[rows], self.sizes(rows), step)
 
     def equal(self, slots: I64, column: View, rows: I64) -> Bools:
         """Return, pair by pair, whether a slot holds the value of a row."""
@@ -151,7 +177,8 @@ class TextKeys:
     def nbytes(self) -> int:
         """Bytes held."""
         words = sum(word.nbytes for word in self._words)
-        return self._heap.nbytes + self._starts.nbytes + self._lengths.nbytes + words
+        starts = 0 if self._starts is None else self._starts.nbytes
+        return self._heap.nbytes + starts + self._lengths.nbytes + words
 
 
 def _nulls(nulls: Growable[np.bool_] | None, slots: I64) -> Bools:
@@ -162,11 +189,13 @@ def _row_nulls(column: View, rows: I64) -> Bools:
     return np.zeros(len(rows), dtype=np.bool_) if column.valid is None else ~column.valid[rows]
 
 
-def _gather_bytes(column: Text, rows: I64, lengths: I64, ends: I64, total: int) -> npt.NDArray[np.uint8]:
-    """Return the bytes of those rows one after the other."""
+def _gather_bytes(
+    heap: npt.NDArray[np.uint8], starts: I64, lengths: I64, ends: I64, total: int
+) -> npt.NDArray[np.uint8]:
+    """Return bytes of a heap one piece after the other."""
     at = np.arange(total, dtype=np.int64)
-    at += np.repeat(column.starts[rows] - (ends - lengths), lengths)
-    gathered: npt.NDArray[np.uint8] = column.heap[at]
+    at += np.repeat(starts - (ends - lengths), lengths)
+    gathered: npt.NDArray[np.uint8] = heap[at]
     return gathered
 
 
@@ -203,7 +232,9 @@ class KeyTable:
 
     def find_or_add(self, columns: Sequence[View], hashes: U64) -> tuple[I64, I64]:
         """Return the slot of each row's key and the rows that brought a new key, in slot order."""
-        slots, added, first = [], [], 0
+        slots: list[I64] = []
+        added: list[I64] = []
+        first = 0
         while first < len(hashes) or not slots:
             last = first + max(_AT_ONCE, self.live // 4)
             found = self._find_or_add(columns, hashes[first:last], first)
