@@ -129,3 +129,15 @@ def test_large_columns_grow_with_their_values(tmp_path: Path, limit_bytes: int |
             assert (column.view() == np.arange(first + 50_000)).all()
             assert not column.data[column.size :].any()
     assert older.tolist() == [0, 1, 2]
+
+
+def test_short_columns_are_counted_though_they_stay_in_memory(tmp_path: Path) -> None:
+    memory = Memory(100, tmp_path)
+    with memory.watching():
+        columns = [Growable(np.int64) for _ in range(20)]
+        for column in columns:
+            column.extend(np.arange(5_000))
+    assert memory.resident_bytes == 20 * 40_000
+    columns.clear()
+    del column
+    assert memory.resident_bytes == 0

@@ -9,11 +9,14 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from headrace.engine.memory import fits, room
+from headrace.engine.memory import SMALLEST_BYTES, counted, fits, room
 
 _T = TypeVar("_T", bound=np.generic)
 _MAPPED_BYTES = 1 << 20
 """Arrays of so many bytes lie in a mapping of their own, which the system can move without copying it."""
+
+_FILED_BYTES = 1 << 16
+"""Arrays of so many bytes lie in a file where they do not fit into the bound of memory."""
 
 
 class Growable(Generic[_T]):
@@ -36,9 +39,12 @@ class Growable(Generic[_T]):
         if size <= len(self.data):
             return
         wanted = max(size, 2 * len(self.data))
-        if wanted * self.data.itemsize >= _MAPPED_BYTES:
+        needed = wanted * self.data.itemsize
+        if needed >= _MAPPED_BYTES or self._map is not None or (needed >= _FILED_BYTES and not fits(needed)):
             self._grow_mapped(wanted)
             return
+        if needed >= SMALLEST_BYTES:
+            counted(self)
         grown = np.zeros(wanted, dtype=self.data.dtype)
         grown[: self.size] = self.data[: self.size]
         self.data = grown

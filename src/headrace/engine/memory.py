@@ -2,8 +2,10 @@
 
 Chunks of heaps and sorted runs never change, so they can be written out and read through a memory map, page
 by page, as they are needed; large tables of hashes and columns of accumulators that grow beyond the bound are
-mapped from the start. The system keeps as many of those pages in memory as there is room for. The files have
-no names: they are unlinked as soon as they are mapped, and nothing is left of them after a crash.
+mapped from the start. Short columns stay in memory and are counted, so that more of the rest lies in files;
+beside the bound are what readers hold, the rows that the intake keeps of tables, and the recent changes of
+the feed. The system keeps as many of those pages in memory as there is room for. The files have no names:
+they are unlinked as soon as they are mapped, and nothing is left of them after a crash.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -62,8 +65,11 @@ class Memory:
     def __init__(self, limit_bytes: int | None = None, folder: Path | None = None) -> None:
         self.limit_bytes = limit_bytes
         self._folder = folder
+        if limit_bytes is not None:
+            _allow_many_files()
         self._holders: WeakSet[Any] = WeakSet()
         self._arrays: WeakSet[Any] = WeakSet()
+        self._lock = Lock()
         self.now = 0
         self.file_bytes = 0
 
@@ -81,13 +87,22 @@ class Memory:
 
     def hold(self, holder: Holder) -> None:
         """Count the parts of a holder for as long as it lives."""
-        self._holders.add(holder)
+        with self._lock:
+            self._holders.add(holder)
+
+    def _parts(self) -> list[Any]:
+        """Return the parts of all holders; views that step side by side may add holders meanwhile."""
+        with self._lock:
+            holders = list(self._holders)
+        return [part for holder in holders for part in holder.parts()]
 
     @property
     def resident_bytes(self) -> int:
         """Bytes of state that are in memory and not in files."""
-        parts = sum(int(part.resident_bytes) for holder in self._holders for part in holder.parts())
-        return parts + sum(int(array.resident_bytes) for array in self._arrays)
+        with self._lock:
+            arrays = list(self._arrays)
+        parts = sum(int(part.resident_bytes) for part in self._parts())
+        return parts + sum(int(array.resident_bytes) for array in arrays)
 
     def settle(self) -> None:
         """After a step: put aside what was not used for longest, until the rest is within the bound."""
@@ -97,8 +112,7 @@ class Memory:
         over = self.resident_bytes - self.limit_bytes
         if over <= 0:
             return
-        parts = [part for holder in self._holders for part in holder.parts()]
-        parts = [part for part in parts if part.resident_bytes >= SMALLEST_BYTES]
+        parts = [part for part in self._parts() if part.resident_bytes >= SMALLEST_BYTES]
         parts.sort(key=lambda part: (part.used, -part.resident_bytes))
         for part in parts:
             if over <= 0:
@@ -147,7 +161,8 @@ class Memory:
 
     def count(self, array: Any) -> None:
         """Count something with `resident_bytes` for as long as it lives."""
-        self._arrays.add(array)
+        with self._lock:
+            self._arrays.add(array)
 
 
 def room(needed_bytes: int, owner: Any) -> tuple[mmap.mmap, bool]:
@@ -167,6 +182,22 @@ def room(needed_bytes: int, owner: Any) -> tuple[mmap.mmap, bool]:
         with suppress(OSError):
             found.madvise(mmap.MADV_HUGEPAGE)
     return found, False
+
+
+def _allow_many_files() -> None:
+    """Let the process hold as many open files as it may: each mapping keeps one."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def counted(owner: Any) -> None:
+    """Count something with `resident_bytes`, which lies in memory wherever there is room for it or not."""
+    memory = _watching.get()
+    if memory is not None:
+        memory.count(owner)
 
 
 def fits(needed_bytes: int) -> bool:
