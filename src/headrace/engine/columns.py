@@ -101,8 +101,11 @@ def heap_word(heap: npt.NDArray[np.uint8], starts: I64, lengths: I64, step: int)
     bytes.
     """
     overlapping: U64 = np.ndarray((len(heap) - 7,), dtype="<u8", buffer=heap, strides=(1,))
-    rest = np.minimum(np.maximum(lengths - 8 * step, 0), 8)
-    at = np.minimum(starts + 8 * step, len(heap) - 8)
+    if step == 0:  # no string begins within the padding
+        rest, at = np.minimum(lengths, 8), starts
+    else:
+        rest = np.minimum(np.maximum(lengths - 8 * step, 0), 8)
+        at = np.minimum(starts + 8 * step, len(heap) - 8)
     word: U64 = overlapping[at]
     word &= _TAIL_MASKS[rest]
     return word
