@@ -18,7 +18,7 @@ from sqlglot import exp
 
 from headrace.engine.columns import MICROS_PER_DAY
 from headrace.engine.duck import Duck
-from headrace.engine.kernels.time import truncate
+from headrace.engine.kernels.time import FINITE_US, truncate
 from headrace.engine.kernels.vec import TIME, Miss, Vec
 
 Bounds = Mapping[str, int]
@@ -130,4 +130,7 @@ def _least(parts: list[Follow]) -> Follow:
 
 
 def _truncated(bound: int, unit: str) -> int:
+    """Return a bound truncated; one beyond all times, as where no row can come, stands for itself."""
+    if abs(bound) > FINITE_US:
+        return bound
     return int(np.asarray(truncate(unit, Vec(TIME, np.array([bound]))).data)[0])

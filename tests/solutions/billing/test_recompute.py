@@ -48,18 +48,19 @@ def world_of(seed: int, merchants: int = 2, customers: int = 8) -> dict[str, pa.
 
 def bare(tables: dict[str, pa.Table], rng: random.Random) -> dict[str, pa.Table]:
     """Some discounts have no terms but their coupon's, some prices count packages."""
-    discounts = tables["discounts"].to_pylist()
+    found = dict(tables)
+    discounts = tables["discounts"].to_pylist() if "discounts" in tables else []
     for row in discounts:
         if row["coupon_id"] is not None and rng.random() < 0.5:
             row |= {"percent_off": None, "amount_off": None, "currency": None}
-    prices = tables["prices"].to_pylist()
+    prices = tables["prices"].to_pylist() if "prices" in tables else []
     for row in prices:
         if row["scheme"] == "per_unit" and rng.random() < 0.5:
             row |= {"divide_by": rng.choice([1, 2, 5]), "round": rng.choice(["up", "down", None])}
-    return tables | {
-        "discounts": pa.Table.from_pylist(discounts, schema=tables["discounts"].schema),
-        "prices": pa.Table.from_pylist(prices, schema=tables["prices"].schema),
-    }
+    for name, rows in (("discounts", discounts), ("prices", prices)):
+        if rows:
+            found[name] = pa.Table.from_pylist(rows, schema=tables[name].schema)
+    return found
 
 
 def fill(run: hr.Run, tables: dict[str, pa.Table]) -> None:

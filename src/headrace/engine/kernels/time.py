@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from headrace.engine.kernels.vec import DATE, FLOAT, INT, TEXT, TIME, Miss, Vec
 
 _SECOND, _DAY = 1_000_000, 86_400_000_000
-_FINITE = 9_000_000_000_000_000_000
+FINITE_US = 9_000_000_000_000_000_000
 _UNITS = {
     "microsecond": 1, "microseconds": 1, "millisecond": 1_000, "milliseconds": 1_000, "second": _SECOND,
     "seconds": _SECOND, "minute": 60 * _SECOND, "minutes": 60 * _SECOND, "hour": 3600 * _SECOND,
@@ -37,7 +37,7 @@ def micros(part: Vec) -> Any:
         data = part.data * _DAY
     else:
         raise Miss
-    if np.any(np.abs(data) > _FINITE):
+    if np.any(np.abs(data) > FINITE_US):
         raise Miss
     return data
 
@@ -104,7 +104,7 @@ def epoch_ms(part: Vec) -> Vec:
 def shift(part: Vec, amount_us: int) -> Vec:
     """Return a time moved by a constant length."""
     data = micros(part)
-    if np.any(np.abs(data) > _FINITE - abs(amount_us)):
+    if np.any(np.abs(data) > FINITE_US - abs(amount_us)):
         raise Miss
     return Vec(TIME, data + amount_us, part.valid)
 
