@@ -89,6 +89,8 @@ def live(folder: Path, reader: Reader, point: str, visit: int) -> int:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
+            if not url and process.wait(30) == -9:
+                return -9  # at a point on the way to serving
             assert url, (folder.parent / "errors.txt").read_text()[-2000:]
             thread = threading.Thread(target=reader.hammer, args=(url, done))
             thread.start()
