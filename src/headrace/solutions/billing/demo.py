@@ -18,6 +18,7 @@ from rich.live import Live as Screen
 
 import headrace as hr
 from headrace.errors import HeadraceError, StorageError
+from headrace.solutions.billing.prove import proving
 from headrace.solutions.billing.simulate.dirt import Delayed, disordered
 from headrace.solutions.billing.simulate.history import World, make_world
 from headrace.solutions.billing.simulate.live import Live
@@ -111,6 +112,8 @@ def run_demo(
             sys.stdout.write(f"{server.url}\n")
             sys.stdout.flush()
             console.print(f"the pages: {server.url}/\nCtrl-C ends the demo", highlight=False)
+            if not verify:
+                stack.enter_context(proving(server.url))
             world = _play(server, plan, console)
             if verify:
                 return _verify(server.url, world, console)
