@@ -1,4 +1,4 @@
--- MRR by product, price, plan interval, country, currency, cohort or cause between two days: start, movements, end.
+-- MRR by product, price, plan interval, country, currency or cohort between two days: start, movements, end.
 -- The slices add up to the whole, per currency and to the cent; transfers between slices sum to zero.
 --
 -- Amounts in minor units of each row's currency.
@@ -11,6 +11,7 @@ SELECT
     CASE $by
         WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
         WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT)
+        WHEN 'currency' THEN currency
     END AS slice,
     currency,
     CAST(coalesce(sum(amount) FILTER (WHERE day < $since), 0) AS BIGINT) AS start_mrr,
