@@ -2,8 +2,8 @@
 
     served.py FOLDER POINT VISIT
 
-It tells its address. The two definitions of `turnover` are the setting that two teams never agree on; `best`
-reads it.
+It tells its address, and it changes nothing before a reader had an answer under the definition that is
+shown. The two definitions of `turnover` are the setting that two teams never agree on; `best` reads it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import headrace as hr
 from headrace.runtime import Run, open_run
@@ -45,17 +46,44 @@ def opened(folder: Path, crash: CrashOnCue) -> tuple[Run, str]:
     raise AssertionError("the folder takes neither definition")
 
 
+class Answers:
+    """Counts the answers that left the server, whole."""
+
+    def __init__(self) -> None:
+        self._given = threading.Semaphore(0)
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """Return the app with a count."""
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+            if scope["type"] == "http":
+                self._given.release()
+
+        return counted
+
+    def wait(self) -> None:
+        """Wait for two more answers: the first may have been asked before, the second is of what is shown."""
+        while self._given.acquire(blocking=False):
+            pass
+        for _ in range(2):
+            if not self._given.acquire(timeout=LIFE_S):
+                raise AssertionError("nobody reads")
+
+
 @contextlib.contextmanager
-def serving(run: Run) -> Iterator[str]:
+def serving(run: Run) -> Iterator[tuple[str, Answers]]:
     """Serve for the time of a block."""
     settings = ServerSettings(port=0)
-    server: uvicorn.Server = make_server(create_server(run, settings), settings)
+    app, answers = create_server(run, settings), Answers()
+    app.add_middleware(answers.around)
+    server: uvicorn.Server = make_server(app, settings)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until = time.monotonic() + LIFE_S
     while not server.started and time.monotonic() < until:
         time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", answers
     server.should_exit = True
     thread.join()
 
@@ -72,7 +100,8 @@ def main(folder: Path, point: str | None, visit: int) -> None:
     crash, done = CrashOnCue(point, visit), threading.Event()
     with crash.armed():
         run, turnover = opened(folder, crash)
-        with run, serving(run) as url:
+        with run, serving(run) as (url, answers):
+            run.append("orders", [{"shop": "first", "amount": -1}])  # tells the two definitions apart
             sys.stdout.write(url + "\n")
             sys.stdout.flush()
             writer = threading.Thread(target=pour, args=(run, done))
@@ -80,9 +109,12 @@ def main(folder: Path, point: str | None, visit: int) -> None:
             if run.change is not None:
                 run.change.wait(settled=True)
             for _ in range(3):
+                answers.wait()
                 turnover = GROSS if turnover == NET else NET
                 run.apply(shop(turnover), share=1.0)
+            answers.wait()
             run.rollback()
+            answers.wait()
             done.set()
             writer.join()
 
