@@ -62,6 +62,15 @@ def test_another_name_and_other_columns(files: Path, invoke: Invoke) -> None:
     assert asked.out == "product,price\ncup,4.00\n"
 
 
+def test_a_sheet_without_a_head(files: Path, invoke: Invoke) -> None:
+    (files / "products.csv").write_text("cup,2.50\npot,9.00\n")
+    words = ("--no-header", "--map", "product=column0", "--map", "price=column1")
+    told = invoke("import", str(files / "products.csv"), *words)
+    assert told.out == "products.csv into products: 2 accepted\n", told.err
+    asked = invoke("query", "-c", "SELECT * FROM products ORDER BY product", "--csv")
+    assert asked.out == "product,price\ncup,2.50\npot,9.00\n"
+
+
 def test_a_source_takes_files_as_they_are(files: Path, invoke: Invoke) -> None:
     (files / "a.txt").write_text("tea mug")
     told = invoke("import", str(files / "a.txt"), "--source", "lines", "--param", "shop=north")

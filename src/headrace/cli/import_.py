@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli.exits import calmly, not_found
-from headrace.cli.options import HERE, DataOption, JsonOption, ProjectOption, TokenOption, UrlOption
+from headrace.cli.options import (
+    HERE,
+    DataOption,
+    DelimiterOption,
+    EncodingOption,
+    FormatOption,
+    HeaderOption,
+    JsonOption,
+    MapOption,
+    ProjectOption,
+    TokenOption,
+    UrlOption,
+)
 from headrace.cli.output import note, say, say_json
 from headrace.cli.replay import COUNTS, progress_line
 from headrace.cli.session import session
@@ -53,17 +65,11 @@ def import_files(
         list[str] | None,
         typer.Option("--param", help="NAME=VALUE: told to the source, such as merchant=acme."),
     ] = None,
-    form: Annotated[
-        str | None, typer.Option("--format", "-f", help="The files' format; default: by their names.")
-    ] = None,
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", "-m", help="COLUMN=SOURCE: the table's column from the file's, or from SQL."),
-    ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="Between the columns of a CSV.")
-    ] = None,
-    encoding: Annotated[str, typer.Option("--encoding", help="Of a text file.")] = "utf-8",
+    form: FormatOption = None,
+    mapping: MapOption = None,
+    delimiter: DelimiterOption = None,
+    header: HeaderOption = True,
+    encoding: EncodingOption = "utf-8",
     project: ProjectOption = HERE,
     data: DataOption = None,
     url: UrlOption = None,
@@ -77,9 +83,8 @@ def import_files(
 
     files = list(_files(paths, any_name=source is not None))
     params = _parameters(param or [], source)
-    pattern = FileSource(
-        Path(), form, ReadOptions(delimiter=delimiter, encoding=encoding), parse_mapping(mapping or [])
-    )
+    options = ReadOptions(delimiter=delimiter, header=header, encoding=encoding)
+    pattern = FileSource(Path(), form, options, parse_mapping(mapping or []))
     with ExitStack() as stack:
         asked: Any = stack.enter_context(session(project, data=data, url=url, token=token, auto=True))
         if source is not None:

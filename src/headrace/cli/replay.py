@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli.exits import calmly, not_found
-from headrace.cli.options import HERE, DataOption, JsonOption, ProjectOption, TokenOption, UrlOption
+from headrace.cli.options import (
+    HERE,
+    DataOption,
+    DelimiterOption,
+    EncodingOption,
+    FormatOption,
+    HeaderOption,
+    JsonOption,
+    MapOption,
+    ProjectOption,
+    TokenOption,
+    UrlOption,
+)
 from headrace.cli.output import messages, note, say, say_json
 from headrace.cli.project import has_project, load_project
 from headrace.cli.session import session
@@ -29,13 +41,8 @@ COUNTS = ("accepted", "repeated", "late", "rejected")
 def replay(
     file: Annotated[Path, typer.Argument(help="CSV, NDJSON, Parquet, Arrow or a log, also gzipped.")],
     stream: Annotated[str, typer.Option("--stream", "-s", help="The stream to feed.")],
-    form: Annotated[
-        str | None, typer.Option("--format", "-f", help="The file's format; default: by its name.")
-    ] = None,
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", "-m", help="COLUMN=SOURCE: the stream's column from the file's, or from SQL."),
-    ] = None,
+    form: FormatOption = None,
+    mapping: MapOption = None,
     pattern: Annotated[
         str | None, typer.Option("--pattern", help="For log lines: a regular expression with named groups.")
     ] = None,
@@ -48,13 +55,9 @@ def replay(
     speed: Annotated[
         str, typer.Option("--speed", help="max, or 60x: so many times the pace of the file's own times.")
     ] = "max",
-    delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="Between the columns of a CSV.")
-    ] = None,
-    header: Annotated[
-        bool, typer.Option("--header/--no-header", help="Whether the first line of a CSV names the columns.")
-    ] = True,
-    encoding: Annotated[str, typer.Option("--encoding", help="Of a text file.")] = "utf-8",
+    delimiter: DelimiterOption = None,
+    header: HeaderOption = True,
+    encoding: EncodingOption = "utf-8",
     project: ProjectOption = HERE,
     data: DataOption = None,
     url: UrlOption = None,
