@@ -3,6 +3,7 @@
     make bench growth                                        # to 50 million rows; about 7 minutes
     make bench growth ARGS="--rows 10000000 --shapes join"
     make bench growth ARGS="--docs"
+    make bench growth ARGS="--limit 1 --rows 20000000"       # at most 1 GB of state in memory
 
 Each shape and kind of keys runs in a process of its own. The state is grown in large steps to each size;
 there steps of 1,000 and of 10,000 changes are measured: the median in milliseconds of CPU, which others on
@@ -28,6 +29,7 @@ import pyarrow as pa
 from headrace.change import Change
 from headrace.contracts.schema import Column, Schema
 from headrace.engine.engine import Engine
+from headrace.engine.memory import Memory
 from headrace.sql.planner import plan_view
 from report import aligned, machine, markdown, publish
 
@@ -39,6 +41,7 @@ LOAD_ROWS = 250_000
 LOCAL_KEYS = 50_000
 """Local keys lie among the last so many."""
 HEAD = ["", "rows", "changes", "median CPU ms", "p99 ms", "max ms", "ratio", "bytes per row", "MB"]
+LIMITED = [*HEAD[:-2], "MB in memory", "MB in files"]
 
 EVENTS = Schema.of(
     [
@@ -86,6 +89,8 @@ class Point:
     max_ms: float
     bytes_per_row: float
     resident_mb: float
+    own_mb: float
+    file_mb: float
 
 
 class Feed:
@@ -128,10 +133,11 @@ def _batch(schema: Schema, columns: list[pa.Array]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
 
 
-def grow(name: str, keys: str, rows_max: int, memory_max_gb: float) -> list[Point]:
-    """Return the costs at each size, up to a size or a bound on memory."""
+def grow(name: str, keys: str, rows_max: int, memory_max_gb: float, limit_gb: float | None) -> list[Point]:
+    """Return the costs at each size, up to one or to a bound on memory; state beyond a limit is in files."""
     shape = SHAPES[name]
-    engine = Engine()
+    memory = Memory(None if limit_gb is None else int(limit_gb * 2**30))
+    engine = Engine(memory=memory)
     engine.add_relation("e", EVENTS, append_only=shape.append_only)
     engine.add_relation("n", NAMES, append_only=shape.append_only)
     engine.add_view(plan_view("v", shape.sql, {"e": EVENTS, "n": NAMES}), lambda _: iter(()))
@@ -141,7 +147,7 @@ def grow(name: str, keys: str, rows_max: int, memory_max_gb: float) -> list[Poin
     for size in [size for size in SIZES if size <= rows_max]:
         while feed.rows < size:
             _step(engine, feed.load(min(LOAD_ROWS, size - feed.rows)))
-            if resident_mb() > memory_max_gb * 1024:
+            if own_mb() > memory_max_gb * 1024:
                 return points
         for changes in CHANGES:
             _step(engine, feed.draw(changes))
@@ -149,7 +155,10 @@ def grow(name: str, keys: str, rows_max: int, memory_max_gb: float) -> list[Poin
             cpu, wall = np.array(samples).T
             median, (p99, most) = np.median(cpu), np.percentile(wall, [99, 100])
             held = resident_mb() - resident_before
-            points.append(Point(size, changes, median, p99, most, held * 2**20 / feed.rows, resident_mb()))
+            bytes_per_row, in_files_mb = held * 2**20 / feed.rows, memory.file_bytes / 2**20
+            points.append(
+                Point(size, changes, median, p99, most, bytes_per_row, resident_mb(), own_mb(), in_files_mb)
+            )
     return points
 
 
@@ -172,14 +181,21 @@ def resident_mb() -> float:
     return pages * 4096 / 2**20
 
 
-def table(name: str, keys: str, points: list[Point]) -> Iterator[list[str]]:
+def own_mb() -> float:
+    """Return the memory of this process that no file stands behind: the system cannot take it back."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
+
+
+def table(name: str, keys: str, points: list[Point], *, limited: bool) -> Iterator[list[str]]:
     """Yield the rows of the table."""
     first = {point.changes: point.median_ms for point in reversed(points)}
     for point in points:
+        held = (point.own_mb, point.file_mb) if limited else (point.bytes_per_row, point.resident_mb)
         yield [
             f"{name}, {keys}", f"{point.rows:,}", f"{point.changes:,}", f"{point.median_ms:.2f}",
             f"{point.p99_ms:.2f}", f"{point.max_ms:.1f}", f"{point.median_ms / first[point.changes]:.2f}",
-            f"{point.bytes_per_row:,.0f}", f"{point.resident_mb:,.0f}",
+            *(f"{figure:,.0f}" for figure in held),
         ]  # fmt: skip
 
 
@@ -190,20 +206,24 @@ def main() -> None:
     words.add_argument("--shapes", default=",".join(SHAPES))
     words.add_argument("--keys", default="local,uniform")
     words.add_argument("--memory", type=float, default=16.0, help="gigabytes at which growing stops")
+    words.add_argument("--limit", type=float, help="gigabytes of state in memory; the rest lies in files")
     words.add_argument("--docs", action="store_true", help="write the table into the documentation")
     given = words.parse_args()
     print(machine(), flush=True)
+    head = HEAD if given.limit is None else LIMITED
     rows: list[list[str]] = []
     for name in given.shapes.split(","):
         for keys in given.keys.split(","):
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                points = pool.apply(grow, (name, keys, given.rows, given.memory))
-            rows += table(name, keys, points)
-            print(aligned(HEAD, list(table(name, keys, points))), flush=True)
+                points = pool.apply(grow, (name, keys, given.rows, given.memory, given.limit))
+            found = list(table(name, keys, points, limited=given.limit is not None))
+            rows += found
+            print(aligned(head, found), flush=True)
             if points and points[-1].rows < min(given.rows, SIZES[-1]):
                 print(f"stopped beyond {points[-1].rows:,} rows: {given.memory:g} GB", flush=True)
     if given.docs:
-        publish("growth", markdown(HEAD, rows))
+        note = "" if given.limit is None else f"At most {given.limit:g} GB of state in memory.\n\n"
+        publish("growth" if given.limit is None else "growth limited", note + markdown(head, rows))
 
 
 if __name__ == "__main__":
