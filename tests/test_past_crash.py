@@ -11,6 +11,7 @@ rows to those of now.
 from __future__ import annotations
 
 import random
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -235,10 +236,13 @@ def test_after_a_power_cut_the_past_is_what_was_read(tmp_path: Path, seed: int) 
     live_through(tmp_path / "data", seed)
 
 
-@pytest.mark.torture
+@pytest.mark.torture(weight=3, least=50)
 def test_many_power_cuts(tmp_path: Path, torture: Torture) -> None:
-    for case in range(min(torture.cases, 1_000)):
-        live_through(tmp_path / str(case), torture.seed * 1_000_000 + case)
+    def case(seed: int) -> None:
+        live_through(tmp_path / str(seed), seed)
+        shutil.rmtree(tmp_path / str(seed))
+
+    torture.play(case)
 
 
 def test_without_a_fault_nothing_is_missing(tmp_path: Path) -> None:
