@@ -56,3 +56,16 @@ def test_new_keys_while_the_table_is_being_replaced(monkeypatch: pytest.MonkeyPa
         for key, found in zip(keys, ids.tolist(), strict=True):
             assert known.setdefault(key, found) == found
             assert stored[found] == key
+
+
+def test_ids_beyond_four_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hash_index, "_SLICE_MIN", 16)
+    index, first = HashIndex(), 2**31 - 3
+    keys = np.arange(900, dtype=np.uint64) % np.uint64(7) * np.uint64(2**32 + 1)
+    for start in range(0, 900, 100):
+        index.add(keys[start : start + 100], np.arange(first + start, first + start + 100))
+    for number in (0, 2, 3, 4, 899):
+        assert lookup(index, int(keys[number]), first + number) == first + number
+    index.remove(keys[3:5], np.array([first + 3, first + 4]))
+    assert lookup(index, int(keys[3]), first + 3) == lookup(index, int(keys[4]), first + 4) == -1
+    assert lookup(index, int(keys[2]), first + 2) == first + 2

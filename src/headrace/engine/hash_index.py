@@ -1,8 +1,10 @@
 """From 64-bit hashes to row numbers: an open-addressing table probed a whole batch at a time.
 
 A look-up costs a few gathers per batch, whatever the size of the table. Entries with equal hashes may stand
-in it many times; who asks decides on real values which one is meant. A table that is half full is replaced
-by a larger one in slices, a few entries with every call that adds some, so that no step waits for it.
+in it many times; who asks decides on real values which one is meant, so that 32 bits of a hash are kept: they
+say where an entry stands in a larger table, and tell all but a few of its neighbours apart. A table that is
+half full is replaced by a larger one in slices, a few entries with every call that adds some, so that no step
+waits for it.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from headrace.engine.columns import I64, U64, Bools, nonzero
 from headrace.engine.memory import fits, zeros
 
+U32 = npt.NDArray[np.uint32]
 Verify = Callable[[I64, I64], Bools]
 """Of (positions in the batch, ids found): which pairs are truly equal."""
 Same = Callable[[I64, I64], Bools]
@@ -29,21 +33,23 @@ _SPARSE_BELOW = 16_384
 """Tables of fewer places are kept a quarter full at most, so that probing ends sooner; larger ones half."""
 _SLICE_MIN = 16_384
 """Places of the old table that are moved at least, with every call that adds entries."""
+_NARROW_MAX = 2**31 - 1
+"""Ids up to this one take four bytes each."""
 
 
 class Table:
-    """Hashes and ids by place; a hash of 0 marks a place that was never taken, a negative id one that is
-    dead.
+    """Hashes, 32 bits of each, and ids by place; a hash of 0 marks a place that was never taken, a negative
+    id one that is dead. Ids take eight bytes once there is one that needs them.
     """
 
     __slots__ = ("__weakref__", "_in_file", "hashes", "ids", "mask", "used")
 
     def __init__(self, size: int) -> None:
         self._in_file = False
-        self.hashes: U64 = np.empty(0, dtype=np.uint64)
-        self.ids: I64 = np.empty(0, dtype=np.int64)
-        self.hashes, in_file = zeros(size, np.uint64, self)
-        self.ids, self._in_file = zeros(size, np.int64, self)
+        self.hashes: U32 = np.empty(0, dtype=np.uint32)
+        self.ids: npt.NDArray[Any] = np.empty(0, dtype=np.int32)
+        self.hashes, in_file = zeros(size, np.uint32, self)
+        self.ids, self._in_file = zeros(size, np.int32, self)
         self._in_file &= in_file
         self.mask = np.int64(size - 1)
         self.used = 0
@@ -51,13 +57,21 @@ class Table:
     def __reduce__(self) -> tuple[Any, ...]:
         return _table, (self.hashes, self.ids, self.used)
 
-    def search(self, keys: U64, verify: Verify) -> tuple[I64, I64]:
+    def make_room(self, ids: I64) -> None:
+        """Let ids take eight bytes each from now on, where some of these need more than four."""
+        if self.ids.dtype == np.int32 and len(ids) and int(ids.max()) > _NARROW_MAX:
+            before = self.ids
+            self.ids, in_file = zeros(len(before), np.int64, self)
+            self._in_file &= in_file
+            self.ids[:] = before
+
+    def search(self, keys: U32, verify: Verify) -> tuple[I64, I64]:
         """Return id and place per key; where the id is −1, the place is the free one at which probing
         ended.
         """
         count = len(keys)
         found = np.full(count, -1, dtype=np.int64)
-        places = keys.view(np.int64) & self.mask
+        places = keys & self.mask
         active = np.arange(count, dtype=np.int64)
         while len(active):
             at = places[active]
@@ -65,7 +79,7 @@ class Table:
             going = there != 0
             hits = nonzero(there == keys[active])
             if len(hits):
-                ids = self.ids[at[hits]]
+                ids = self.ids[at[hits]].astype(np.int64, copy=False)
                 alive = ids >= 0
                 good = (
                     verify(active[hits], ids) & alive if alive.all() else _verified(verify, active[hits], ids)
@@ -77,9 +91,10 @@ class Table:
             places[active] = (places[active] + 1) & self.mask
         return found, places
 
-    def place(self, keys: U64, ids: I64) -> None:
+    def place(self, keys: U32, ids: I64) -> None:
         """Put in entries without looking for equal ones."""
-        places = keys.view(np.int64) & self.mask
+        self.make_room(ids)
+        places = keys & self.mask
         pending = np.arange(len(keys), dtype=np.int64)
         while len(pending):
             at = places[pending]
@@ -94,14 +109,14 @@ class Table:
             places[pending] = (places[pending] + 1) & self.mask
         self.used += len(keys)
 
-    def bury(self, keys: U64, ids: I64) -> Bools:
+    def bury(self, keys: U32, ids: I64) -> Bools:
         """Mark the entries of those keys and ids as dead; return which are not here."""
         found, places = self.search(keys, lambda rows, there: there == ids[rows])
         here = found >= 0
         self.ids[places[here]] = _DEAD
         return ~here
 
-    def claim(self, keys: U64, places: I64, missing: I64, same: Same) -> I64:
+    def claim(self, keys: U32, places: I64, missing: I64, same: Same) -> I64:
         """Give every missing row a free place, or the row of the batch that it equals; ids are set to
         −2−row.
         """
@@ -127,7 +142,7 @@ class Table:
         return leaders
 
     def _rows_at(self, places: I64) -> I64:
-        return -2 - self.ids[places]
+        return -2 - self.ids[places].astype(np.int64, copy=False)
 
     @property
     def nbytes(self) -> int:
@@ -140,12 +155,13 @@ class Table:
         return 0 if self._in_file else self.nbytes
 
 
-def _table(hashes: U64, ids: I64, used: int) -> Table:
+def _table(hashes: U32, ids: npt.NDArray[Any], used: int) -> Table:
     if fits(hashes.nbytes + ids.nbytes):
         table = Table(0)
         table.hashes, table.ids = hashes, ids
     else:
         table = Table(len(hashes))
+        table.make_room(ids)
         table.hashes[:], table.ids[:] = hashes, ids
     table.used, table.mask = used, np.int64(len(hashes) - 1)
     return table
@@ -179,7 +195,7 @@ class HashIndex:
         """Return the id of the entry that each hash means, −1 where there is none."""
         return self._search(_stored(hashes), verify)[0]
 
-    def _search(self, keys: U64, verify: Verify) -> tuple[I64, I64]:
+    def _search(self, keys: U32, verify: Verify) -> tuple[I64, I64]:
         """Return ids, also from the old table, and places in the new one."""
         found, places = self._table.search(keys, verify)
         if self._old is not None:
@@ -204,6 +220,7 @@ class HashIndex:
         added = missing[leaders[missing] == missing]
         found[added] = new_ids(len(added))
         found[missing] = found[leaders[missing]]
+        self._table.make_room(found[added])
         self._table.ids[places[added]] = found[added]
         self._table.used += len(added)
         return found, added
@@ -259,13 +276,13 @@ class HashIndex:
         first, last = self._moved, min(self._moved + places, len(self._old.hashes))
         keys, ids = self._old.hashes[first:last], self._old.ids[first:last]
         alive = nonzero((keys != 0) & (ids >= 0))
-        self._table.place(keys[alive], ids[alive].copy())
+        self._table.place(keys[alive], ids[alive].astype(np.int64))
         ids[alive] = _DEAD
         self._moved = last
         if last == len(self._old.hashes):
             self._old = None
 
 
-def _stored(hashes: U64) -> U64:
-    """Return the hashes with 0, which marks a free place, moved to 1."""
-    return np.maximum(hashes, np.uint64(1))
+def _stored(hashes: U64) -> U32:
+    """Return 32 bits of the hashes with 0, which marks a free place, moved to 1."""
+    return np.maximum(hashes.astype(np.uint32), np.uint32(1))
