@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from headrace.engine.columns import nonzero
 from headrace.engine.hashing import truncated_hashes
 from headrace.engine.runs import Arrangement, ranges
 
@@ -56,6 +57,39 @@ def test_probes_find_what_was_inserted(append_only: bool, bits: int) -> None:
                 if slot >= 0
             }
             assert probed(arrangement, asked) == {at: rows for at, rows in wanted.items() if rows}
+
+
+def test_what_waits_unsorted_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A side that only grows waits unsorted while nobody asks; probes find it all, sort a slice each, and
+    what is dropped meanwhile is gone from both.
+    """
+    monkeypatch.setattr("headrace.engine.runs._SORTED_AT_ONCE", 700)
+    rng = np.random.default_rng(3)
+    arrangement = Arrangement(SCHEMA, append_only=True)
+    slots = rng.integers(0, 300, 6_000)
+    for first in range(0, 6_000, 500):
+        count = np.arange(first, first + 500)
+        rows = pa.record_batch({"a": pa.array(count), "b": pa.array(["x"] * 500)})
+        arrangement.insert(slots[first : first + 500], rows, np.ones(500, dtype=np.int64))
+    dead = np.zeros(300, dtype=np.bool_)
+    for turn in range(12):
+        asked = rng.integers(-1, 320, 40)
+        positions, numbers, weights = arrangement.probe(asked)
+        found = sorted(zip(positions.tolist(), numbers.tolist(), strict=True))
+        under = [[] if slot < 0 else nonzero(slots == slot).tolist() for slot in asked.tolist()]
+        live = [
+            [] if 0 <= slot < 300 and dead[slot] else some for slot, some in zip(asked, under, strict=True)
+        ]
+        assert found == [(at, number) for at, some in enumerate(live) for number in some]
+        assert weights.tolist() == [1] * len(numbers)
+        assert arrangement.sizes(asked).tolist() == [len(some) for some in live]
+        if turn in (1, 3):
+            gone = np.zeros(300, dtype=np.bool_)
+            gone[turn::7] = True
+            arrangement.release(gone)
+            dead |= gone
+            assert not arrangement.held(300)[dead].any()
+    assert arrangement.row_count == int((~dead[slots]).sum())
 
 
 def test_runs_stay_few_and_what_cancels_vanishes() -> None:

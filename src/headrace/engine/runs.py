@@ -6,6 +6,10 @@ least a quarter of the entries of the older, so that n rows lie in O(log n) runs
 cancel vanish at a merge. A merge moves numbers, not rows. A look-up of d slots costs O(d log n):
 `searchsorted` in each run whose range of slots it meets. Runs are flat arrays and heaps are Arrow columns,
 so that both can be memory-mapped.
+
+Where rows only come, runs wait unsorted until somebody asks for rows: the side of a join whose partner stays
+as it is costs no sorting. What waits then is looked through, and sorted a slice at a time. A run
+that was asked for as many slots as it has entries has a table of where each slot begins, so that nothing is searched.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.engine.columns import (
@@ -33,6 +38,10 @@ from headrace.engine.tiers import Tiers
 CHUNK_ROWS_MAX = 524_288
 """Chunks of an arrangement's heap are merged up to this many rows."""
 _32 = np.uint64(32)
+_SORTED_AT_ONCE = 131_072
+"""Waiting entries that one probe sorts at least; four times as many as it asks for, where that is more."""
+_SPAN_MAX = 4
+"""A run has a table of its slots only where it holds at least every fourth of those between its ends."""
 
 
 class Run:
@@ -45,12 +54,14 @@ class Run:
         weights: int64.
     """
 
-    __slots__ = ("keys", "numbers", "weights")
+    __slots__ = ("_asked", "_begins", "keys", "numbers", "weights")
 
     def __init__(self, keys: U64, numbers: I64, weights: I64) -> None:
         self.keys = keys
         self.numbers = numbers
         self.weights = weights
+        self._asked = 0
+        self._begins: npt.NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -67,10 +78,27 @@ class Run:
         """Return where the first entry beyond a key stands."""
         return int(np.searchsorted(self.keys, key, side="right"))
 
+    def slots(self) -> I64:
+        """Return the slot of every entry."""
+        return (self.keys >> _32).view(np.int64)
+
+    def begins(self, asked: int) -> npt.NDArray[np.int32] | None:
+        """Return where the entries of each slot between the first and the last begin, and where the last ones
+        end; None where so much was not yet asked for that this table is worth making.
+        """
+        if self._begins is None:
+            self._asked += asked
+            first, span = int(self.keys[0] >> _32), int((self.keys[-1] >> _32) - (self.keys[0] >> _32)) + 1
+            if span <= _SPAN_MAX * len(self) <= _SPAN_MAX * self._asked:
+                self._begins = np.zeros(span + 1, dtype=np.int32)
+                np.cumsum(np.bincount(self.slots() - first, minlength=span), out=self._begins[1:])
+        return self._begins
+
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return int(self.keys.nbytes + self.numbers.nbytes + self.weights.nbytes)
+        table = 0 if self._begins is None else self._begins.nbytes
+        return int(self.keys.nbytes + self.numbers.nbytes + self.weights.nbytes + table)
 
 
 class Arrangement:
@@ -93,12 +121,13 @@ class Arrangement:
         keys = slots.view(np.uint64) << _32
         if not self._append_only:
             keys = keys | (hash_views(views(rows.columns, exact=True), len(slots)) >> _32)
-        given = numbers = self.heap.append(rows, np.ones(len(slots), dtype=np.int64))
-        if (keys[1:] < keys[:-1]).any():
-            order = np.argsort(keys)
-            keys, numbers, weights = keys[order], numbers[order], weights[order]
-        self._tiers.push(Run(keys, numbers, weights))
-        return given
+        numbers = self.heap.append(rows, np.ones(len(slots), dtype=np.int64))
+        run = Run(keys, numbers, weights)
+        if self._append_only:
+            self._tiers.put_off(run)
+        else:
+            self._tiers.push(_in_order(run))
+        return numbers
 
     def _merged(self, older: Run, newer: Run) -> tuple[Run | None, I64]:
         """Return two runs as one, without what cancels, and the numbers of the rows that did."""
@@ -132,7 +161,7 @@ class Arrangement:
 
     def release(self, dead: Bools) -> None:
         """Drop all rows under the slots that are marked."""
-        self._drop_where(lambda run: ~dead[(run.keys >> _32).view(np.int64)])
+        self._drop_where(lambda run: ~dead[run.slots()])
 
     def drop_below(self, column: str, bound_us: int) -> None:
         """Drop all rows whose time in that column is below a bound in microseconds; NULL is not."""
@@ -155,8 +184,8 @@ class Arrangement:
     def held(self, size: int) -> Bools:
         """Return which of the slots below `size` have entries, cancelled ones included."""
         found = np.zeros(size, dtype=np.bool_)
-        for run in self._tiers.runs:
-            found[(run.keys >> _32).view(np.int64)] = True
+        for run in (*self._tiers.runs, *self._tiers.waiting):
+            found[run.slots()] = True
         return found
 
     def _drop(self, numbers: I64) -> None:
@@ -190,25 +219,45 @@ class Arrangement:
 
     def sizes(self, slots: I64) -> I64:
         """Return how many entries `probe` would find under each of those slots (−1: none)."""
+        self._sort_some(len(slots))
         sizes = np.zeros(len(slots), dtype=np.int64)
         there = nonzero(slots >= 0)
         lows = slots[there].view(np.uint64) << _32
         highs = (slots[there] + 1).view(np.uint64) << _32
         for run in self._tiers.runs:
             sizes[there] += np.searchsorted(run.keys, highs) - np.searchsorted(run.keys, lows)
+        asked, wanted = _ascending(there, slots[there])
+        for run in self._tiers.waiting:
+            sizes += np.bincount(_looked_through(run, asked, wanted)[0], minlength=len(slots))
         return sizes
+
+    def _sort_some(self, asked: int) -> None:
+        """Sort what waits, up to a bound."""
+        run = self._tiers.waited(max(_SORTED_AT_ONCE, 4 * asked))
+        if run is not None:
+            self._tiers.push(_in_order(run))
 
     def _matches(self, slots: I64) -> Iterator[tuple[Run, I64, I64]]:
         """Yield, run by run, positions in `slots` and offsets in the run of what lies under them."""
         asked = nonzero(slots >= 0)
         if len(asked) == 0:
             return
-        wanted = slots[asked]
-        if (wanted[1:] < wanted[:-1]).any():
-            order = np.argsort(wanted)
-            asked, wanted = asked[order], wanted[order]
+        self._sort_some(len(asked))
+        wanted = slots if len(asked) == len(slots) else slots[asked]
+        tables = [run.begins(len(asked)) for run in self._tiers.runs]
+        for run, begins in zip(self._tiers.runs, tables, strict=True):
+            if begins is not None:
+                found = _looked_up(run, begins, asked, wanted)
+                if len(found[0]):
+                    yield run, *found
+        searched = [run for run, begins in zip(self._tiers.runs, tables, strict=True) if begins is None]
+        if searched or self._tiers.waiting:
+            yield from self._searched(searched, *_ascending(asked, wanted))
+
+    def _searched(self, runs: list[Run], asked: I64, wanted: I64) -> Iterator[tuple[Run, I64, I64]]:
+        """Yield what lies under ascending slots in some runs, and in those that wait."""
         lows, highs = wanted.view(np.uint64) << _32, (wanted + 1).view(np.uint64) << _32
-        for run in self._tiers.runs:
+        for run in runs:
             begin, end = (
                 np.searchsorted(highs, run.keys[0], side="right"),
                 np.searchsorted(lows, run.keys[-1], side="right"),
@@ -218,22 +267,75 @@ class Arrangement:
             starts = np.searchsorted(run.keys, lows[begin:end])
             counts = np.searchsorted(run.keys, highs[begin:end]) - starts
             if counts.any():
-                yield run, np.repeat(asked[begin:end], counts), ranges(starts, counts)
+                yield run, *_spread(asked[begin:end], starts, counts)
+        for run in self._tiers.waiting:
+            found = _looked_through(run, asked, wanted)
+            if len(found[0]):
+                yield run, *found
 
     @property
     def row_count(self) -> int:
         """Rows kept, before what is still to cancel."""
-        return sum(len(run) for run in self._tiers.runs)
+        return sum(len(run) for run in (*self._tiers.runs, *self._tiers.waiting))
 
     @property
     def run_count(self) -> int:
         """Runs kept."""
-        return len(self._tiers.runs)
+        return len(self._tiers.runs) + len(self._tiers.waiting)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self.heap.nbytes + sum(run.nbytes for run in self._tiers.runs)
+        runs = sum(run.nbytes for run in (*self._tiers.runs, *self._tiers.waiting))
+        return self.heap.nbytes + runs
+
+
+def _in_order(run: Run) -> Run:
+    """Return a run sorted."""
+    if not (run.keys[1:] < run.keys[:-1]).any():
+        return run
+    order = np.argsort(run.keys)
+    return Run(run.keys[order], run.numbers[order], run.weights[order])
+
+
+def _ascending(asked: I64, wanted: I64) -> tuple[I64, I64]:
+    """Return positions and their slots, in the order of the slots."""
+    if not (wanted[1:] < wanted[:-1]).any():
+        return asked, wanted
+    order = np.argsort(wanted)
+    return asked[order], wanted[order]
+
+
+def _looked_up(run: Run, begins: npt.NDArray[np.int32], asked: I64, wanted: I64) -> tuple[I64, I64]:
+    """Return positions, and offsets in the run, of what lies under slots in any order, by its table."""
+    at = wanted - np.int64(run.keys[0] >> _32)
+    within = (at >= 0) & (at < len(begins) - 1)
+    if not within.all():
+        kept = nonzero(within)
+        asked, at = asked[kept], at[kept]
+    starts = begins[at].astype(np.int64)
+    return _spread(asked, starts, begins[at + 1] - starts)
+
+
+def _spread(asked: I64, starts: I64, counts: I64) -> tuple[I64, I64]:
+    """Return each position as often as its count, and the offsets from its start on."""
+    if (counts == 1).all():
+        return asked, starts
+    return np.repeat(asked, counts), ranges(starts, counts)
+
+
+def _looked_through(run: Run, asked: I64, wanted: I64) -> tuple[I64, I64]:
+    """Return positions, and offsets in an unsorted run, of what lies under ascending slots."""
+    if len(wanted) == 0:
+        return asked, wanted
+    beyond = wanted[-1] + 1
+    marked = np.zeros(beyond + 1, dtype=np.bool_)
+    marked[wanted] = True
+    slots = run.slots()
+    hits = nonzero(marked[np.minimum(slots, beyond)])
+    starts = np.searchsorted(wanted, slots[hits])
+    counts = np.searchsorted(wanted, slots[hits], side="right") - starts
+    return asked[ranges(starts, counts)], np.repeat(hits, counts)
 
 
 def numbers_below(heap: Heap, column: str, bound_us: int) -> I64:

@@ -1,5 +1,5 @@
 """Sorted runs in tiers: small ones are merged at once, large ones in slices, so that no step waits for a
-merge.
+merge. Runs that nobody has asked for yet may wait unsorted.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _SMALL = 8_192
 _AT_ONCE = 131_072
 """Runs of more entries together are merged in slices."""
 _SLICE_MIN = 65_536
+_WAITING_MIN = 16_384
+"""Waiting runs of fewer entries are put together."""
 
 
 class Sorted(Protocol):
@@ -100,10 +102,15 @@ class Tiers(Generic[R]):
         merge: how two runs become one.
         join: how runs that follow each other in order become one.
         drop: called with the numbers of rows that nothing refers to any more.
+
+    Attributes:
+        runs: sorted ones.
+        waiting: unsorted ones, in the order in which they came; all are younger than `runs`.
     """
 
     def __init__(self, merge: Merge[R], join: Callable[[list[R]], R], drop: Callable[[I64], None]) -> None:
         self.runs: list[R] = []
+        self.waiting: list[R] = []
         self._merge = merge
         self._join = join
         self._drop = drop
@@ -120,13 +127,33 @@ class Tiers(Generic[R]):
 
     def parts(self) -> Iterator[Kept]:
         """Yield the runs, for the bound on memory."""
-        runs = [*self.runs, *(self._pending.parts if self._pending is not None else ())]
+        runs = [*self.runs, *self.waiting, *(self._pending.parts if self._pending is not None else ())]
         known = self._kept
         self._kept = {
             id(run): known[id(run)] if id(run) in known and known[id(run)].run is run else Kept(run)
             for run in runs
         }
         yield from self._kept.values()
+
+    def put_off(self, run: R) -> None:
+        """Add a run whose entries are not sorted."""
+        if self.waiting and len(self.waiting[-1]) + len(run) <= _WAITING_MIN:
+            run = self._join([self.waiting.pop(), run])
+        self.waiting.append(run)
+
+    def waited(self, entries: int) -> R | None:
+        """Take out so many waiting entries, the oldest, for whoever sorts and pushes them; None: none."""
+        taken: list[R] = []
+        while self.waiting and entries > 0:
+            first = self.waiting.pop(0)
+            if len(first) > entries:
+                self.waiting.insert(0, first.cut(entries, len(first)))
+                first = first.cut(0, entries)
+            entries -= len(first)
+            taken.append(first)
+        if not taken:
+            return None
+        return self._join(taken) if len(taken) > 1 else taken[0]
 
     def push(self, run: R) -> None:
         """Add a run, and do a bounded part of the merging that is due."""
@@ -141,6 +168,8 @@ class Tiers(Generic[R]):
         self._pending = None
         changed = [change(run) for run in self.runs]
         self.runs = [run for run in changed if run is not None and len(run)]
+        waiting = [change(run) for run in self.waiting]
+        self.waiting = [run for run in waiting if run is not None and len(run)]
 
     def _finish(self, done: Pending[R]) -> None:
         at = next(number for number, run in enumerate(self.runs) if run is done.older)

@@ -9,7 +9,7 @@ arranged by each set of columns that is probed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,9 +61,12 @@ class Index:
         self.keys = keys
         self.rows = Arrangement(schema, append_only=append_only)
 
-    def insert(self, change: Change) -> None:
-        """Add a change of the input."""
-        slots = self._slots(change.rows, self.columns, add=True)
+    def slots(self, rows: pa.RecordBatch) -> I64:
+        """Return the slot of each row of the input, new ones added, −1 where a key column is NULL."""
+        return self._find([rows.column(name) for name in self.columns], rows.num_rows, add=True)
+
+    def insert(self, change: Change, slots: I64) -> None:
+        """Add a change of the input, under the slots of its rows."""
         if (slots < 0).any():
             kept = nonzero(slots >= 0)
             slots, change = slots[kept], change.take(kept)
@@ -72,9 +75,6 @@ class Index:
     def slots_of(self, arrays: list[pa.Array], count: int) -> I64:
         """Return the slot of each row of key columns, −1 where nothing lies under it."""
         return self._find(arrays, count, add=False)
-
-    def _slots(self, rows: pa.RecordBatch, columns: tuple[str, ...], *, add: bool) -> I64:
-        return self._find([rows.column(name) for name in columns], rows.num_rows, add=add)
 
     def _find(self, arrays: list[pa.Array], count: int, *, add: bool) -> I64:
         if not arrays:
@@ -133,9 +133,12 @@ class Tuples:
 
     def extend(self, number: int, positions: I64, source: Source, weights: I64) -> None:
         """Bind one more input: tuple `positions[i]` goes on with row i of the source."""
-        self.parts = {other: part.take(positions) for other, part in self.parts.items()}
+        if len(positions) == len(self.weights) and (positions == np.arange(len(positions))).all():
+            self.weights = self.weights * weights
+        else:
+            self.parts = {other: part.take(positions) for other, part in self.parts.items()}
+            self.weights = self.weights[positions] * weights
         self.parts[number] = source
-        self.weights = self.weights[positions] * weights
 
     def keep(self, chosen: Bools) -> None:
         """Keep only some tuples."""
@@ -189,11 +192,14 @@ class JoinOperator(Operator):
             if len(change) == 0:
                 continue
             change = self._prepared(number, change)
-            joined = [self._delta(number, part, context) for part in self._in_blocks(number, change)]
-            outputs += [part for part in joined if len(part)]
-            for (target, _), index in self._indexes.items():
-                if target == number:
-                    index.insert(change)
+            own = [index for (target, _), index in self._indexes.items() if target == number]
+            slots = [index.slots(change.rows) for index in own]
+            for part in self._in_blocks(number, change):
+                known = zip(own, slots, strict=True) if part is change else ()
+                outputs.append(self._delta(number, part, context, known))
+            for index, under in zip(own, slots, strict=True):
+                index.insert(change, under)
+        outputs = [part for part in outputs if len(part)]
         return Change.concat(outputs) if outputs else Change.empty(self.arrow)
 
     def _prepared(self, number: int, change: Change) -> Change:
@@ -217,13 +223,22 @@ class JoinOperator(Operator):
         for first in range(0, len(change), block):
             yield change.take(np.arange(first, min(first + block, len(change))))
 
-    def _delta(self, number: int, change: Change, context: StepContext) -> Change:
-        """Return the join of one input's change with all other inputs as they are now."""
+    def _delta(
+        self, number: int, change: Change, context: StepContext, known: Iterable[tuple[Index, I64]]
+    ) -> Change:
+        """Return the join of one input's change with all other inputs as they are now.
+
+        `known` are slots of its rows in its own indexes, some of which share their keys with those probed.
+        """
         tuples = Tuples(number, change)
+        found = {(id(own.keys), own.columns): slots for own, slots in known}
         for probe in self._legs[number]:
             index = self._indexes[probe.target, probe.columns]
-            count = len(tuples.weights)
-            slots = index.slots_of([tuples.column(source) for source in probe.sources], count)
+            slots = found.get((id(index.keys), tuple(column for _, column in probe.sources)))
+            if slots is None:
+                columns = [tuples.column(source) for source in probe.sources]
+                slots = index.slots_of(columns, len(tuples.weights))
+            found = {}
             positions, numbers, weights = index.rows.probe(slots)
             if len(positions) == 0:
                 return Change.empty(self.arrow)
