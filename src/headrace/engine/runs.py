@@ -9,7 +9,7 @@ so that both can be memory-mapped.
 
 Where rows only come, runs wait unsorted until somebody asks for rows: the side of a join whose partner stays
 as it is costs no sorting. What waits then is looked through, and sorted a slice at a time. A run
-that was asked for as many slots as it has entries has a table of where each slot begins, so that nothing is searched.
+that was asked for as many slots as it has entries has a table of where each slot begins: nothing is searched.
 """
 
 from __future__ import annotations
