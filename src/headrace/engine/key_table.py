@@ -5,31 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from headrace.engine.columns import (
-    I64,
-    U64,
-    WORDS_KEPT,
-    Bools,
-    Fixed,
-    Text,
-    View,
-    equal_rows,
-    equal_texts,
-    heap_word,
-    is_fixed,
-    micros,
-)
+from headrace.engine.columns import I64, U64, Bools, Fixed, View, equal_rows, is_fixed, micros
 from headrace.engine.growable import Growable
 from headrace.engine.hash_index import HashIndex
 from headrace.engine.monotone import Bounds
+from headrace.engine.text_keys import TextKeys, null_flags, row_nulls
 
 _AT_ONCE = 8_192
 """Rows that are looked up at once at least; a quarter of the keys held, where that is more."""
-_IN_WORDS = 8 * WORDS_KEPT
-"""Bytes of a text that its words hold."""
 
 
 class FixedKeys:
@@ -49,7 +34,7 @@ class FixedKeys:
             self._null = Growable(np.bool_)
         if self._null is not None:
             self._null.resize(size)
-            self._null.data[slots] = _row_nulls(column, rows)
+            self._null.data[slots] = row_nulls(column, rows)
 
     def release(self, slots: I64) -> None:
         """Nothing to give back: the next key of a slot overwrites it."""
@@ -69,134 +54,13 @@ class FixedKeys:
         for mine, word in zip(self._words[1:], column.words[1:], strict=True):
             same &= mine.data[slots] == word[rows]
         if self._null is not None or column.valid is not None:
-            same &= _nulls(self._null, slots) == _row_nulls(column, rows)
+            same &= null_flags(self._null, slots) == row_nulls(column, rows)
         return same
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
         return sum(word.nbytes for word in self._words) + (self._null.nbytes if self._null else 0)
-
-
-class TextKeys:
-    """Text key values by slot: the first words of each, and what follows them in one heap of bytes.
-
-    Most keys are short, so nothing is kept that no key needs: neither a second word where all have eight
-    bytes at most, nor a heap where all end within the words.
-    """
-
-    def __init__(self) -> None:
-        self._heap = Growable(np.uint8)
-        self._heap.resize(8)
-        self._words: list[Growable[np.uint64]] = [Growable(np.uint64)]
-        self._starts: Growable[np.int64] | None = None
-        self._lengths = Growable(np.int32)
-        self._null: Growable[np.bool_] | None = None
-        self._dead = 0
-
-    def put(self, column: View, rows: I64, slots: I64, size: int) -> None:
-        """Store those rows at those slots; `size` slots are known from now on."""
-        assert isinstance(column, Text)
-        lengths = column.lengths[rows]
-        longest = int(lengths.max()) if len(lengths) else 0
-        self._lengths.resize(size)
-        self._lengths.data[slots] = lengths
-        while len(self._words) < WORDS_KEPT and longest > 8 * len(self._words):
-            self._words.append(Growable(np.uint64))
-        for step, word in enumerate(self._words):
-            word.resize(size)
-            word.data[slots] = column.word(step, rows)
-        if self._starts is None and longest > _IN_WORDS:
-            self._starts = Growable(np.int64)
-        if self._starts is not None:
-            self._starts.resize(size)
-            self._starts.data[slots] = self._put_rests(column, rows, lengths)
-        if column.valid is not None and self._null is None:
-            self._null = Growable(np.bool_)
-        if self._null is not None:
-            self._null.resize(size)
-            self._null.data[slots] = _row_nulls(column, rows)
-
-    def _put_rests(self, column: Text, rows: I64, lengths: I64) -> I64:
-        """Store what follows the words; return where each text would begin, were it all in the heap."""
-        rests = np.maximum(lengths - _IN_WORDS, 0)
-        start = self._heap.size - 8
-        ends = np.cumsum(rests)
-        total = int(ends[-1]) if len(ends) else 0
-        self._heap.resize(start + total + 8)
-        self._heap.data[start : start + total] = _gather_bytes(
-            column.heap, column.starts[rows] + _IN_WORDS, rests, ends, total
-        )
-        begins: I64 = start + ends - rests - _IN_WORDS
-        return begins
-
-    def release(self, slots: I64) -> None:
-        """Give back the bytes of those slots, once half of all is dead."""
-        if self._starts is None:
-            return
-        self._dead += int(np.maximum(self._lengths.data[slots].astype(np.int64) - _IN_WORDS, 0).sum())
-        self._lengths.data[slots] = 0
-        if 2 * self._dead < self._heap.size:
-            return
-        rests = np.maximum(self._lengths.view().astype(np.int64) - _IN_WORDS, 0)
-        ends = np.cumsum(rests)
-        total = int(ends[-1])
-        heap = Growable(np.uint8, total + 4096)
-        heap.resize(total + 8)
-        heap.data[:total] = _gather_bytes(
-            self._heap.view(), self._starts.view() + _IN_WORDS, rests, ends, total
-        )
-        self._starts.view()[:] = ends - rests - _IN_WORDS
-        self._heap, self._dead = heap, 0
-
-    def times(self) -> tuple[U64, Bools | None]:
-        """Text is no time."""
-        raise TypeError("a text key is no time")
-
-    def sizes(self, rows: I64) -> I64:
-        """Return how many bytes the keys of those slots have."""
-        return self._lengths.data[rows].astype(np.int64)
-
-    def word(self, step: int, rows: I64) -> U64:
-        """Return their word of that number, zero beyond their ends."""
-        if step < len(self._words):
-            return self._words[step].data[rows]
-        if self._starts is None:
-            return np.zeros(len(rows), dtype=np.uint64)
-        return heap_word(self._heap.view(), self._starts.data[rows], self.sizes(rows), step)
-
-    def equal(self, slots: I64, column: View, rows: I64) -> Bools:
-        """Return, pair by pair, whether a slot holds the value of a row."""
-        assert isinstance(column, Text)
-        same = equal_texts(self, slots, column, rows)
-        if self._null is not None or column.valid is not None:
-            same &= _nulls(self._null, slots) == _row_nulls(column, rows)
-        return same
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        words = sum(word.nbytes for word in self._words)
-        starts = 0 if self._starts is None else self._starts.nbytes
-        return self._heap.nbytes + starts + self._lengths.nbytes + words
-
-
-def _nulls(nulls: Growable[np.bool_] | None, slots: I64) -> Bools:
-    return np.zeros(len(slots), dtype=np.bool_) if nulls is None else nulls.data[slots]
-
-
-def _row_nulls(column: View, rows: I64) -> Bools:
-    return np.zeros(len(rows), dtype=np.bool_) if column.valid is None else ~column.valid[rows]
-
-
-def _gather_bytes(
-    heap: npt.NDArray[np.uint8], starts: I64, lengths: I64, ends: I64, total: int
-) -> npt.NDArray[np.uint8]:
-    """Return bytes of a heap one piece after the other."""
-    at = np.arange(total, dtype=np.int64)
-    at += np.repeat(starts - (ends - lengths), lengths)
-    gathered: npt.NDArray[np.uint8] = heap[at]
-    return gathered
 
 
 class KeyTable:
