@@ -5,9 +5,10 @@
     make bench recovery ARGS="--docs"
 
 A shop with one row of state per order (its last change by key), a join, and a turnover per customer is filled
-to each size. Then checkpoints are taken after changes of several sizes: bytes of state, bytes that had to be
-written, how long the steps stood still, how long it took in all. At last the folder is opened in a process of
-its own: until the first answer is there, from the checkpoint and with the folder `state` taken away.
+to each size. Then checkpoints are taken after changes of several sizes, scattered at random: bytes of state,
+bytes that had to be written, how long the steps stood still, how long it took in all. At last the folder is
+opened in a process of its own: until the first answer is there, from the checkpoint and with the folder
+`state` taken away.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 import headrace as hr
@@ -45,9 +47,8 @@ def app() -> hr.App:
     return shop
 
 
-def rows(first: int, count: int, shift: int = 0) -> pa.Table:
+def rows(numbers: npt.NDArray[np.int64], shift: int = 0) -> pa.Table:
     """Orders by number."""
-    numbers = np.arange(first, first + count)
     return pa.table({"id": numbers, "customer": numbers % CUSTOMERS, "amount": numbers % 97 + shift})
 
 
@@ -56,13 +57,15 @@ def filled(folder: Path, size: int) -> list[list[str]]:
     found = []
     with app().open(folder) as run:
         for first in range(0, size, LOAD_ROWS):
-            run.upsert("orders", rows(first, min(LOAD_ROWS, size - first)))
+            run.upsert("orders", rows(np.arange(first, min(first + LOAD_ROWS, size))))
             run.advance()
-        run.checkpoint()
+        for shift in (1, 2):  # the first row that goes makes the index of a view
+            run.upsert("orders", rows(np.arange(100), shift))
+            run.advance()
+            run.checkpoint()
         chance = np.random.default_rng(1)
         for number, changes in enumerate(CHANGES):
-            first = int(chance.integers(0, max(1, size - changes)))
-            run.upsert("orders", rows(first, changes, number + 1))
+            run.upsert("orders", rows(chance.choice(size, changes, replace=False), number + 3))
             run.advance()
             written = run.checkpoint()
             cost = run.stats()["checkpoint"]

@@ -47,7 +47,12 @@ class _Block:
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make the block again, with its room."""
+        """Make the block again, with its room; a full one takes its columns as they are."""
+        if state["count"] == state["capacity"]:
+            self.start, self.count, self.capacity = state["start"], state["count"], state["capacity"]
+            self.hi, self.lo, self.columns = state["hi"], state["lo"], state["columns"]
+            self._slots, self._mask = state["slots"], len(state["slots"]) - 1
+            return
         _Block.__init__(self, state["start"], state["capacity"], tuple(state["columns"]))
         if state["slots"] is None:
             self.add(state["hi"], state["lo"])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import mmap
 import os
 import sys
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from headrace.errors import FolderLocked, StorageError
 
@@ -16,6 +20,25 @@ def _sync(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:
         os.fdatasync(descriptor)
+
+
+_PRIVATE, _FIXED, _NO_RESERVE = 0x02, 0x10, 0x4000
+"""Flags of `mmap` on Linux."""
+
+
+def _lay(descriptor: int, address: int, length: int, offset: int) -> bool:
+    if os.fstat(descriptor).st_size < offset + length:
+        return False  # whoever touched a page behind the end would be killed
+    rights, flags = mmap.PROT_READ | mmap.PROT_WRITE, _PRIVATE | _FIXED | _NO_RESERVE
+    return bool(_system_mmap()(address, length, rights, flags, descriptor, offset) == address)
+
+
+@cache
+def _system_mmap() -> Any:
+    call = ctypes.CDLL(None, use_errno=True).mmap
+    call.restype = ctypes.c_void_p
+    call.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_int64)
+    return call
 
 
 class Files:
@@ -48,6 +71,15 @@ class Files:
     def read(self, descriptor: int, length: int, offset: int) -> bytes:
         """Return up to `length` bytes at `offset`; perhaps fewer."""
         return os.pread(descriptor, length, offset)
+
+    def lay(self, descriptor: int, address: int, length: int, offset: int) -> bool:
+        """Lay a file's bytes over memory at `address`, which is the caller's own mapping: read when they are
+        touched, and copied when they are written to. `address` and `offset` begin at pages.
+
+        Returns:
+            False where that cannot be done, or the file ends before; the memory is as it was.
+        """
+        return sys.platform == "linux" and _lay(descriptor, address, length, offset)
 
     def write(self, descriptor: int, data: memoryview) -> int:
         """Write at the end and return how many bytes were taken, which may be fewer than given."""

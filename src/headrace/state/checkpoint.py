@@ -26,19 +26,19 @@ import headrace
 from headrace.errors import HeadraceError, StorageError
 from headrace.functions import PythonFunction
 from headrace.log.files import Files, read_exactly, write_all
+from headrace.state import mapping
 from headrace.state.beside import Beside, can_fork, fork, shared_ranges
-from headrace.state.blocks import PackReader, PackWriter, Place, remove_packs
+from headrace.state.blocks import Laid, PackReader, PackWriter, Place, remove_packs
 from headrace.state.frozen import Frozen, address, thaw
 
 logger = logging.getLogger("headrace")
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 """Manifests that are kept; should the newest be damaged, the one before it serves."""
 COPY_BYTES_MAX = 16 << 20
 """Bytes of columns that are copied in a few milliseconds; for more of them a copy of the process is made."""
 NEVER = 1 << 62
-READERS = 2
 FOLDER = "state"
 _NAME = re.compile(r"\d{12}\.json")
 _ROOMS = ("change.py", "contracts", "engine", "intake", "sql", "state")
@@ -74,6 +74,7 @@ class Facts:
         watermarks_us: the version's watermarks.
         declarations: in force.
         rows: rows per relation in the log so far.
+        held: commits up to `commit` that are not in it.
     """
 
     version: int
@@ -83,6 +84,7 @@ class Facts:
     watermarks_us: dict[str, int]
     declarations: dict[str, Any]
     rows: dict[str, int]
+    held: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +102,24 @@ class Written:
     new_bytes: int
 
 
+Seat = tuple[int, bool]
+"""Where in memory a column lies, and whether it can never change."""
+
+
 @dataclass(slots=True)
 class Held:
     """State that no longer changes: its columns have been copied, or a copy of the process holds them.
 
     Attributes:
         parts: by name; of what a copy of the process holds, the columns that may change are let go.
+        seats: by name where in memory each column lay, and whether it can never change.
         state_bytes: bytes in all.
         pack: where new blocks go.
         beside: the copy of the process that writes them, or None.
     """
 
     parts: Mapping[str, Frozen]
+    seats: Mapping[str, list[Seat]]
     state_bytes: int
     pack: PackWriter
     beside: Beside | None = None
@@ -128,11 +136,11 @@ class Stored:
     """Where the blocks of a checkpoint lie.
 
     Attributes:
-        parts: by name the places of the shape, and of each column.
+        parts: by name where the shape lies, and each column.
         new_bytes: bytes that had to be written.
     """
 
-    parts: dict[str, tuple[list[Place], list[list[Place]]]]
+    parts: dict[str, tuple[Laid, list[Laid]]]
     new_bytes: int
 
 
@@ -161,7 +169,8 @@ class Checkpoints:
         self._copy_bytes_max = COPY_BYTES_MAX if copy_bytes_max is None else copy_bytes_max
         self._number = 0
         self._known: dict[str, Place] = {}
-        self._same: dict[tuple[int, int], tuple[memoryview, list[Place]]] = {}
+        self._same: dict[tuple[int, int], tuple[memoryview, Laid]] = {}
+        self._before: dict[int, Laid] = {}
         self._files.make_folder(self._folder)
 
     # --- writing ----------------------------------------------------------------------------------
@@ -173,8 +182,9 @@ class Checkpoints:
 
     def hold(self, parts: Mapping[str, Frozen]) -> Held:
         """Take columns as they are now; called while nothing may change them, after `prepare`."""
+        seats = {name: _seats(part) for name, part in parts.items()}
         held = Held(
-            parts, sum(part.nbytes for part in parts.values()),
+            parts, seats, sum(part.nbytes for part in parts.values()),
             PackWriter(self._files, self._folder, self._number, self._known),
         )  # fmt: skip
         if sum(part.changing_bytes for part in parts.values()) > self._copy_bytes_max and can_fork():
@@ -209,7 +219,7 @@ class Checkpoints:
         except StorageError:
             self._copy_bytes_max = NEVER  # what went wrong once is not tried again
             raise
-        self._remember(held.parts, stored)
+        self._remember(held.parts, held.seats, stored.parts)
         document = {
             "format": FORMAT, "program": program(), "facts": asdict(facts),
             "parts": {name: {"shape": shape, "columns": columns} for name, (shape, columns) in
@@ -223,24 +233,29 @@ class Checkpoints:
         parts = {}
         for name, part in held.parts.items():
             columns = []
-            for column in part.columns:
-                before = self._same.get((address(column), column.nbytes)) if column.readonly else None
-                columns.append(held.pack.add(column) if before is None else before[1])
+            for column, (seat, is_fixed) in zip(part.columns, held.seats[name], strict=True):
+                same = self._same.get((seat, column.nbytes)) if is_fixed else None
+                before = self._before.get(seat)
+                columns.append(held.pack.add(column, before, fixed=is_fixed) if same is None else same[1])
                 tell()
             parts[name] = (held.pack.add(memoryview(part.shape)), columns)
         held.pack.finish()
         return Stored(parts, held.pack.written_bytes)
 
-    def _remember(self, parts: Mapping[str, Frozen], stored: Stored) -> None:
+    def _remember(
+        self, parts: Mapping[str, Frozen], seats: Mapping[str, list[Seat]],
+        laid: Mapping[str, tuple[Laid, list[Laid]]],
+    ) -> None:  # fmt: skip
         """Know the columns that can never change by their place in memory, which is theirs as long as they
-        are held here.
+        are held here; of all others, what was written last from that place: the next one may differ little.
         """
-        self._same = {
-            (address(column), column.nbytes): (column, places)
-            for name, part in parts.items()
-            for column, places in zip(part.columns, stored.parts[name][1], strict=True)
-            if column.readonly and column.nbytes
-        }
+        self._same, self._before = {}, {}
+        for name, part in parts.items():
+            for column, (seat, is_fixed), one in zip(part.columns, seats[name], laid[name][1], strict=True):
+                if is_fixed:
+                    self._same[seat, column.nbytes] = (column, one)
+                else:
+                    self._before[seat] = one
 
     def _place(self, number: int, document: dict[str, Any]) -> None:
         """Write a manifest so that it is there as a whole or not at all."""
@@ -287,21 +302,25 @@ class Checkpoints:
 
     def _parts(self, document: dict[str, Any], functions: Mapping[str, PythonFunction]) -> dict[str, Any]:
         reader = PackReader(self._files, self._folder)
+        laid = {name: _laid(part) for name, part in document["parts"].items()}
         try:
-            with ThreadPoolExecutor(READERS) as readers:  # digests leave the interpreter to others
-                return {
-                    name: thaw(
-                        reader.read(part["shape"]), list(readers.map(reader.read, part["columns"])), functions
-                    )
-                    for name, part in document["parts"].items()
+            with ThreadPoolExecutor(mapping.threads()) as pool:  # checks leave the interpreter to others
+                frozen = {
+                    name: Frozen(bytes(reader.read(shape.blocks)), mapping.columns(reader, columns, pool))
+                    for name, (shape, columns) in laid.items()
                 }
         finally:
             reader.close()
+        self._remember(frozen, {name: _seats(part) for name, part in frozen.items()}, laid)
+        return {name: thaw(part.shape, part.columns, functions) for name, part in frozen.items()}
 
     def needed_from(self) -> int | None:
         """Return the last commit of which the kept checkpoints need nothing; None: there are none."""
         facts = [document["facts"] for document in self._documents()]
-        return min((min(one["commit"], one["intake_commit"]) for one in facts), default=None)
+        ends = [
+            min(one["commit"], one["intake_commit"], *(at - 1 for at in one.get("held", ()))) for one in facts
+        ]
+        return min(ends, default=None)
 
     def _documents(self) -> Iterator[dict[str, Any]]:
         for number in self._numbers():
@@ -335,7 +354,17 @@ class Checkpoints:
         return [int(name[:12]) for name in self._files.names(self._folder) if name.endswith(".pack")]
 
 
+def _seats(part: Frozen) -> list[Seat]:
+    return [(address(column), column.readonly) for column in part.columns]
+
+
+def _laid(part: Mapping[str, Any]) -> tuple[Laid, list[Laid]]:
+    """Return where shape and columns of a part lie, from a manifest."""
+    return Laid(**part["shape"]), [Laid(**column) for column in part["columns"]]
+
+
 def _places(document: Mapping[str, Any]) -> Iterator[Any]:
     for part in document["parts"].values():
-        for places in [part["shape"], *part["columns"]]:
-            yield from (tuple(place) for place in places)
+        shape, columns = _laid(part)
+        for laid in (shape, *columns):
+            yield from (tuple(place) for place in laid.places())

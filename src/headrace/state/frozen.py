@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +20,7 @@ from headrace.functions import PythonFunction
 
 INLINE_BYTES_MAX = 1 << 16
 """Columns up to this size lie in the pickle."""
+Column = bytearray | memoryview
 _ROOMS = ("change", "contracts", "declarations", "engine", "functions", "intake", "results", "sql")
 _LIBRARIES = {
     "numpy": ("dtype", "ndarray"),
@@ -114,7 +115,7 @@ class _Writer(pickle.Pickler):
 
 
 class _Careful(pickle.Unpickler):
-    def __init__(self, shape: io.BytesIO, columns: list[bytearray], functions: Mapping[str, PythonFunction]):
+    def __init__(self, shape: io.BytesIO, columns: Sequence[Column], functions: Mapping[str, PythonFunction]):
         super().__init__(shape, buffers=columns)
         self._functions = functions
 
@@ -155,10 +156,15 @@ def _method(owner: Any, name: str) -> Any:
 
 def thaw(
     shape: bytes | bytearray,
-    columns: list[bytearray],
+    columns: Sequence[Column],
     functions: Mapping[str, PythonFunction] = MappingProxyType({}),
 ) -> Any:
-    """Return the object; its columns may be written to. `functions` are the declared ones by name.
+    """Return the object; its columns are those given, and may be written to where those may.
+
+    Args:
+        shape: the pickle.
+        columns: what lies beside it, in order.
+        functions: the declared ones by name.
 
     Raises:
         StorageError: it names something that is none of ours, or is no pickle.
