@@ -44,6 +44,12 @@ def points_of(zygote: Zygote, folder: Path, calls: int, *, seals: bool = False) 
     return points
 
 
+def drawn(chance: random.Random, points: Counter[str]) -> tuple[str, int]:
+    """Return a point and one of its visits, more often an early one: a life that passes by is no kill."""
+    point = chance.choice(sorted(points))
+    return point, 1 + int(chance.random() ** 2 * points[point] / 3)
+
+
 def killed_at(lives: Lives, point: str, visits: int) -> bool:
     """Kill at one of a point's early visits; a life may pass by without it, but hardly three."""
     for attempt in range(3):
@@ -83,10 +89,10 @@ def test_many_kills(tmp_path: Path, torture: Torture, zygote: Zygote) -> None:
         try:
             for _ in range(FOLDER_LIVES):
                 if lives.chance.random() < 0.5:
-                    lives.live(delay_s=lives.chance.uniform(0.0, 1.5), calls=100, turns=100)
+                    delay_s = min(0.03 + lives.chance.expovariate(2.5), 2.0)
+                    lives.live(delay_s=delay_s, calls=100, turns=100)
                 else:
-                    point = lives.chance.choice(sorted(points))
-                    visit = lives.chance.randrange(1, 2 + points[point])
+                    point, visit = drawn(lives.chance, points)
                     lives.live(point=point, visit=visit, calls=12, turns=9)
             lives.end()
         finally:

@@ -9,6 +9,7 @@ nothing, so that there is nothing half-done in the copy.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -58,9 +59,13 @@ def serve(orders: BinaryIO) -> None:
 
 
 def warm_up() -> None:
-    """Import what opening an app imports late, and plan its views once: plans are remembered."""
+    """Import what opening an app imports late, and plan its views once: plans are remembered.
+
+    What is there by then is never looked through for garbage again, so that the children share its pages.
+    """
     import polars  # noqa: F401
     import pyarrow.compute  # noqa: F401
+    import sqlglot.dialects.duckdb  # noqa: F401
 
     import headrace.runtime  # noqa: F401
     from headrace.sql import duck
@@ -71,8 +76,11 @@ def warm_up() -> None:
         with Oracle(app) as oracle:
             oracle.plan("extra")
     duck._base.cache_clear()  # a child makes its own
+    gc.collect()
+    gc.freeze()
 
 
 if __name__ == "__main__":
     warm_up()
     serve(sys.stdin.buffer)
+    gc.unfreeze()
