@@ -18,6 +18,8 @@ _MAPPED_BYTES = 1 << 20
 _FILED_BYTES = 1 << 16
 """Arrays of so many bytes lie in a file where they do not fit into the bound of memory."""
 
+_INT32_MAX = 2**31 - 1
+
 
 class Growable(Generic[_T]):
     """A one-dimensional array with room at its end; `data[:size]` holds the values, the rest is zero."""
@@ -100,3 +102,50 @@ def column_of(values: npt.NDArray[_T], room: int) -> Growable[_T]:
     column.reserve(room)
     column.extend(values)
     return column
+
+
+class Tally:
+    """Counts by slot: four bytes each, and eight once one of them could need them."""
+
+    __slots__ = ("_column", "_most")
+
+    def __init__(self) -> None:
+        self._column: Growable[Any] = Growable(np.int32)
+        self._most = 0  # no count is farther from 0
+
+    @property
+    def size(self) -> int:
+        """Slots known."""
+        return self._column.size
+
+    def resize(self, size: int) -> None:
+        """Set the number of slots; new ones count 0."""
+        self._column.resize(size)
+
+    def add(self, slots: npt.NDArray[np.int64], weights: npt.NDArray[np.int64]) -> None:
+        """Add to the counts of slots, which may stand several times."""
+        if self._column.data.dtype == np.int32:
+            moved = int(np.abs(weights).max(initial=0)) * len(weights)
+            if self._most + moved > _INT32_MAX:
+                self._most = int(np.abs(self._column.view().astype(np.int64)).max(initial=0))
+            self._most += moved
+            if self._most > _INT32_MAX:
+                self._column = column_of(self._column.view().astype(np.int64), len(self._column.data))
+        np.add.at(self._column.data, slots, weights.astype(self._column.data.dtype, copy=False))
+
+    def merge(self, into: npt.NDArray[np.int64], slots: npt.NDArray[np.int64]) -> None:
+        """Add the counts of some slots to those of others, pair by pair."""
+        self.add(into, self.at(slots))
+
+    def at(self, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the counts of those slots."""
+        return self._column.data[slots].astype(np.int64)
+
+    def clear(self, slots: npt.NDArray[np.int64]) -> None:
+        """Set counts to 0; slots beyond the end count 0 already."""
+        self._column.clear(slots)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, room included."""
+        return self._column.nbytes

@@ -27,6 +27,8 @@ import pyarrow as pa
 
 SMALLEST_BYTES = 16_384
 """What is smaller stays in memory."""
+ARRAYS_SHARE = 0.75
+"""Part of the bound that columns and tables of hashes may take before they lie in files."""
 _watching: ContextVar[Memory | None] = ContextVar("headrace_engine_memory", default=None)
 
 
@@ -99,10 +101,13 @@ class Memory:
     @property
     def resident_bytes(self) -> int:
         """Bytes of state that are in memory and not in files."""
+        return sum(int(part.resident_bytes) for part in self._parts()) + self._array_bytes
+
+    @property
+    def _array_bytes(self) -> int:
         with self._lock:
             arrays = list(self._arrays)
-        parts = sum(int(part.resident_bytes) for part in self._parts())
-        return parts + sum(int(array.resident_bytes) for array in arrays)
+        return sum(int(array.resident_bytes) for array in arrays)
 
     def settle(self) -> None:
         """After a step: put aside what was not used for longest, until the rest is within the bound."""
@@ -154,10 +159,12 @@ class Memory:
         return pa.ipc.open_stream(pa.BufferReader(buffer)).read_next_batch()
 
     def takes(self, needed_bytes: int) -> bool:
-        """Whether so many bytes more fit into the bound; what is small always does."""
+        """Whether columns of so many bytes more may lie in memory. Chunks and runs make way for them at the end
+        of the step: what steps write to all over is worth more there. What is small always may.
+        """
         if self.limit_bytes is None or needed_bytes < SMALLEST_BYTES:
             return True
-        return self.resident_bytes + needed_bytes <= self.limit_bytes
+        return self._array_bytes + needed_bytes <= ARRAYS_SHARE * self.limit_bytes
 
     def count(self, array: Any) -> None:
         """Count something with `resident_bytes` for as long as it lives."""

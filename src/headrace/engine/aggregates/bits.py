@@ -15,7 +15,7 @@ from typing_extensions import override
 from headrace.contracts.schema import Column
 from headrace.engine.aggregates.part import GroupBatch, Part, Result
 from headrace.engine.columns import I64, U64, Bools, values
-from headrace.engine.growable import Growable
+from headrace.engine.growable import Tally
 from headrace.sql.plan import AggCall
 
 FUNCTIONS = frozenset({"bool_and", "bool_or", "count_if", "bit_and", "bit_or", "bit_xor"})
@@ -35,17 +35,17 @@ class BitsPart(Part):
     def __init__(self, call: AggCall, argument: Column) -> None:
         self._call = call
         self._kind = argument.arrow
-        self._counts = Growable(np.int64)
-        self._ones: dict[int, Growable[np.int64]] = {}
+        self._counts = Tally()
+        self._ones: dict[int, Tally] = {}
 
     def _resize(self, size: int) -> None:
         for kept in (self._counts, *self._ones.values()):
             kept.resize(size)
 
-    def _ones_of(self, bit: int, size: int) -> Growable[np.int64]:
+    def _ones_of(self, bit: int, size: int) -> Tally:
         """Return how many values of each slot have a bit, counted from now on where it is new."""
         if bit not in self._ones:
-            self._ones[bit] = Growable(np.int64)
+            self._ones[bit] = Tally()
             self._ones[bit].resize(size)
         return self._ones[bit]
 
@@ -53,14 +53,14 @@ class BitsPart(Part):
     def update(self, batch: GroupBatch) -> None:
         self._resize(batch.size)
         rows, slots, weights = batch.chosen(self._call)
-        np.add.at(self._counts.data, slots, weights)
+        self._counts.add(slots, weights)
         numbers = values(batch.rows.column(self._call.args[0]))[rows]
         words = numbers if numbers.dtype == np.uint64 else numbers.astype(np.int64).view(np.uint64)
         seen = int(np.bitwise_or.reduce(words))
         for bit in range(seen.bit_length()):
             if seen >> bit & 1:
                 has = (words >> np.uint64(bit)) & np.uint64(1) != 0
-                np.add.at(self._ones_of(bit, batch.size).data, slots[has], weights[has])
+                self._ones_of(bit, batch.size).add(slots[has], weights[has])
 
     @override
     def release(self, slots: I64, dead: Bools) -> None:
@@ -70,13 +70,13 @@ class BitsPart(Part):
     @override
     def results(self, batch: GroupBatch) -> list[Result]:
         self._resize(batch.size)
-        counts = self._counts.data[batch.touched]
+        counts = self._counts.at(batch.touched)
         if self._call.func == "count_if":
             ones = self._ones_of(0, batch.size)
-            return [Result(pa.array(ones.data[batch.touched], mask=counts == 0))]
+            return [Result(pa.array(ones.at(batch.touched), mask=counts == 0))]
         word = np.zeros(len(counts), dtype=np.uint64)
         for bit, ones in self._ones.items():
-            count = ones.data[batch.touched]
+            count = ones.at(batch.touched)
             if self._call.func.endswith("_xor"):
                 is_set = count & 1 != 0
             else:

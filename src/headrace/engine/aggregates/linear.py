@@ -16,7 +16,7 @@ from headrace.contracts.schema import Column
 from headrace.engine.aggregates.part import GroupBatch, Part, Result
 from headrace.engine.columns import I64, U64, Bools, values
 from headrace.engine.doubles import decimal_words
-from headrace.engine.growable import Growable
+from headrace.engine.growable import Tally
 from headrace.engine.wide import F64, FloatSums, WideSums
 from headrace.sql.plan import AggCall
 
@@ -32,18 +32,18 @@ class CountPart(Part):
 
     def __init__(self, call: AggCall) -> None:
         self._call = call
-        self._counts = Growable(np.int64)
+        self._counts = Tally()
 
     @override
     def update(self, batch: GroupBatch) -> None:
         self._counts.resize(batch.size)
         _, slots, weights = batch.chosen(self._call)
-        np.add.at(self._counts.data, slots, weights)
+        self._counts.add(slots, weights)
 
     @override
     def results(self, batch: GroupBatch) -> list[Result]:
         self._counts.resize(batch.size)
-        return [Result(pa.array(self._counts.data[batch.touched]))]
+        return [Result(pa.array(self._counts.at(batch.touched)))]
 
     @override
     def release(self, slots: I64, dead: Bools) -> None:
@@ -51,7 +51,7 @@ class CountPart(Part):
 
     @override
     def merge(self, into: I64, slots: I64) -> None:
-        np.add.at(self._counts.data, into, self._counts.data[slots])
+        self._counts.merge(into, slots)
 
     @override
     @property
@@ -73,7 +73,7 @@ class SumPart(Part):
         self._average = call.func in ("avg", "kahan_avg")
         self._compensated = call.func.startswith("kahan")
         self._kind = argument.arrow
-        self._counts = Growable(np.int64)
+        self._counts = Tally()
         self._scale = argument.arrow.scale if pa.types.is_decimal(argument.arrow) else 0
         self._floats = FloatSums() if pa.types.is_floating(argument.arrow) else None
         wide = pa.types.is_decimal(argument.arrow) or argument.arrow == pa.uint64()
@@ -89,7 +89,7 @@ class SumPart(Part):
         rows, slots, weights = batch.chosen(self._call)
         if len(slots) == 0:
             return
-        np.add.at(self._counts.data, slots, weights)
+        self._counts.add(slots, weights)
         column = batch.rows.column(self._call.args[0])
         if self._floats is not None:
             self._floats.add(slots, values(column).astype(np.float64)[rows], weights)
@@ -100,7 +100,7 @@ class SumPart(Part):
     @override
     def results(self, batch: GroupBatch) -> list[Result]:
         self._resize(batch.size)
-        counts = self._counts.data[batch.touched]
+        counts = self._counts.at(batch.touched)
         empty = counts == 0
         if self._floats is not None:
             sums = self._floats.totals(batch.touched)
@@ -119,7 +119,7 @@ class SumPart(Part):
 
     @override
     def merge(self, into: I64, slots: I64) -> None:
-        np.add.at(self._counts.data, into, self._counts.data[slots])
+        self._counts.merge(into, slots)
         (self._wide if self._floats is None else self._floats).merge(into, slots)
 
     def _averages(self, low: U64, high: I64, counts: I64) -> F64:
