@@ -31,11 +31,13 @@ class Change:
         weights: int64, one per row, not zero once consolidated.
         ids: where the maker can tell, a small integer per row that names it: a row goes under the id that it
             came under, so that it is found without a search. None where nobody can tell.
+        hashes: of whole rows, told apart by bits, where somebody has already worked them out.
     """
 
     rows: pa.RecordBatch
     weights: Weights
     ids: npt.NDArray[np.int64] | None = None
+    hashes: npt.NDArray[np.uint64] | None = None
 
     @classmethod
     def inserts(cls, rows: pa.RecordBatch) -> Change:
@@ -79,12 +81,13 @@ class Change:
 
     def negated(self) -> Change:
         """Return the change that takes this one back."""
-        return Change(self.rows, -self.weights, self.ids)
+        return Change(self.rows, -self.weights, self.ids, self.hashes)
 
     def take(self, positions: npt.NDArray[np.int64]) -> Change:
         """Return the rows at those positions, in that order."""
         ids = None if self.ids is None else self.ids[positions]
-        return Change(self.rows.take(pa.array(positions)), self.weights[positions], ids)
+        hashes = None if self.hashes is None else self.hashes[positions]
+        return Change(self.rows.take(pa.array(positions)), self.weights[positions], ids, hashes)
 
     def filter(self, keep: npt.NDArray[np.bool_]) -> Change:
         """Return the rows where `keep` is True; a few that follow each other are shared, not copied."""
@@ -93,9 +96,11 @@ class Change:
             first, last = (int(at[0]), int(at[-1]) + 1) if len(at) else (0, 0)
             if last - first == len(at):
                 ids = None if self.ids is None else self.ids[first:last]
-                return Change(self.rows.slice(first, last - first), self.weights[first:last], ids)
+                hashes = None if self.hashes is None else self.hashes[first:last]
+                return Change(self.rows.slice(first, last - first), self.weights[first:last], ids, hashes)
         ids = None if self.ids is None else self.ids[keep]
-        return Change(self.rows.filter(pa.array(keep)), self.weights[keep], ids)
+        hashes = None if self.hashes is None else self.hashes[keep]
+        return Change(self.rows.filter(pa.array(keep)), self.weights[keep], ids, hashes)
 
     @property
     def is_append_only(self) -> bool:

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from headrace.change import Change
-from headrace.engine.hashing import truncated_hashes
+from headrace.engine.columns import views
+from headrace.engine.hashing import hash_views, truncated_hashes
 from headrace.engine.zset import consolidate, settle
 
 
@@ -57,3 +58,18 @@ def test_settle_drops_what_goes_and_comes_back_under_the_same_id() -> None:
     assert found.rows.to_pylist() == [{"a": 2, "b": "y"}, {"a": 2, "b": "z"}, {"a": 1, "b": "x"}]
     assert found.ids is not None
     assert found.ids.tolist() == [8, 8, 9]
+
+
+def test_hashes_that_were_worked_out_stay_with_their_rows() -> None:
+    rows = [(n % 7, "text" * (n % 5)) for n in range(60)]
+    found = consolidate(change(rows, [1, -1, 1] * 20))
+
+    def of_rows(some: Change) -> list[int]:
+        hashes: list[int] = hash_views(views(some.rows.columns, exact=True), len(some)).tolist()
+        return hashes
+
+    some = found.filter(np.arange(len(found)) % 3 != 1)
+    stretch = found.filter((np.arange(len(found)) > 1) & (np.arange(len(found)) < 9))
+    for one in (found, some, stretch, found.negated(), found.take(np.array([4, 0, 2])), consolidate(some)):
+        assert one.hashes is not None
+        assert one.hashes.tolist() == of_rows(one)

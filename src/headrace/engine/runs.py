@@ -114,13 +114,17 @@ class Arrangement:
         self._tiers = Tiers(self._merged, joined, self._drop)
         self.heap = Heap(schema, CHUNK_ROWS_MAX)
 
-    def insert(self, slots: I64, rows: pa.RecordBatch, weights: I64) -> I64:
-        """Add rows under their slots (not negative); return their numbers in the heap."""
+    def insert(self, slots: I64, rows: pa.RecordBatch, weights: I64, hashes: U64 | None = None) -> I64:
+        """Add rows under their slots (not negative); return their numbers in the heap. `hashes` of the whole
+        rows, told apart by bits, where they are known.
+        """
         if len(slots) == 0:
             return slots
         keys = slots.view(np.uint64) << _32
         if not self._append_only:
-            keys = keys | (hash_views(views(rows.columns, exact=True), len(slots)) >> _32)
+            if hashes is None:
+                hashes = hash_views(views(rows.columns, exact=True), len(slots))
+            keys = keys | (hashes >> _32)
         numbers = self.heap.append(rows, np.ones(len(slots), dtype=np.int64))
         run = Run(keys, numbers, weights)
         if self._append_only:

@@ -149,7 +149,8 @@ class PlainSide(Side):
     @override
     def insert(self, batch: Keyed) -> I64:
         kept, batch = matchable(batch)
-        numbers = self.rows.insert(batch.slots, batch.change.rows, batch.change.weights)
+        change = batch.change
+        numbers = self.rows.insert(batch.slots, change.rows, change.weights, change.hashes)
         return numbers if kept is None else scattered(numbers, kept[0], kept[1])
 
     @override

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 
 from headrace.change import Change
 from headrace.engine.columns import I64, U64, Bools, View, equal_rows, nonzero, views
@@ -56,10 +57,10 @@ def consolidate(change: Change) -> Change:
     """Return the same change with identical rows added up and rows of weight zero dropped.
 
     Rows are identical when all their bits are, except that NaN equals NaN. The answer carries no ids: a row
-    that goes under one id and comes under another has cancelled.
+    that goes under one id and comes under another has cancelled; it carries hashes where they were needed.
     """
     count = len(change)
-    change = Change(change.rows, change.weights)
+    change = Change(change.rows, change.weights, None, change.hashes)
     if count == 0:
         return change
     if change.rows.num_columns == 0 or count == 1:
@@ -67,14 +68,16 @@ def consolidate(change: Change) -> Change:
         kept = change.take(np.zeros(1 if weight else 0, dtype=np.int64))
         return Change(kept.rows, np.full(len(kept), weight, dtype=np.int64))
     columns = views(change.rows.columns, exact=True)
-    numbers, firsts = group_rows(columns, hash_views(columns, count))
+    hashes = hash_views(columns, count) if change.hashes is None else change.hashes
+    change = Change(change.rows, change.weights, None, hashes)
+    numbers, firsts = group_rows(columns, hashes)
     if len(firsts) == count:
         return change if change.weights.all() else change.filter(change.weights != 0)
     sums = np.zeros(len(firsts), dtype=np.int64)
     np.add.at(sums, numbers, change.weights)
     alive = nonzero(sums)
     rows = np.sort(firsts[alive])
-    return Change(change.rows.take(rows), sums[numbers[rows]])
+    return Change(change.rows.take(pa.array(rows)), sums[numbers[rows]], None, hashes[rows])
 
 
 def settle(change: Change) -> Change:

@@ -70,7 +70,7 @@ class Index:
         if (slots < 0).any():
             kept = nonzero(slots >= 0)
             slots, change = slots[kept], change.take(kept)
-        self.rows.insert(slots, change.rows, change.weights)
+        self.rows.insert(slots, change.rows, change.weights, change.hashes)
 
     def slots_of(self, arrays: list[pa.Array], count: int) -> I64:
         """Return the slot of each row of key columns, −1 where nothing lies under it."""
