@@ -3,7 +3,6 @@
 -- Grain: one row per merchant, scenario, customer and moment. Amounts of several currencies are added as they are:
 -- these sums only ever say whether there is any MRR at all.
 -- previous_at  the change before, NULL for the first
--- first_at     when the customer first had MRR; the month of it is the customer's cohort
 -- kind         `new`: for the first time, or so long after the last that the scenario calls it new; `reactivation`;
 --              `churn`: nothing is left; `change`: up or down, see customer_movements.sql
 WITH moments AS (
@@ -18,7 +17,6 @@ running AS (
     SELECT
         *,
         CAST(sum(amount) OVER course AS BIGINT) AS mrr_after,
-        min(happened_at) OVER course AS first_at,
         lag(happened_at) OVER course AS previous_at
     FROM moments
     WINDOW course AS (PARTITION BY merchant_id, scenario, customer_id ORDER BY happened_at)
@@ -31,7 +29,6 @@ SELECT
     running.mrr_after - running.amount AS mrr_before,
     running.mrr_after,
     running.previous_at,
-    running.first_at,
     running.causes,
     CASE
         WHEN running.mrr_after = running.amount AND running.previous_at IS NULL THEN 'new'

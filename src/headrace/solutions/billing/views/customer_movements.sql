@@ -31,7 +31,6 @@ SELECT
     nets.amount - nets.up AS down,
     moments.mrr_before,
     moments.mrr_after,
-    moments.first_at,
     nets.causes
 FROM nets
 JOIN customer_moments AS moments

@@ -9,12 +9,52 @@
 --                  same subscription, item or price are the events behind it, see queries/events_behind.sql
 -- product_id, plan_interval, country, dimensions  as the price and the customer are now
 -- cohort_month     month in which the customer first had MRR
+--
+-- Each item has a share of its customer's movement. Where all items go one way, each keeps its amount under the
+-- movement's type. Where some go up and others down, what the customer gained or lost as a whole goes to the items
+-- that went its way, in the order of their ids (`part`); the rest only moved from item to item, and sums to zero per
+-- customer, currency and moment, so that every slice (product, price, country) adds up to the total.
+WITH lined_up AS (
+    SELECT
+        *,
+        CASE WHEN net > 0 THEN greatest(amount, 0) ELSE greatest(-amount, 0) END AS along,
+        CAST(sum(CASE WHEN net > 0 THEN greatest(amount, 0) ELSE greatest(-amount, 0) END) OVER (
+            PARTITION BY merchant_id, scenario, customer_id, currency, happened_at ORDER BY item_id, price_id
+        ) AS BIGINT) AS along_until
+    FROM moved_items
+    WHERE up <> 0 AND down <> 0
+),
+parted AS (
+    SELECT
+        *,
+        CASE
+            WHEN net > 0 THEN greatest(0, least(along, net - (along_until - along)))
+            WHEN net < 0 THEN -greatest(0, least(along, -net - (along_until - along)))
+            ELSE 0
+        END AS part,
+        unnest([TRUE, FALSE]) AS is_part
+    FROM lined_up
+),
+items AS (
+    SELECT
+        merchant_id, scenario, customer_id, subscription_id, item_id, price_id, currency, happened_at,
+        type, amount, net, causes
+    FROM moved_items
+    WHERE up = 0 OR down = 0
+    UNION ALL
+    SELECT
+        merchant_id, scenario, customer_id, subscription_id, item_id, price_id, currency, happened_at,
+        CASE WHEN is_part THEN type WHEN amount > part THEN 'transfer in' ELSE 'transfer out' END AS type,
+        CASE WHEN is_part THEN part ELSE amount - part END AS amount, net, causes
+    FROM parted
+    WHERE CASE WHEN is_part THEN part ELSE amount - part END <> 0
+)
 SELECT
     items.merchant_id,
     items.scenario,
     items.happened_at,
-    timezone(scenarios.time_zone, timezone('UTC', items.happened_at)) AS local_at,
-    CAST(timezone(scenarios.time_zone, timezone('UTC', items.happened_at)) AS DATE) AS day,
+    timezone(cohorts.time_zone, timezone('UTC', items.happened_at)) AS local_at,
+    CAST(timezone(cohorts.time_zone, timezone('UTC', items.happened_at)) AS DATE) AS day,
     items.customer_id,
     items.subscription_id,
     items.item_id,
@@ -22,7 +62,7 @@ SELECT
     prices.product_id,
     CASE WHEN prices.interval_count = 1 THEN prices.interval
         ELSE prices.interval_count || ' ' || prices.interval || 's' END AS plan_interval,
-    customers.country,
+    cohorts.country,
     items.currency,
     items.type,
     items.amount,
@@ -47,11 +87,10 @@ SELECT
         WHEN items.causes // 4096 % 2 = 1 THEN 'discount started'
         ELSE 'other'
     END AS cause,
-    CAST(date_trunc('month', timezone(scenarios.time_zone, timezone('UTC', items.first_at))) AS DATE) AS cohort_month
-FROM item_movements AS items
+    cohorts.cohort_month
+FROM items
 LEFT JOIN prices
     ON prices.merchant_id = items.merchant_id AND prices.price_id = items.price_id
-LEFT JOIN customers
-    ON customers.merchant_id = items.merchant_id AND customers.customer_id = items.customer_id
-JOIN scenarios
-    ON scenarios.merchant_id = items.merchant_id AND scenarios.scenario = items.scenario
+JOIN customer_cohorts AS cohorts
+    ON cohorts.merchant_id = items.merchant_id AND cohorts.scenario = items.scenario
+    AND cohorts.customer_id = items.customer_id

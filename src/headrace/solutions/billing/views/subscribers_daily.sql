@@ -5,17 +5,15 @@
 SELECT
     moments.merchant_id,
     moments.scenario,
-    CAST(timezone(scenarios.time_zone, timezone('UTC', moments.happened_at)) AS DATE) AS day,
-    customers.country,
-    CAST(date_trunc('month', timezone(scenarios.time_zone, timezone('UTC', moments.first_at))) AS DATE)
-        AS cohort_month,
+    CAST(timezone(cohorts.time_zone, timezone('UTC', moments.happened_at)) AS DATE) AS day,
+    cohorts.country,
+    cohorts.cohort_month,
     moments.kind AS type,
     (moments.causes // 16 % 2 = 1 OR moments.causes // 128 % 2 = 1) AS involuntary,
     count(*) AS customers
 FROM customer_moments AS moments
-LEFT JOIN customers
-    ON customers.merchant_id = moments.merchant_id AND customers.customer_id = moments.customer_id
-JOIN scenarios
-    ON scenarios.merchant_id = moments.merchant_id AND scenarios.scenario = moments.scenario
+JOIN customer_cohorts AS cohorts
+    ON cohorts.merchant_id = moments.merchant_id AND cohorts.scenario = moments.scenario
+    AND cohorts.customer_id = moments.customer_id
 WHERE moments.kind <> 'change'
 GROUP BY ALL
