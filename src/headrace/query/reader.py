@@ -25,7 +25,7 @@ THREADS = 2
 BATCH_ROWS = 65_536
 PARSED_MAX = 500
 """Statements whose parse is remembered, each of at most `PARSED_CHARS_MAX` characters."""
-PARSED_CHARS_MAX = 5_000
+PARSED_CHARS_MAX = 20_000
 WATCH_S = 0.02
 """How often a running query is looked at."""
 VALUE_SIZE_MAX = 100_000
