@@ -10,6 +10,14 @@ from headrace.engine.kernels.vec import DECIMAL, FLOAT, INT, Miss, Type, Vec, bo
 
 _SAFE = 9.2e18
 """Products beyond this might not fit 64 bits."""
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
+
+
+def limits(data: Any) -> tuple[int, int]:
+    """Return the least and the greatest of some integers; 0 and 0 of none."""
+    if np.ndim(data) == 0:
+        return int(data), int(data)
+    return (int(data.min()), int(data.max())) if len(data) else (0, 0)
 
 
 def as_float(vec: Vec) -> Any:
@@ -40,7 +48,8 @@ def product(one: Any, other: Any) -> Any:
     """Return the product of int64 numbers, exact."""
     if other is None:
         raise Miss
-    if np.any(np.abs(np.multiply(one, other, dtype=np.float64)) > _SAFE):
+    largest = max(map(abs, limits(one))) * max(map(abs, limits(other)))
+    if largest > _HIGHEST and np.any(np.abs(np.multiply(one, other, dtype=np.float64)) > _SAFE):
         raise Miss
     return one * other
 
@@ -48,9 +57,10 @@ def product(one: Any, other: Any) -> Any:
 def in_range(data: Any, output: Type) -> Any:
     """Return the numbers if all fit the type, else Miss."""
     low, high = output.bounds if output.kind == INT else (1 - 10**output.precision, 10**output.precision - 1)
-    if low <= -(2**63) and high >= 2**63 - 1:
+    if low <= _LOWEST and high >= _HIGHEST:
         return data
-    if np.any((data < max(low, -(2**63))) | (data > min(high, 2**63 - 1))):
+    least, greatest = limits(data)
+    if least < low or greatest > high:
         raise Miss
     return data
 
@@ -75,6 +85,9 @@ def combine(operator: str, one: Vec, other: Vec, output: Type) -> Vec:
 
 
 def _sum(left: Any, right: Any) -> Any:
+    one, other = limits(left), limits(right)
+    if one[0] + other[0] >= _LOWEST and one[1] + other[1] <= _HIGHEST:
+        return left + right
     with np.errstate(over="ignore"):
         data = left + right
     if np.any(((left ^ data) & (right ^ data)) < 0):
@@ -83,6 +96,9 @@ def _sum(left: Any, right: Any) -> Any:
 
 
 def _difference(left: Any, right: Any) -> Any:
+    one, other = limits(left), limits(right)
+    if one[0] - other[1] >= _LOWEST and one[1] - other[0] <= _HIGHEST:
+        return left - right
     with np.errstate(over="ignore"):
         data = left - right
     if np.any(((left ^ right) & (left ^ data)) < 0):
@@ -118,10 +134,19 @@ def whole_divide(one: Vec, other: Vec, output: Type, *, remainder: bool) -> Vec:
     divisor = other.data
     if other.valid is not None:
         divisor = np.where(other.valid, divisor, 1)
-    if np.any(divisor == 0) or np.any((divisor == -1) & (one.data == output.bounds[0])):
+    least, greatest = limits(divisor)
+    if least <= 0 <= greatest and np.any(divisor == 0):
         raise Miss
-    rest = np.fmod(one.data, divisor)
-    data = rest if remainder else (one.data - rest) // divisor
+    lowest = limits(one.data)[0]
+    overflows = least <= -1 <= greatest and lowest == output.bounds[0]
+    if overflows and np.any((divisor == -1) & (one.data == lowest)):
+        raise Miss
+    if lowest >= 0 and least > 0:  # rounding down is rounding towards zero, and several times quicker
+        data = one.data // divisor
+        data = one.data - data * divisor if remainder else data
+    else:
+        rest = np.fmod(one.data, divisor)
+        data = rest if remainder else (one.data - rest) // divisor
     if valid is not None:
         data = np.where(valid, data, 0)
     return Vec(INT, in_range(data, output), valid)

@@ -14,7 +14,7 @@ from sqlglot import exp
 from headrace.contracts.schema import Column, Schema
 from headrace.engine.duck import Duck
 from headrace.engine.kernels import arithmetic, casts, compare, lazy, logic, regexp, text, time
-from headrace.engine.kernels.vec import BOOL, INT, OTHER, Miss, Type, Vec, load, store, type_of
+from headrace.engine.kernels.vec import BOOL, INT, OTHER, TEXT, Miss, Type, Vec, load, store, type_of
 
 Kernel = Callable[[pa.RecordBatch, dict[str, Vec]], Vec]
 """Of a batch and the columns loaded so far: the value of an expression."""
@@ -108,6 +108,7 @@ def _once(kernel: Kernel, text: str) -> Kernel:
 class _Compiler:
     def __init__(self, tree: exp.Expr, source: Schema, types: Mapping[int, Type], duck: Duck) -> None:
         self._texts = Counter(_text(part) for part in tree.walk() if id(part) in types)
+        self._is_per_value = False
         self._source = source
         self._types = types
         self._duck = duck
@@ -122,8 +123,22 @@ class _Compiler:
             return self._column(part.name)
         if not any(True for _ in part.find_all(exp.Column)):
             return self._constant(part)
-        kernel = self._operation(part)
+        repeated = None if self._is_per_value else self._repeated(part)
+        if repeated is None:
+            kernel = self._operation(part)
+        else:
+            self._is_per_value = True
+            kernel = lazy.per_value(self._operation(part), repeated)
+            self._is_per_value = False
         return _once(kernel, _text(part)) if self._texts[_text(part)] > 1 else kernel
+
+    def _repeated(self, part: exp.Expr) -> str | None:
+        """Return the one column of texts that a costly part reads, or None."""
+        names = {column.name for column in part.find_all(exp.Column)}
+        name = names.pop()
+        if names or not lazy.is_costly(part) or type_of(self._source[name].sql_type).kind != TEXT:
+            return None
+        return self._source[name].name
 
     def _column(self, name: str) -> Kernel:
         column = self._source[name]
@@ -327,6 +342,9 @@ class _Compiler:
         return kernel
 
     def text(self, part: exp.Expr) -> Kernel:
+        if isinstance(part, exp.Length) and _is_cut(part.this):
+            whole, piece = self.compile(part.this.this), self.compile(part.this.expression)
+            return lambda rows, loaded: text.length_without(whole(rows, loaded), piece(rows, loaded))
         function = _TEXT[type(part)]
         names = _ARGUMENTS.get(type(part), ("this", "expression"))
         items = [part.args[name] for name in names if part.args.get(name) is not None]
@@ -405,6 +423,12 @@ class _Compiler:
             raise Miss
         inner = self.compile(part.this)
         return lambda rows, loaded: time.epoch_ms(inner(rows, loaded))
+
+
+def _is_cut(part: exp.Expr) -> bool:
+    """Whether a part is `replace(x, piece, '')`."""
+    other = part.args.get("replacement") if isinstance(part, exp.Replace) else None
+    return isinstance(other, exp.Literal) and other.is_string and other.this == ""
 
 
 def _branches(part: exp.Expr) -> list[exp.Expr]:

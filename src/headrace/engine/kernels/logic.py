@@ -37,10 +37,11 @@ def negation(part: Vec) -> Vec:
 
 def is_null(part: Vec) -> Vec:
     """Return whether a value is NULL; never NULL itself."""
-    valid = text_valid(part.data) if part.kind in (TEXT, OTHER) else part.valid
+    is_arrow = part.kind in (TEXT, OTHER)
+    valid = text_valid(part.data) if is_arrow else part.valid
     if valid is not None:
         return Vec(BOOL, ~valid)
-    if isinstance(part.data, pa.Scalar) or np.ndim(part.data) == 0:
+    if isinstance(part.data, pa.Scalar) or (not is_arrow and np.ndim(part.data) == 0):
         return Vec(BOOL, np.bool_(False))
     return Vec(BOOL, np.zeros(len(part.data), dtype=np.bool_))
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.engine.columns import I64, Text, nonzero, view
+from headrace.engine.columns import I64, Text, nonzero, validity, view
 from headrace.engine.kernels.vec import INT, TEXT, Miss, Vec, from_flags
 
 
@@ -26,9 +26,7 @@ def _constant(part: Vec) -> str:
 
 
 def _is_ascii(array: pa.Array) -> bool:
-    text = view(array, exact=True)
-    assert isinstance(text, Text)
-    return not bool((text.heap & 0x80).any())
+    return _heap(array)[1]
 
 
 def lower(part: Vec) -> Vec:
@@ -48,11 +46,66 @@ def upper(part: Vec) -> Vec:
 
 
 def length(part: Vec) -> Vec:
-    """Return the number of characters."""
-    counts = pc.utf8_length(_column(part))
-    valid = None if counts.null_count == 0 else ~counts.is_null().to_numpy(zero_copy_only=False)
-    data = pc.fill_null(counts, 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    return Vec(INT, data, valid)
+    """Return the number of characters: of bytes, where all are ASCII."""
+    array = _column(part)
+    counts = pc.binary_length(array) if _heap(array)[1] else pc.utf8_length(array)
+    data = (pc.fill_null(counts, 0) if counts.null_count else counts).to_numpy(zero_copy_only=False)
+    return Vec(INT, data.astype(np.int64), validity(counts))
+
+
+def length_without(part: Vec, piece: Vec) -> Vec:
+    """Return `length(replace(part, piece, ''))`; of one ASCII letter, that counts it away."""
+    wanted = _constant(piece)
+    if len(wanted) != 1 or not wanted.isascii():
+        return length(replace(part, piece, Vec(TEXT, pa.scalar(""))))
+    array, whole = _column(part), length(part)
+    if len(array) == 0:
+        return whole
+    left = whole.data - _count_of(array, ord(wanted))
+    return Vec(INT, left if whole.valid is None else np.where(whole.valid, left, 0), whole.valid)
+
+
+_ONES = np.uint64(0x0101010101010101)
+_TOP = np.uint64(56)
+_BELOW = np.array([(1 << (8 * n)) - 1 for n in range(8)], dtype=np.uint64)
+
+
+def _count_of(array: pa.Array, byte: int) -> I64:
+    """Return how often a byte stands in each text: the count before its end less that before its start, where
+    counts are kept for each eight bytes (the bytes of a product with 0x0101… add up in its highest one).
+    """
+    heap, _ = _heap(array)
+    marks = np.zeros(len(heap) // 8 * 8 + 8, dtype=np.uint8)
+    np.equal(heap, byte, out=marks[: len(heap)].view(np.bool_))
+    words = marks.view(np.uint64)
+    before = np.zeros(len(words) + 1, dtype=np.int64)
+    np.cumsum((words * _ONES) >> _TOP, out=before[1:].view(np.uint64))
+    offsets = _offsets(array)
+    at = (offsets - offsets[0]).astype(np.int64)
+    word = at >> 3
+    counts: I64 = before[word] + (((words[word] & _BELOW[at & 7]) * _ONES) >> _TOP).view(np.int64)
+    return np.diff(counts)
+
+
+def _offsets(array: pa.Array) -> npt.NDArray[np.integer]:
+    """Return where the texts of a column begin in its bytes, and where the last one ends."""
+    is_large = pa.types.is_large_string(array.type)
+    dtype = np.dtype(np.int64 if is_large else np.int32)
+    found: npt.NDArray[np.integer] = np.frombuffer(
+        array.buffers()[1], dtype=dtype, count=len(array) + 1, offset=array.offset * dtype.itemsize
+    )
+    return found
+
+
+def _heap(array: pa.Array) -> tuple[npt.NDArray[np.uint8], bool]:
+    """Return the bytes of a column of texts without a copy, and whether all are ASCII."""
+    data = array.buffers()[2] if len(array) else None
+    if data is None:
+        return np.empty(0, dtype=np.uint8), True
+    offsets = _offsets(array)
+    first, last = int(offsets[0]), int(offsets[-1])
+    heap = np.frombuffer(data, dtype=np.uint8)[first:last]
+    return heap, len(heap) == 0 or bool(heap.view(np.int8).min() >= 0)
 
 
 def like(part: Vec, pattern: Vec) -> Vec:
