@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 
@@ -37,10 +37,16 @@ class Cost:
 
 
 def consume(columns: Iterable[pa.Array]) -> int:
-    """Read every byte of some columns once, as somebody who takes the output would."""
+    """Read every byte of some columns once, as somebody who takes the output would: all words are added up.
+
+    That costs what reading from memory costs, so that the reader is no part of what is measured.
+    """
     check = 0
     for column in columns:
         for buffer in column.buffers():
-            if buffer is not None:
-                check = zlib.adler32(memoryview(buffer), check)
+            if buffer is not None and buffer.size:
+                data = np.frombuffer(buffer, dtype=np.uint8)
+                words = len(data) // 8 * 8
+                check += int(np.add.reduce(data[:words].view(np.uint64)))
+                check += int(np.add.reduce(data[words:], dtype=np.uint64))
     return check

@@ -1,5 +1,5 @@
 """What is not computed row by row, against DuckDB: costly parts once per distinct text where texts repeat,
-letters counted away, and arithmetic whose limits say beforehand that nothing can overflow. Batches are sliced,
+letters counted away, and arithmetic whose limits say beforehand that nothing overflows. Batches are sliced,
 so that nothing counts from the first byte of a buffer.
 """
 
