@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -36,9 +37,11 @@ RETRY_S = 1.0
 """Pause before a step's record is offered to a troubled log again."""
 TURN_WAIT_S = 0.1
 """How long a step waits for its turn."""
-BREATH = 0.6
+BREATH = 0.5
 """Pause after a step, as a share of the CPU time that the step took."""
 BREATH_S_MAX = 0.03
+GATHER_S = 0.02
+"""How long a step waits for commits that are on their way to the disk."""
 IDLE_TICK_S = 1.0
 """How often a silent run looks at the clock."""
 
@@ -340,6 +343,16 @@ class Stepper:
         with self._moved:
             self._moved.wait_for(lambda: self._closing, min(cpu_s * BREATH, BREATH_S_MAX))
 
+    def _gather(self) -> None:
+        """Before a step: let those go first who wait for their turn, and take what they append along.
+
+        A group of appends that is decided just before a step would wait for all of it, and for the next one.
+        """
+        with self.turns.turn(TURN_WAIT_S):
+            pass
+        with contextlib.suppress(HeadraceError):
+            self._log.flush(GATHER_S)
+
     def _pause_s(self) -> float:
         """Return how long to wait for commits: until the next row comes or goes by itself, at most a tick."""
         if self._due is None:
@@ -353,6 +366,8 @@ class Stepper:
                     self._moved.wait_for(lambda: self._pending or self._closing, self._pause_s())
                     if self._closing:
                         return
+                if self._pending:
+                    self._gather()
                 began_s = time.thread_time()
                 if self.step() is not None:
                     self._breathe(time.thread_time() - began_s)

@@ -18,6 +18,7 @@ import pytest
 import headrace as hr
 from headrace.errors import BadRequest, Busy, StorageError
 from headrace.results import AppendResult, Rejection, RowStatus
+from headrace.serve import groups as groups_module
 from headrace.serve.groups import Groups, shared_out
 from headrace.turns import Turns
 
@@ -94,6 +95,24 @@ def test_what_waits_for_one_stream_becomes_one_append() -> None:
     answers = asyncio.run(sent(groups, door, [("a", [1]), ("b", [2]), ("A", [3, 4]), ("a", []), ("b", [5])]))
     assert answers == [1, 1, 2, 0, 1]
     assert sorted(door.calls[2:]) == [("a", [1, 3, 4]), ("b", [2, 5])]
+    groups.close()
+
+
+async def sent_behind(turns: Turns, groups: Groups, requests: list[list[Any]]) -> list[Any]:
+    """Send requests while somebody else has the turn, and let go of it when all are in the queue."""
+    with turns.turn(60):
+        waiting = [asyncio.create_task(one(groups, "a", rows)) for rows in requests]
+        await asyncio.sleep(0)  # each has run up to where it waits for its answer
+    return await asyncio.gather(*waiting)
+
+
+def test_what_comes_while_others_have_their_turn_becomes_one_append(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups_module, "TURN_WAIT_S", 60.0)
+    door, turns = Door(), Turns()
+    door.open.set()
+    groups = Groups(door.begin, turns, 100)
+    assert asyncio.run(sent_behind(turns, groups, [[1], [2, 3], [4]])) == [1, 2, 1]
+    assert door.calls == [("a", [1, 2, 3, 4])]
     groups.close()
 
 

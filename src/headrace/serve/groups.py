@@ -58,6 +58,8 @@ class Waiting:
 
 
 Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
+Read = tuple[Waiting, list[Any]]
+Finish = Callable[[], AppendResult]
 
 
 class Groups:
@@ -75,6 +77,7 @@ class Groups:
         self._waiting_max = waiting_max
         self._queue: deque[Waiting] = deque()
         self._wake = threading.Condition()
+        self._gathering = threading.Lock()
         self._under_way = 0
         self._next_at = 0.0
         self._closing = False
@@ -129,13 +132,17 @@ class Groups:
 
     def _work(self) -> None:
         while True:
-            with self._wake:
-                if not self._wait_for_turn():
-                    return
-                group = self._take()
-                self._under_way += len(group)
-                self._next_at = time.monotonic() + GROUP_EVERY_S
-            outcomes = self._run(group)
+            with self._gathering:
+                with self._wake:
+                    if not self._wait_for_turn():
+                        return
+                with self._turns.turn(TURN_WAIT_S):
+                    with self._wake:  # with all that came while others had their turn
+                        group = self._take()
+                        self._under_way += len(group)
+                        self._next_at = time.monotonic() + GROUP_EVERY_S
+                    begun = self._decided(group)
+            outcomes = self._ended(*begun)
             with self._wake:
                 self._under_way -= len(group)
             assert self._loop is not None
@@ -170,30 +177,28 @@ class Groups:
         self._queue.extendleft(reversed(rest))
         return group
 
-    def _run(self, group: Sequence[Waiting]) -> list[Outcome]:
+    def _decided(self, group: Sequence[Waiting]) -> tuple[list[Outcome], list[Read], Finish | None]:
+        """Read and decide; return what is known already, and what waits for the disk."""
         outcomes: list[Outcome] = []
-        read: list[tuple[Waiting, list[Any]]] = []
-        with self._turns.turn(TURN_WAIT_S):
-            for waiting in group:
-                try:
-                    read.append((waiting, waiting.read()))
-                except BaseException as error:  # noqa: BLE001 - told to the one whose body it is
-                    outcomes.append((waiting.future, None, error))
-            finish = self._begun(read)
-        return outcomes + self._appended(read, finish)
+        read: list[Read] = []
+        for waiting in group:
+            try:
+                read.append((waiting, waiting.read()))
+            except BaseException as error:  # noqa: BLE001 - told to the one whose body it is
+                outcomes.append((waiting.future, None, error))
+        return outcomes, read, self._begun(read) if read else None
 
-    def _begun(self, read: Sequence[tuple[Waiting, list[Any]]]) -> Callable[[], AppendResult]:
+    def _ended(self, outcomes: list[Outcome], read: Sequence[Read], finish: Finish | None) -> list[Outcome]:
+        return outcomes if finish is None else outcomes + self._appended(read, finish)
+
+    def _begun(self, read: Sequence[Read]) -> Finish:
         """Decide about all rows, and return what waits for the disk; it raises what went wrong."""
         try:
             return self._begin(read[0][0].stream, [row for _, rows in read for row in rows])
         except BaseException as error:  # noqa: BLE001 - raised again, where it is told
             return partial(_raise, error)
 
-    def _appended(
-        self, read: Sequence[tuple[Waiting, list[Any]]], finish: Callable[[], AppendResult]
-    ) -> list[Outcome]:
-        if not read:
-            return []
+    def _appended(self, read: Sequence[Read], finish: Finish) -> list[Outcome]:
         try:
             result = finish()
         except (Busy, StorageError, Closed) as error:  # nothing was kept, and it is nobody's own fault
