@@ -19,6 +19,7 @@
     │   └── NotAcceptable         no format that the caller accepts
     ├── Busy                      back-pressure: try again after `retry_after_s`
     ├── IdempotencyConflict       a key that was used before with other content
+    ├── OutOfMemory               there was no memory left to do it
     ├── StorageError              the data folder cannot be used
     │   ├── FolderLocked          another process owns it
     │   ├── LogDamaged            a segment fails its checksum
@@ -34,7 +35,8 @@ Each carries a stable `code`, says where it happened, what was wrong, what was e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -229,6 +231,32 @@ class IdempotencyConflict(HeadraceError):
 
     code = "idempotency.conflict"
     http_status = 409
+
+
+class OutOfMemory(HeadraceError):
+    """There was no memory left; what was asked for has not happened, and nothing else has suffered."""
+
+    code = "memory"
+    http_status = 503
+
+
+@contextmanager
+def in_memory(what: str) -> Iterator[None]:
+    """Tell in plain words where memory ran out inside the block.
+
+    Args:
+        what: what has not happened then.
+
+    Raises:
+        OutOfMemory: instead of `MemoryError`.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemory(
+            f"there is no memory left: {what}",
+            hint="send less at once, or try again; HEADRACE_STATE_BYTES_MAX bounds the state in memory",
+        ) from error
 
 
 class StorageError(HeadraceError):

@@ -135,9 +135,10 @@ class Keeper:
                 if not self._frozen():
                     raise StorageError("the past cannot be written", hint="look at the disk")
                 self.last = self._checkpoints.write(facts, held)
-            except OSError as error:
+            except (OSError, MemoryError) as error:
+                reason = "there is no memory left" if isinstance(error, MemoryError) else error.strerror
                 raise StorageError(
-                    f"the checkpoint cannot be written: {error.strerror or error}",
+                    f"the checkpoint cannot be written: {reason or error}",
                     hint="the checkpoints before it serve on; look at the disk",
                 ) from error
             finally:

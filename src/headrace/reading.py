@@ -16,7 +16,7 @@ from headrace.contracts.lineage import Fitting
 from headrace.contracts.schema import Schema
 from headrace.engine.engine import Engine
 from headrace.engine.store import ViewStore
-from headrace.errors import UnknownName, ViewInError
+from headrace.errors import UnknownName, ViewInError, in_memory
 from headrace.feed import with_version
 from headrace.lateness import late_rows
 from headrace.named_queries import NamedQuery
@@ -69,10 +69,18 @@ class Reading(Parts):
 
         Raises:
             SqlError, UnknownName, ViewInError, QueryStopped.
+            OutOfMemory: there was no memory for it; nobody else has suffered.
             VersionGone: the past of that version is not kept.
             VersionAhead: there is no such version yet.
         """
         self._check_open()
+        with in_memory("the query was not answered"):
+            return self._answered(sql, params, limits, kinds, as_of)
+
+    def _answered(
+        self, sql: str, params: Sequence[Any] | Mapping[str, Any], limits: QueryLimits | None,
+        kinds: Sequence[str], as_of: Moment | None,
+    ) -> Answer:  # fmt: skip
         recall = self._recall(kinds)
         names = self._reader.mentioned(sql, recall.names())
         if as_of is not None:
@@ -189,11 +197,12 @@ class Reading(Parts):
         `answer`.
         """
         self._check_open()
-        if as_of is not None:
-            then = self._past.moment(as_of)
-            return then, self._recall(("view", "table", "stream", "side")).at(view, then)[0]
-        version, _, tables = self._tables([self.relation(view).name])
-        return version, next(iter(tables.values()))()
+        with in_memory("the rows were not read"):
+            if as_of is not None:
+                then = self._past.moment(as_of)
+                return then, self._recall(("view", "table", "stream", "side")).at(view, then)[0]
+            version, _, tables = self._tables([self.relation(view).name])
+            return version, next(iter(tables.values()))()
 
     def _tables(self, names: Sequence[str]) -> tuple[Version, Freshness, dict[str, Callable[[], pa.Table]]]:
         tables: dict[str, Callable[[], pa.Table]] = {}

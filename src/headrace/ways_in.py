@@ -10,7 +10,7 @@ from typing import Any, Literal
 from headrace.contracts.validate import validate
 from headrace.declarations import StreamDecl, TableDecl
 from headrace.deliveries import Delivery
-from headrace.errors import Busy, UnknownName
+from headrace.errors import Busy, UnknownName, in_memory
 from headrace.intake import Call
 from headrace.parts import Parts
 from headrace.relations import (
@@ -46,6 +46,7 @@ class WaysIn(Parts):
             Busy: too much waits to be computed; nothing was taken in.
             IdempotencyConflict: the key was used with other content.
             StorageError: the log could not be written; nothing was taken in.
+            OutOfMemory: there was no memory for it; nothing was taken in.
         """
         return self._submit_one("append", stream, rows, on_reject, idempotency_key)
 
@@ -121,6 +122,10 @@ class WaysIn(Parts):
         return self._submit([self._call(kind, relation, rows)], on_reject, idempotency_key)[0]
 
     def _call(self, kind: Kind, relation: str, rows: Rows) -> Call:
+        with in_memory("no row was taken in"):
+            return self._checked(kind, relation, rows)
+
+    def _checked(self, kind: Kind, relation: str, rows: Rows) -> Call:
         decl = self._declared(kind, relation)
         if kind == "delete" and isinstance(decl, TableDecl) and decl.key is not None:
             return Call(kind, decl.name, validate(
@@ -147,16 +152,18 @@ class WaysIn(Parts):
         """
         call = self._call("append", stream, rows)
         self._check_room()
-        finish = self._intake.begin([call])
+        with in_memory("no row was taken in"):
+            finish = self._intake.begin([call])
         return lambda: finish()[0]
 
     def _submit(
         self, calls: Sequence[Call], on_reject: str, idempotency_key: str | None, **source: Any
     ) -> list[AppendResult]:
         self._check_room()
-        return list(
-            self._intake.submit(calls, on_reject=on_reject, idempotency_key=idempotency_key, **source)
-        )
+        with in_memory("no row was taken in"):
+            return list(
+                self._intake.submit(calls, on_reject=on_reject, idempotency_key=idempotency_key, **source)
+            )
 
     def _check_room(self) -> None:
         self._check_open()

@@ -298,10 +298,12 @@ class Intake:
         self, draft: _Draft, calls: Sequence[Call], request: _Request, on_reject: str
     ) -> Ticket | None:
         """Decide, apply and queue one commit; return the ticket that its answer has to wait for."""
+        is_decided = False
         try:
             for call in calls:
                 self._decide_call(call, draft, on_reject)
             self._hear(draft)
+            is_decided = True
             if not draft.changes and request.key is None and request.source is None:
                 return self._pending[-1].ticket if self._pending else None
             number = self._memory.last_commit + 1
@@ -318,16 +320,14 @@ class Intake:
                 request.source,
                 request.position if request.source is not None else None,
             )
-            ticket = self._log.append(commit)
+            pending = _Pending(number, self._log.append(commit), draft.undo)
             self._memory.last_commit = number
-            self._pending.append(_Pending(number, ticket, draft.undo))
-        except HeadraceError:
-            _take_back(draft.undo)
+            self._pending.append(pending)
+        except BaseException as error:
+            is_whole = isinstance(error, HeadraceError) or (is_decided and isinstance(error, MemoryError))
+            self._is_doubtful = not (is_whole and _can_take_back(draft.undo))
             raise
-        except BaseException:  # out of memory, an interrupt, a defect: half a change may have been made
-            self._is_doubtful = True
-            raise
-        return ticket
+        return pending.ticket
 
     def _remember(self, draft: _Draft, number: int, request: _Request) -> None:
         if request.key is not None:
@@ -567,6 +567,15 @@ class Intake:
         """Take in a record of the log, in order, before the first `submit`; nothing is decided again."""
         with self._lock:
             self._memory.recover(record)
+
+
+def _can_take_back(undo: Undo) -> bool:
+    """Take back what a call has done; otherwise, as where memory runs out once more, all is in doubt."""
+    try:
+        _take_back(undo)
+    except MemoryError:
+        return False
+    return True
 
 
 def _take_back(undo: Undo) -> None:

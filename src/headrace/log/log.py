@@ -38,6 +38,8 @@ SEGMENT_AGE = timedelta(days=1)
 GROUP_BYTES_MAX = 32 * 1024 * 1024
 QUEUE_BYTES_MAX = 512 * 1024 * 1024
 HISTORY_BATCH_ROWS = 100_000
+MEMORY_PAUSE_S = 0.1
+"""How long the writer waits where there is no memory."""
 
 _log = logging.getLogger(__name__)
 
@@ -177,9 +179,9 @@ class Log:
             if isinstance(record, Commit) and record.number != self._next_commit:
                 raise ValueError(f"commit {record.number} where {self._next_commit} is next")
             ticket = Ticket(record, self._store.encode(record))
+            self._queue.append(ticket)  # up to here memory may run out, and nothing has happened
             if isinstance(record, Commit):
                 self._next_commit += 1
-            self._queue.append(ticket)
             self._queue_bytes += ticket.size_bytes
             self._wake.notify()
         return ticket
@@ -241,6 +243,14 @@ class Log:
             raise Closed("the log has been closed", hint="open the app again")
 
     def _run(self) -> None:
+        while True:
+            try:
+                return self._write_all()
+            except MemoryError:  # while a group was put together: it is still queued
+                time.sleep(MEMORY_PAUSE_S)
+
+    def _write_all(self) -> None:
+        """Write what is queued, until the log is closed."""
         seen = 0
         while True:
             with self._wake:
@@ -371,6 +381,9 @@ class Log:
         except OSError as error:
             self._fail(group, _storage_error("the log cannot be written", None, error))
             return
+        except MemoryError:
+            self._fail(group, StorageError("the log cannot be written: there is no memory left"))
+            return
         except Exception as error:  # noqa: BLE001 - a defect must fail its callers, not hang them
             _log.exception("the log's writer met a defect")
             self._fail(group, StorageError(f"the log's writer met a defect: {error!r}"))
@@ -380,11 +393,18 @@ class Log:
         self._written += len(group)
         for ticket in group:
             for listener in self._listeners:
-                try:
-                    listener(ticket.record)
-                except Exception:  # noqa: BLE001 - a listener must not stop the log
-                    _log.exception("a listener of the log failed")
+                self._tell(listener, ticket.record)
             ticket.resolve(None)
+
+    def _tell(self, listener: Listener, record: Record) -> None:
+        """Tell a listener of a durable record, however long memory is short: nobody would tell it again."""
+        while True:
+            try:
+                return listener(record)
+            except MemoryError:
+                time.sleep(MEMORY_PAUSE_S)
+            except Exception:  # noqa: BLE001 - a listener must not stop the log
+                return _log.exception("a listener of the log failed")
 
     def _fail(self, group: list[Ticket], error: StorageError) -> None:
         with self._wake:

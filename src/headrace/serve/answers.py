@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from headrace.contracts.encode import ndjson, rows_json
 from headrace.contracts.schema import Schema
-from headrace.errors import Busy, HeadraceError, NotAcceptable
+from headrace.errors import Busy, HeadraceError, NotAcceptable, OutOfMemory
 from headrace.results import Freshness, Version
 
 logger = logging.getLogger("headrace")
@@ -143,6 +143,8 @@ def error_response(error: HeadraceError, stamp: Stamp | None = None, status: int
 def unexpected(error: BaseException, what: str) -> HeadraceError:
     """Log an error that nobody foresaw and return one that tells a stranger nothing."""
     logger.error("%s failed", what, exc_info=error)
+    if isinstance(error, MemoryError):
+        return OutOfMemory("there is no memory left to answer", hint="try again a little later")
     return HeadraceError("the server failed to answer", hint="its log says more")
 
 

@@ -15,6 +15,7 @@ copies.
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import os
 import signal
@@ -129,6 +130,8 @@ def _live(
         mouth.send(("done", work(lambda: mouth.send(("works", None)))))
     except OSError as error:
         _last_word(mouth, ("refused", (error.errno or 0, error.strerror or str(error))))
+    except MemoryError:
+        _last_word(mouth, ("refused", (errno.ENOMEM, os.strerror(errno.ENOMEM))))
     except BaseException:  # noqa: BLE001 - told to the parent
         _last_word(mouth, ("defect", traceback.format_exc()))
     finally:
