@@ -92,6 +92,9 @@ if _typing.TYPE_CHECKING:
         Freshness as Freshness,
     )
     from headrace.results import (
+        HeldChange as HeldChange,
+    )
+    from headrace.results import (
         Rejection as Rejection,
     )
     from headrace.results import (
@@ -125,6 +128,7 @@ __all__ = [
     "FormatTooNew",
     "Freshness",
     "HeadraceError",
+    "HeldChange",
     "IdempotencyConflict",
     "LogDamaged",
     "ProjectError",
@@ -169,6 +173,7 @@ _PLACES = {
     "Rejection": "headrace.results",
     "SinkStatus": "headrace.results",
     "Freshness": "headrace.results",
+    "HeldChange": "headrace.results",
     "HeadraceError": "headrace.errors",
     "DeclarationError": "headrace.errors",
     "ProjectError": "headrace.errors",

@@ -24,6 +24,7 @@ from headrace.declarations import (
     DEFAULT_EVENT_ID_WINDOW,
     DEFAULT_IDLE_AFTER,
     DEFAULT_MAX_AHEAD,
+    REACH_ROWS_MAX,
     RECOMPUTE_ROWS_MAX,
     Checkpointing,
     SinkDecl,
@@ -503,6 +504,7 @@ class App:
         on_change: OnChange = "refuse",
         state_bytes_max: int | None = None,
         recompute_rows_max: int = RECOMPUTE_ROWS_MAX,
+        reach_rows_max: int = REACH_ROWS_MAX,
         checkpoints: Checkpointing | None = None,
         sinks: bool | None = None,
     ) -> Run:
@@ -518,6 +520,9 @@ class App:
                 lies in files of the data folder, or of the system's temporary folder. None: all in memory.
             recompute_rows_max: input rows up to which a part without an incremental rule may be recomputed at
                 every step; beyond, its view is in error until it declares `refresh`.
+            reach_rows_max: rows that a change of a few rows of a keyed table may reach in a step, where the
+                run steps by itself (`auto`); one that reaches more is computed aside while steps go on, and
+                is in all views at once when it is done.
             checkpoints: when the state is written down in the background, and how many times over it is kept.
             sinks: deliver to the declared sinks; None: where there is a data folder and it is not only looked
                 at (`on_change="keep"`). So a trial in memory never empties what the real run has filled.
@@ -538,6 +543,7 @@ class App:
             on_change=on_change,
             state_bytes_max=state_bytes_max,
             recompute_rows_max=recompute_rows_max,
+            reach_rows_max=reach_rows_max,
             checkpoints=checkpoints,
             sinks=sinks,
         )

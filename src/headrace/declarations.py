@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 DEFAULT_IDLE_AFTER = timedelta(minutes=5)
+REACH_ROWS_MAX = 200_000
+"""Rows that a change of a few rows of a table may reach in a step; what reaches more is computed aside."""
 RECOMPUTE_ROWS_MAX = 1_000_000
 """Input rows up to which a part of a view without an incremental rule is recomputed at every step."""
 REFRESH_MIN = timedelta(milliseconds=100)

@@ -151,8 +151,10 @@ class Defining(Reading):
         return Definition(self.app, dict(self._plans), dict(self._created), lineages)
 
     def _logged(self, relation: str, commit: int) -> Iterator[Change]:
-        info = self._bases.get(relation.lower())
-        return iter(()) if info is None else self._log.history(info.name, upto_commit=commit)
+        info, held = self._bases.get(relation.lower()), self._definitions.held
+        if info is None:
+            return iter(())
+        return self._log.history(info.name, upto_commit=commit, without=held)
 
     def _install(
         self, definition: Definition, exchange: Callable[[], None], changes: Mapping[str, Change],

@@ -197,13 +197,14 @@ class Differing:
             if name in self._before.bases:
                 self._run._log.refuse_trimmed(self._before.bases[name].name, self.since.commit)
         parts: dict[str, list[tuple[int, Change]]] = {}
-        if self.until.commit > self.since.commit:
-            for record in self._run._log.records(self.since.commit + 1):
+        if self.until.commit > self.since.whole_commit:
+            for record in self._run._log.records(self.since.whole_commit + 1):
                 if isinstance(record, Commit):
                     if record.number > self.until.commit:
                         break
+                    is_between = self.until.has(record.number) and not self.since.has(record.number)
                     for name, change in record.changes.items():
-                        if name.lower() in wanted and record.number > self.since.commit:
+                        if name.lower() in wanted and is_between:
                             mine = self._only_of(self._in_columns(name.lower(), change))
                             if len(mine):
                                 parts.setdefault(name.lower(), []).append((record.number, mine))
@@ -219,7 +220,9 @@ class Differing:
         """Yield the rows of a base relation at the first moment."""
         info = self._before.bases[name]
         if info.is_logged or name not in self._run._bases:
-            for change in self._run._log.history(info.name, upto_commit=self.since.commit):
+            for change in self._run._log.history(
+                info.name, upto_commit=self.since.commit, without=self.since.held
+            ):
                 yield self._only_of(self._in_columns(name, change))
             return
         _, rows = self._past.content(KEPT_PREFIX + name, self.since)

@@ -161,7 +161,7 @@ class Keeper:
         facts = Facts(
             version.number, version.commit, intake_commit,
             None if version.clock is None else to_us(version.clock),
-            {name: to_us(at) for name, at in version.watermarks.items()}, declarations, rows,
+            {name: to_us(at) for name, at in version.watermarks.items()}, declarations, rows, version.held,
         )  # fmt: skip
         return facts, held
 
@@ -222,4 +222,4 @@ def version_in(facts: Facts) -> Version:
     """Return the version that a checkpoint was taken of."""
     clock = None if facts.clock_us is None else from_us(facts.clock_us)
     watermarks = {name: from_us(at) for name, at in facts.watermarks_us.items()}
-    return Version(facts.version, facts.commit, clock, watermarks)
+    return Version(facts.version, facts.commit, clock, watermarks, tuple(facts.held))

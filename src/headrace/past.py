@@ -603,7 +603,7 @@ def _fits(newest: Version, version: Version) -> bool:
     """Whether a past that ends with `newest` can be that of a log that has reached `version`."""
     if newest.number != version.number:
         return newest.number < version.number
-    return (newest.commit, newest.clock) == (version.commit, version.clock)
+    return (newest.commit, newest.clock, newest.held) == (version.commit, version.clock, version.held)
 
 
 def _entries(frozen: Frozen, after: int, upto: int) -> list[Entry]:

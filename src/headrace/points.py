@@ -8,6 +8,9 @@ operation; those here lie between two of them, where the state in memory and the
 - `version recorded`: the log knows, and no reader does;
 - `version shown`: readers and followers see it, and the outlets do not;
 - `checkpoint frozen`: a checkpoint has been taken, and nothing of it is written;
+- `aside computed`: a change that was held back is computed, and no view that answers has it;
+- `aside recorded`: the log knows of the version that has it, and the old views still answer;
+- `aside exchanged`: the views that have it are in place, and no version shows them;
 - `definitions declared`: other definitions are on the disk, and the old views still answer;
 - `definitions exchanged`: the new views are in place, and no version shows them;
 - `definitions shown`: readers see them, and whoever asked for the change has no answer.
@@ -23,6 +26,9 @@ POINTS = (
     "version recorded",
     "version shown",
     "checkpoint frozen",
+    "aside computed",
+    "aside recorded",
+    "aside exchanged",
     "definitions declared",
     "definitions exchanged",
     "definitions shown",

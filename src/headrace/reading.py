@@ -211,9 +211,10 @@ class Reading(Parts):
             for name in names:
                 if self._is_logged(name):
                     info, fitting = self._bases[name.lower()], self._log.fitting
-                    tables[name] = partial(self._logged_rows, info, version.commit, fitting)
+                    tables[name] = partial(self._logged_rows, info, version, fitting)
                 else:
-                    tables[name] = self._store(name).freeze().table
+                    rows, only = self._store(name).freeze(), (seen or {}).get(name)
+                    tables[name] = partial(rows.where, only) if only else rows.table
         return version, freshness, tables
 
     @contextmanager
@@ -260,8 +261,10 @@ class Reading(Parts):
             raise ViewInError(error, where=name, hint="remove the row that causes it, or replace the view")
         return lowered
 
-    def _logged_rows(self, info: RelationInfo, commit: int, fitting: Fitting) -> pa.Table:
-        changes = self._log.history(info.name, upto_commit=commit, fitting=fitting)
+    def _logged_rows(self, info: RelationInfo, version: Version, fitting: Fitting) -> pa.Table:
+        changes = self._log.history(
+            info.name, upto_commit=version.commit, fitting=fitting, without=version.held
+        )
         return pa.Table.from_batches([change.rows for change in changes], schema=info.schema.arrow)
 
     def changes(

@@ -64,7 +64,8 @@ class Recall:
         info = self._bases.get(name.lower())
         if info is not None and info.is_logged:
             self._log.refuse_trimmed(info.name, version.commit)
-            batches = [change.rows for change in self._log.history(info.name, upto_commit=version.commit)]
+            history = self._log.history(info.name, upto_commit=version.commit, without=version.held)
+            batches = [change.rows for change in history]
             return pa.Table.from_batches(batches, schema=info.schema.arrow), info.schema
         view, rows = self._past.content(name if info is None else KEPT_PREFIX + name.lower(), version)
         return rows, view.schema

@@ -74,6 +74,7 @@ class Redefinition:
         self.undone: str | None = None
         self.lineages: dict[str, Lineage] = {}
         self.evolving: Evolving | None = None
+        self.held: tuple[int, ...] = ()
         self._intents = IntentFile(run.path, run._files)
 
     # --- planning ---------------------------------------------------------------------------------
@@ -342,6 +343,7 @@ class Redefinition:
 
     def fed(self) -> int:
         """Return the last commit that the engine has seen."""
+        self.held = self._run.version.held
         return self._run.version.commit
 
     def history(self, relation: str, commit: int) -> Iterator[Change]:

@@ -81,18 +81,53 @@ class Version:
         commit: the last commit it contains.
         clock: the engine's clock at the step, UTC.
         watermarks: per stream with event time, the largest accepted time less the lateness, UTC.
+        held: commits up to `commit` that it does not contain yet: they derive much anew, and are computed
+            aside.
     """
 
     number: int
     commit: int = field(compare=False, default=0)
     clock: datetime | None = field(compare=False, default=None)
     watermarks: dict[str, datetime] = field(compare=False, default_factory=dict)
+    held: tuple[int, ...] = field(compare=False, default=())
+
+    def has(self, commit: int) -> bool:
+        """Whether it contains a commit."""
+        return commit <= self.commit and commit not in self.held
+
+    def has_all(self, commit: int) -> bool:
+        """Whether it contains all commits up to one."""
+        return commit <= self.commit and all(number > commit for number in self.held)
+
+    @property
+    def whole_commit(self) -> int:
+        """The last commit up to which it contains all."""
+        return min(self.commit, *(number - 1 for number in self.held)) if self.held else self.commit
 
     def __int__(self) -> int:
         return self.number
 
     def __index__(self) -> int:
         return self.number
+
+
+@dataclass(frozen=True, slots=True)
+class HeldChange:
+    """A commit that reaches too many rows for a step, and is computed aside.
+
+    Attributes:
+        commit: its number.
+        tables: that it changes.
+        rows: that it reaches, about; 0: it follows another change of the same key.
+        age_ms: since it was acknowledged.
+        state: `computing`, or `waiting` for those before it.
+    """
+
+    commit: int
+    tables: tuple[str, ...]
+    rows: int
+    age_ms: float
+    state: str
 
 
 @dataclass(frozen=True, slots=True)

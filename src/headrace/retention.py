@@ -97,7 +97,7 @@ def compact(log: Log, needed_from: int | None, now: datetime | None = None) -> T
     log.seal()
     declared, step = log.last_declared(), log.last_step
     facts: Mapping[str, Any] = {} if declared is None else declared.declarations
-    seen = 0 if step is None else step.last_commit
+    seen = 0 if step is None else min([step.last_commit, *(number - 1 for number in step.held)])
     streams = [stream_of(name, found) for name, found in facts.get("streams", {}).items()]
     tables = [table_of(name, found) for name, found in facts.get("tables", {}).items()]
     needed = seen if needed_from is None else min(seen, needed_from)

@@ -16,18 +16,25 @@ from weakref import WeakSet
 
 from headrace.app import App, OnChange
 from headrace.change import Change
-from headrace.declarations import RECOMPUTE_ROWS_MAX, Checkpointing, StreamDecl, TableDecl
+from headrace.declarations import (
+    REACH_ROWS_MAX,
+    RECOMPUTE_ROWS_MAX,
+    Checkpointing,
+    StreamDecl,
+    TableDecl,
+)
 from headrace.defining import Defining
 from headrace.definitions import ChangePlan
 from headrace.definitions.changeover import BEFORE
 from headrace.differing import Differing
 from headrace.engine.engine import Engine
 from headrace.engine.memory import Memory
-from headrace.errors import DeclarationError, DeclarationsChanged, StorageError
+from headrace.errors import DeclarationError, DeclarationsChanged, HeadraceError, StorageError
 from headrace.evolving import fitting_of, lineages_in
 from headrace.feed import Feed
 from headrace.history.difference import Difference
 from headrace.history.store import History
+from headrace.holding import Holding
 from headrace.intake import Intake, side_schemas
 from headrace.keeper import Keeper, version_in
 from headrace.lateness import late_rows
@@ -44,7 +51,7 @@ from headrace.relations import (
     kept_plan,
     watched,
 )
-from headrace.results import Freshness, SinkStatus, Version
+from headrace.results import Freshness, HeldChange, SinkStatus, Version
 from headrace.retention import Trimmer
 from headrace.sql.plan import ViewPlan
 from headrace.state.checkpoint import Facts, Written
@@ -68,6 +75,8 @@ class Run(WaysIn, Defining):
         on_change: what to do where the folder was written under other declarations.
         memory: the bound on state in memory; None: no bound.
         recompute_rows_max: input rows up to which what has no incremental rule is recomputed at every step.
+        reach_rows_max: rows that a change of a table may reach in a step; what reaches more is computed
+            aside, where the run steps by itself.
         checkpoints: when they are taken in the background, where the run steps by itself; how many are kept.
         files: the file system; tests give one with faults.
     """
@@ -82,6 +91,7 @@ class Run(WaysIn, Defining):
         on_change: OnChange = "refuse",
         memory: Memory | None = None,
         recompute_rows_max: int = RECOMPUTE_ROWS_MAX,
+        reach_rows_max: int = REACH_ROWS_MAX,
         checkpoints: Checkpointing | None = None,
         files: Files | None = None,
     ) -> None:
@@ -89,6 +99,7 @@ class Run(WaysIn, Defining):
         self.path = path
         self._memory = memory
         self._recompute_rows_max = recompute_rows_max
+        self._reach_rows_max = reach_rows_max
         self._clock = clock or (lambda: datetime.now(UTC))
         self._closed = False
         self._decls: dict[str, StreamDecl | TableDecl] = {}
@@ -100,7 +111,8 @@ class Run(WaysIn, Defining):
         self._definitions = Redefinition(self)
         self._keeper: Keeper | None = None
         self._sinks: Sinks | None = None
-        self._fed: Callable[[], int] = lambda: 0
+        self._holding: Holding | None = None
+        self._fed: Callable[[], tuple[int, tuple[int, ...]]] = lambda: (0, ())
         self._reader = Reader(functions=lambda: self.app.functions)
         self._feed = Feed()
         self._log = Log.open(path, files=files)
@@ -120,7 +132,7 @@ class Run(WaysIn, Defining):
         change = self._definitions.change
         if self._closed or (change is not None and change.is_open):
             return None
-        commit = self.version.commit
+        commit = self.version.whole_commit
         kept = None if self._keeper is None else self._keeper.needed_from()
         return commit if kept is None else min(commit, kept)
 
@@ -153,7 +165,10 @@ class Run(WaysIn, Defining):
         self._log.fitting = fitting_of(self.app, self._definitions.lineages)
         self._engine = Engine(memory=self._memory, recompute_rows_max=self._recompute_rows_max)
         self._intake = Intake(dict(self.app.streams), dict(self.app.tables), self._log, self._clock)
-        self._stepper = Stepper(self._engine, self._intake, self._log, self._feed, self._clock, auto=auto)
+        holding = self._holding = self._opened_holding() if auto else None
+        self._stepper = Stepper(
+            self._engine, self._intake, self._log, self._feed, self._clock, auto=auto, holding=holding
+        )
         self._refresher = Refresher(self._engine, self._stepper, self._asked, self._clock, auto=auto)
         going_on = self._definitions.interrupted(wanted) if self.app is not wanted else None
         is_refused = on_change == "refuse" and self.app is not wanted and going_on is None
@@ -184,6 +199,18 @@ class Run(WaysIn, Defining):
         elif going_on is not None and on_change == "refuse":
             self._definitions.resume(wanted, going_on)
         self._refresher.start()
+
+    def _opened_holding(self) -> Holding:
+        return Holding(self._engine, self._keyed, lambda: self.app.functions, self._reach_rows_max)
+
+    def _keyed(self) -> dict[str, tuple[str, ...]]:
+        """Return the tables with a key and their side tables, by lower-case name, with the key columns."""
+        found: dict[str, tuple[str, ...]] = {}
+        for decl in self._decls.values():
+            if isinstance(decl, TableDecl) and decl.key is not None:
+                found |= {name.lower(): () for name in side_schemas(decl)}
+                found[decl.name.lower()] = decl.key
+        return found
 
     def _opened_past(self) -> Past:
         history = None
@@ -263,9 +290,9 @@ class Run(WaysIn, Defining):
         if begun is not None:
             replay.version, replay.decided = version_in(begun), begun.intake_commit
         self._past.join(replay, self._described)
-        self._fed = lambda: replay.fed
+        self._fed = lambda: (replay.fed, replay.held)
         replay.run()
-        self._fed = lambda: self._stepper.version.commit
+        self._fed = lambda: (self._stepper.version.commit, self._stepper.version.held)
         self._definitions.rows.took(time.perf_counter() - began)
         for commit in replay.waiting:
             self._stepper.on_durable(commit)
@@ -276,7 +303,8 @@ class Run(WaysIn, Defining):
 
     def _history(self, relation: str) -> Iterator[Change]:
         """Yield what the engine has been fed of a relation so far, for views that are built later or anew."""
-        return self._log.history(self._bases[relation.lower()].name, upto_commit=self._fed())
+        commit, held = self._fed()
+        return self._log.history(self._bases[relation.lower()].name, upto_commit=commit, without=held)
 
     @property
     def turns(self) -> Turns:
@@ -301,9 +329,21 @@ class Run(WaysIn, Defining):
         return self._stepper.wait_for(commit, timeout_s)
 
     @property
+    def held(self) -> tuple[HeldChange, ...]:
+        """The commits that reach too many rows for a step and are computed aside, in order."""
+        return () if self._holding is None else self._holding.status()
+
+    @property
     def freshness(self) -> Freshness:
         """How much is committed but not in the published version."""
         return self._stepper.freshness
+
+    @property
+    def trouble(self) -> HeadraceError | None:
+        """Why the views stand still at present though something waits: a disk or memory that is full; they
+        go on by themselves. None: they do not.
+        """
+        return self._stepper.trouble
 
     # --- outlets and life -------------------------------------------------------------------------
 
@@ -378,11 +418,13 @@ class Run(WaysIn, Defining):
             "pending_rows": self._stepper.pending_rows,
             "steps": steps.steps,
             "step_rows": steps.rows,
+            "trouble": None if self._stepper.trouble is None else self._stepper.trouble.problem,
             "step_busy_s": steps.busy_s,
             "last_step_s": steps.last_step_s,
             "step_buckets": dict(steps.steps_by_bucket),
             "log": self._log.stats(),
             "intake": self._intake.stats(),
+            "held": [asdict(one) for one in self.held],
             "late_rows": late,
             "sinks": [asdict(status) for status in self.sinks()],
             "checkpoint": {} if self._keeper is None else self._keeper.stats(),
@@ -400,6 +442,8 @@ class Run(WaysIn, Defining):
         self._trimmer.close()
         self._definitions.close()
         self._refresher.close()
+        if self._holding is not None:
+            self._holding.close()
         self._stepper.close()
         self._past.close()
         if self._keeper is not None:
@@ -427,6 +471,7 @@ def open_run(
     on_change: OnChange = "refuse",
     state_bytes_max: int | None = None,
     recompute_rows_max: int = RECOMPUTE_ROWS_MAX,
+    reach_rows_max: int = REACH_ROWS_MAX,
     checkpoints: Checkpointing | None = None,
     files: Files | None = None,
     sinks: bool | None = None,
@@ -434,7 +479,8 @@ def open_run(
     """Open an app on a data folder, or in memory with None; see `App.open` and, for `files`, `Run`."""
     run = Run(
         app, path, auto=auto, clock=clock, on_change=on_change, memory=Memory(state_bytes_max, path),
-        recompute_rows_max=recompute_rows_max, checkpoints=checkpoints, files=files,
+        recompute_rows_max=recompute_rows_max, reach_rows_max=reach_rows_max, checkpoints=checkpoints,
+        files=files,
     )  # fmt: skip
     _open_runs.add(run)
     if sinks or (sinks is None and path is not None and on_change != "keep"):

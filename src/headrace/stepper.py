@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from headrace.change import Change
 from headrace.engine.zset import consolidate
-from headrace.errors import Closed, HeadraceError, StepFailed, StorageError
+from headrace.errors import Closed, HeadraceError, OutOfMemory, StepFailed, StorageError, in_memory
 from headrace.fairlock import FairLock
 from headrace.feed import Feed
 from headrace.log.records import Commit, Record, Step, merged, rows_of
@@ -23,7 +24,8 @@ from headrace.results import Freshness, SinkStatus, Version
 from headrace.turns import Turns
 
 if TYPE_CHECKING:
-    from headrace.engine.engine import Engine
+    from headrace.engine.engine import Engine, StepOutput
+    from headrace.holding import Holding
     from headrace.intake.intake import Intake
     from headrace.log.log import Log
 
@@ -34,7 +36,7 @@ STEP_ROWS_MAX = 50_000
 SHOWN_ROWS_MAX = 5_000
 """Changed rows up to which readers wait while contents change; beyond, they read the version before."""
 RETRY_S = 1.0
-"""Pause before a step's record is offered to a troubled log again."""
+"""Pause before what the disk or the want of memory has stopped is tried again."""
 TURN_WAIT_S = 0.1
 """How long a step waits for its turn."""
 BREATH = 0.5
@@ -98,6 +100,7 @@ class Stepper:
         feed: the recent changes.
         clock: the engine's clock, UTC.
         auto: step in a thread of its own as soon as something is committed.
+        holding: what holds back commits that reach too far for a step; None: nothing is held back.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class Stepper:
         clock: Callable[[], datetime],
         *,
         auto: bool,
+        holding: Holding | None = None,
     ) -> None:
         self.gate = FairLock()
         self.shown = threading.RLock()
@@ -121,6 +125,9 @@ class Stepper:
         self._log = log
         self._feed = feed
         self._clock = clock
+        self._holding = holding
+        self._is_barred = False
+        self._last_durable = 0
         self._moved = threading.Condition()
         self._pending: deque[tuple[Commit, float]] = deque()
         self._pending_rows = 0
@@ -128,6 +135,8 @@ class Stepper:
         self._waiting_commits = 0
         self._closing = False
         self._failure: HeadraceError | None = None
+        self._again: list[Commit] = []
+        self.trouble: HeadraceError | None = None
         self._told: deque[tuple[int, dict[str, datetime]]] = deque()
         self._silent: dict[str, datetime] = {}
         self._due: datetime | None = None
@@ -138,9 +147,12 @@ class Stepper:
     def start(self, version: Version) -> None:
         """Begin at a recovered version."""
         self.version = version
+        self._last_durable = max(self._last_durable, version.commit)
         self._due = self._engine.due
         if self._thread is not None:
             self._thread.start()
+        if self._holding is not None:
+            self._holding.start(self)
 
     def on_durable(self, record: Record) -> None:
         """Take a record that the log has made durable; commits queue up for the next step."""
@@ -151,6 +163,7 @@ class Stepper:
             now = time.monotonic()
             if self._oldest is None:
                 self._oldest = now
+            self._last_durable = record.number
             self._pending.append((record, now))
             self._pending_rows += rows_of(record)
             self._waiting_commits += 1
@@ -171,48 +184,65 @@ class Stepper:
 
     def advance(self) -> Version:
         """Return once everything that was durable at the call is in a published version."""
-        with self._moved:
-            target = self._pending[-1][0].number if self._pending else self.version.commit
-            if self._waiting_commits and not self._pending:
-                target = self.version.commit + 1
-        if target == self.version.commit:
-            self.step()
+        target = self._last_durable
+        with in_memory("the views stand where they stood; the next step tries again"):
+            if self.version.has_all(target):
+                self.step()
+                return self.version
+            if self._thread is not None:
+                return self._wait_until(lambda: self.version.has_all(target), target, None)
+            while not self.version.has_all(target) and self.step() is not None:
+                pass
             return self.version
-        if self._thread is not None:
-            return self.wait_for(target, None)
-        while self.version.commit < target and self.step() is not None:
-            pass
-        return self.version
 
     def wait_for(self, commit: int, timeout_s: float | None) -> Version:
         """Block until `commit` is in a published version or the time is up; return the version then."""
+        return self._wait_until(lambda: self.version.has(commit), commit, timeout_s)
+
+    def _wait_until(self, holds: Callable[[], bool], commit: int, timeout_s: float | None) -> Version:
         with self._moved:
-            self._moved.wait_for(
-                lambda: self.version.commit >= commit or self._closing or self._failure is not None, timeout_s
-            )
+            self._moved.wait_for(lambda: holds() or self._closing or self._failure is not None, timeout_s)
             if self._failure is not None:
                 raise self._failure
-            if self._closing and self.version.commit < commit:
+            if self._closing and not holds():
                 raise Closed("the run was closed before the commit was computed", where=f"commit {commit}")
             return self.version
 
     def step(self) -> Version | None:
         """Run one step over what waits, up to `STEP_ROWS_MAX` rows, and over the time that has passed.
 
-        None when nothing waits and no view changes by itself; that makes no version.
+        None when nothing waits and no view changes by itself; that makes no version. Where memory runs out,
+        `MemoryError` leaves the version as it was, and the next step takes the same commits, or fewer.
         """
         with self.gate:
-            told = self._intake.tick()
-            if told:
-                self._told.append((self._log.last_commit, told))
-            commits = self._take()
-            reached = commits[-1].number if commits else self.version.commit
-            has_moved = self._hear_silence(reached)
-            clock = self._read_clock()
-            self._due = None if commits else self._engine.due
-            if not commits and not has_moved and (self._due is None or self._due > clock):
-                return None
-            return self._run(commits, clock)
+            try:
+                version = self._stepped()
+            except MemoryError as error:
+                self.trouble = _starved(self.version, error)
+                raise
+            self.trouble = None
+            return version
+
+    def _stepped(self) -> Version | None:
+        told = self._intake.tick()
+        if told:
+            self._told.append((self._log.last_commit, told))
+        commits = self._again = self._fallen_back() or self._take()
+        reached = self._reached(commits)
+        has_moved = self._hear_silence(reached)
+        clock = self._read_clock()
+        self._due = None if commits else self._engine.due
+        if not commits and not has_moved and (self._due is None or self._due > clock):
+            return None
+        return self._run(commits, clock)
+
+    def _fallen_back(self) -> list[Commit]:
+        """Return the commits of a step that was broken off, or half of them."""
+        half = (len(self._again) + 1) // 2
+        taken, left = self._again[:half], self._again[half:]
+        if left:
+            self.take_back([(commit, time.monotonic()) for commit in left])
+        return taken
 
     def _read_clock(self) -> datetime:
         """Return the engine's clock, which never goes back."""
@@ -229,6 +259,16 @@ class Stepper:
             has_moved = True
         return has_moved
 
+    def _reached(self, commits: Sequence[Commit]) -> int:
+        """Return the last commit that a version with more commits contains."""
+        return max(self.version.commit, commits[-1].number if commits else 0)
+
+    def _without(self, commits: Sequence[Commit], reached: int) -> tuple[int, ...]:
+        """Return the commits that a version lacks which has those of the present one and some more."""
+        held = () if self._holding is None else self._holding.numbers(reached)
+        taken = {commit.number for commit in commits}
+        return tuple(sorted({*self.version.held, *held} - taken))
+
     def publish(self, changes: Mapping[str, Change]) -> Version:
         """Publish a version that no commit caused, as after a changed definition. Call under `gate`.
 
@@ -236,10 +276,47 @@ class Stepper:
         """
         now, clock = self.version, self._read_clock()
         passed = self._engine.step({}, clock, now.watermarks).changes
-        version = Version(now.number + 1, now.commit, clock, dict(now.watermarks))
+        version = Version(now.number + 1, now.commit, clock, dict(now.watermarks), now.held)
         self._record(version)
         self._show(version, _added(changes, passed))
         return version
+
+    # --- commits that are held back -----------------------------------------------------------------
+    def admit(
+        self, commits: Sequence[Commit], exchange: Callable[[], None], changes: Mapping[str, Change]
+    ) -> Version:
+        """Publish the version that has commits which were held back; under `gate`.
+
+        Args:
+            commits: in order.
+            exchange: puts the views that have them in place.
+            changes: per view, what that changes.
+        """
+        now, clock = self.version, self._read_clock()
+        reached = self._reached(commits)
+        held = self._without(commits, reached)
+        version = Version(now.number + 1, reached, clock, dict(now.watermarks), held)
+        self._record(version)
+        reach("aside recorded")
+        with self.shown:
+            exchange()
+            reach("aside exchanged")
+            passed = self._engine.step({}, clock, now.watermarks).changes
+            self._is_barred = False
+            self._show(version, _added(changes, passed))
+        return version
+
+    def take_back(self, offered: Sequence[tuple[Commit, float]]) -> None:
+        """Have the next step take commits that were held back; under `gate`."""
+        with self._moved:
+            self._pending.extendleft(reversed(offered))
+            self._pending_rows += sum(rows_of(commit) for commit, _ in offered)
+            self._is_barred = False
+            self._moved.notify_all()
+
+    def fitted(self, commit: Commit) -> Commit:
+        """Return a commit in the present columns of its relations."""
+        return self._log.fitted(commit)
 
     def end(self) -> None:
         """Let nobody wait any more: neither for a version nor for a disk in trouble."""
@@ -254,16 +331,28 @@ class Stepper:
             self._thread.join()
 
     def _take(self) -> list[Commit]:
-        taken: list[Commit] = []
+        offered: list[tuple[Commit, float]] = []
         rows = 0
         with self._moved:
             while self._pending:
                 size = rows_of(self._pending[0][0])
-                if taken and rows + size > STEP_ROWS_MAX:
+                if offered and rows + size > STEP_ROWS_MAX:
                     break
-                taken.append(self._log.fitted(self._pending.popleft()[0]))
+                offered.append(self._pending.popleft())
                 rows += size
             self._pending_rows -= rows
+        try:
+            commits = [self._log.fitted(commit) for commit, _ in offered]
+            if self._holding is None:
+                return commits
+            taken, left = self._holding.sift(commits, offered)
+        except MemoryError:
+            held = () if self._holding is None else self._holding.numbers(self._last_durable)
+            self.take_back([one for one in offered if one[0].number not in held])
+            raise
+        if left:
+            self.take_back(left)
+            self._is_barred = not taken
         return taken
 
     def _run(self, commits: list[Commit], clock: datetime) -> Version | None:
@@ -274,8 +363,8 @@ class Stepper:
             for stream, moment in commit.watermarks.items():
                 watermarks[stream] = max(moment, watermarks.get(stream, moment))
         changes = merged(commits)
-        with self.turns.turn(TURN_WAIT_S):
-            output = self._engine.compute(changes, clock, watermarks)
+        output = self._computed(changes, clock, watermarks)
+        self._again = []
         reach("version computed")
         self._due = self._engine.due
         if not commits and not output.changes:
@@ -283,13 +372,24 @@ class Stepper:
                 self._engine.show()
                 self._engine.turn()
             return None
-        reached = commits[-1].number if commits else self.version.commit
-        version = Version(self.version.number + 1, reached, clock, watermarks)
+        reached = self._reached(commits)
+        held = self._without(commits, reached)
+        version = Version(self.version.number + 1, reached, clock, watermarks, held)
         self._silent = {}
         self._record(version)
         self._show(version, output.changes)
         self.stats.add(sum(len(change) for change in changes.values()), time.perf_counter() - began)
         return version
+
+    def _computed(
+        self, changes: dict[str, Change], clock: datetime, watermarks: dict[str, datetime]
+    ) -> StepOutput:
+        try:
+            with self.turns.turn(TURN_WAIT_S):
+                return self._engine.compute(changes, clock, watermarks)
+        except MemoryError:
+            self._engine.give_up("there was no memory left")
+            raise
 
     def _record(self, version: Version) -> None:
         """Hold the version back until the log has its record, however long the disk is in trouble."""
@@ -298,11 +398,16 @@ class Stepper:
                 self._intake.heal()
                 self._log.append(step_record(version)).wait()
                 return
-            except StorageError as error:
-                logger.warning("version %d waits for the log: %s", version.number, error)
-                with self._moved:
-                    if self._moved.wait_for(lambda: self._closing, RETRY_S):
-                        raise
+            except (StorageError, MemoryError) as error:
+                self.trouble = error if isinstance(error, StorageError) else _starved(self.version, error)
+                logger.warning("version %d waits for the log: %s", version.number, self.trouble)
+                if self._pause():
+                    raise
+
+    def _pause(self) -> bool:
+        """Wait before something is tried again; whether the run is being closed."""
+        with self._moved:
+            return self._moved.wait_for(lambda: self._closing, RETRY_S)
 
     def _show(self, version: Version, changes: Mapping[str, Change]) -> None:
         reach("version recorded")
@@ -324,14 +429,24 @@ class Stepper:
                 logger.exception("an outlet failed at version %d; the views go on", version.number)
 
     def _turn_to(self, version: Version, changes: Mapping[str, Change]) -> None:
-        """Have readers see a version; under `shown`."""
-        self._engine.show()
-        self._engine.turn()
-        self._feed.push(version, changes, self._engine.errors)
+        """Have readers see a version; under `shown`, however long memory is short: it is recorded."""
+        while True:
+            try:
+                self._engine.show()
+                self._engine.turn()
+                self._feed.push(version, changes, self._engine.errors)
+                break
+            except MemoryError as error:
+                self.trouble = _starved(self.version, error)
+                if self._pause():
+                    raise
         with self._moved:
             self.version = version
             self._waiting_commits = len(self._pending)
             self._oldest = self._pending[0][1] if self._pending else None
+            if self._holding is not None and len(self._holding):
+                self._waiting_commits += len(self._holding)
+                self._oldest = min(self._holding.oldest_s or math.inf, self._oldest or math.inf)
             self._moved.notify_all()
 
     def _breathe(self, cpu_s: float) -> None:
@@ -363,14 +478,20 @@ class Stepper:
         try:
             while True:
                 with self._moved:
-                    self._moved.wait_for(lambda: self._pending or self._closing, self._pause_s())
+                    self._moved.wait_for(
+                        lambda: (self._pending and not self._is_barred) or self._closing, self._pause_s()
+                    )
                     if self._closing:
                         return
-                if self._pending:
-                    self._gather()
                 began_s = time.thread_time()
-                if self.step() is not None:
-                    self._breathe(time.thread_time() - began_s)
+                try:
+                    if self._pending:
+                        self._gather()
+                    if self.step() is not None:
+                        self._breathe(time.thread_time() - began_s)
+                except MemoryError:
+                    logger.warning("%s", self.trouble)
+                    self._pause()
         except BaseException as error:
             logger.exception("the step loop stopped; appends stay durable, views stand still")
             with self._moved:
@@ -379,6 +500,15 @@ class Stepper:
                     hint="restart: everything acknowledged is in the log and will be computed again",
                 )
                 self._moved.notify_all()
+
+
+def _starved(version: Version, error: BaseException) -> OutOfMemory:
+    """Return what is told while views stand still for want of memory."""
+    logger.debug("out of memory", exc_info=error)
+    return OutOfMemory(
+        f"there is no memory left: the views stand at version {version.number} until there is",
+        hint="appends stay durable, and no restart is needed; bound the state with HEADRACE_STATE_BYTES_MAX",
+    )
 
 
 def _added(changes: Mapping[str, Change], passed: Mapping[str, Change]) -> dict[str, Change]:
@@ -392,4 +522,4 @@ def _added(changes: Mapping[str, Change], passed: Mapping[str, Change]) -> dict[
 def step_record(version: Version) -> Step:
     """Return what the log keeps of a version."""
     assert version.clock is not None
-    return Step(version.number, version.commit, version.clock, dict(version.watermarks))
+    return Step(version.number, version.commit, version.clock, dict(version.watermarks), version.held)

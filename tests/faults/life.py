@@ -32,6 +32,8 @@ from headrace.runtime import open_run
 from headrace.state import checkpoint, frozen
 from headrace.testing import CrashOnCue
 
+REACH_ROWS_MAX = 3
+"""Few enough that changes of `stock` are held back and computed aside all the time."""
 WRITERS = 2
 SEGMENT_BYTES = 30_000
 """Small, so that segments are sealed and begun while the app lives."""
@@ -124,8 +126,9 @@ class Life:
         if orders.seals:
             defaults["seal_bytes"] = 2 * SEGMENT_BYTES
         self.run = open_run(
-            shop(orders.turnover), Path(orders.folder), auto=True, on_change="keep", files=cue.files
-        )
+            shop(orders.turnover), Path(orders.folder), auto=True, on_change="keep", files=cue.files,
+            reach_rows_max=REACH_ROWS_MAX,
+        )  # fmt: skip
         self._ending = Event()
         self._failed: list[str] = []
         self._turnover = self.run.app.view_decls["turnover"].sql

@@ -155,6 +155,7 @@ class Serving:
                 on_change="apply" if self._dev else "refuse",
                 state_bytes_max=self._settings.state_bytes_max,
                 recompute_rows_max=self._settings.recompute_rows_max,
+                reach_rows_max=self._settings.reach_rows_max,
                 checkpoints=self._settings.checkpoints,
             )
         except FolderLocked as error:

@@ -22,6 +22,7 @@ from headrace.engine.memory import Memory
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import OperatorInfo, StepContext
 from headrace.engine.operators.refreshed import RefreshedOperator
+from headrace.engine.reach import reach
 from headrace.engine.store import ViewStore
 from headrace.engine.zset import consolidate
 from headrace.errors import DeclarationError, HeadraceError, UnknownName, UnsupportedSql
@@ -30,6 +31,10 @@ from headrace.sql.plan import Final, Refreshed, ViewPlan
 
 logger = logging.getLogger("headrace")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+AGAIN_AFTER, AGAIN_AFTER_MAX = timedelta(seconds=10), timedelta(minutes=10)
+"""After what time a view that found no memory is built anew, if no row reaches it before; twice as long each
+time.
+"""
 
 History = Callable[[str], Iterator[Change]]
 """Of a base relation's name: everything that `step` was given for it so far, in order, in changes of any
@@ -65,6 +70,8 @@ class View:
         self.store = ViewStore(plan.schema, plan.unique_key)
         self.pending: list[Change] = []
         self.broken: str | None = None
+        self.again: datetime | None = None
+        self.tries = 0
         self.error: str | None = None
         self.shown_error: str | None = None
         self.bounds: Bounds = {}
@@ -128,6 +135,7 @@ class Engine:
         self._event_times: dict[str, str] = {}
         self._clock: datetime | None = None
         self._bounds: dict[str, Bounds] = {}
+        self.outside: Mapping[str, Bounds] = {}
         self._views: dict[str, View] = {}
         self._order: list[str] = []
         self._reads: dict[str, set[str]] = {}
@@ -354,7 +362,7 @@ class Engine:
         self, changes: Mapping[str, Change], clock: datetime, watermarks: Mapping[str, datetime]
     ) -> StepOutput:
         self._clock = clock if self._clock is None else max(self._clock, clock)
-        self._bounds = self._stream_bounds(watermarks)
+        self._bounds = {**self.outside, **self._stream_bounds(watermarks)}
         limit = self._recompute_rows_max
         moved = {name.lower(): change for name, change in changes.items() if len(change)}
         output = StepOutput()
@@ -396,6 +404,7 @@ class Engine:
         if any(isinstance(root, RefreshedOperator) and root.is_waiting for root in roots):
             return _EPOCH
         times = [view.circuit.due_us for view in views]
+        times += [_micros(view.again) for view in self._views.values() if view.broken and view.again]
         due_us = min((time for time in times if time is not None), default=None)
         return None if due_us is None else _EPOCH + timedelta(microseconds=due_us)
 
@@ -457,7 +466,7 @@ class Engine:
         view = self._views[name]
         reads = self._reads[name]
         done = Advanced()
-        if reads & moved.keys() or (view.broken is None and view.circuit.is_due(context)):
+        if reads & moved.keys() or _is_due(view, context):
             done.change = self._step_view(view, moved, context)
         upstream = next(
             (self._views[at].error for at in reads if at in self._views and self._views[at].error), None
@@ -481,6 +490,15 @@ class Engine:
             output.errors[name] = view.error
         self._bounds[name.lower()] = view.bounds
 
+    def give_up(self, reason: str) -> None:
+        """Have every view built anew at the next step: one that broke off has moved some of them and not
+        others. Readers go on reading the version before.
+        """
+        self._unshown = []
+        for view in self._views.values():
+            if view.plan.refresh is None:
+                view.broken, view.again, view.pending = reason, _EPOCH, []
+
     def _break(self, name: str, reason: str) -> None:
         view = self._views[name]
         view.broken = view.error = reason
@@ -498,6 +516,9 @@ class Engine:
                 return self._rebuilt(view, moved, context)
             return view.circuit.step(moved, context)
         except Exception as error:  # noqa: BLE001 - one view must never stop the others
+            if _is_starved(error) and context.clock is not None:
+                view.again = context.clock + min(AGAIN_AFTER * 2**view.tries, AGAIN_AFTER_MAX)
+                view.tries = min(view.tries + 1, 10)
             view.broken = (
                 error.problem if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
             )
@@ -515,6 +536,7 @@ class Engine:
         parts = [Change.inserts(batch) for batch in fresh.store.snapshot().to_batches()]
         parts += [Change.inserts(batch).negated() for batch in view.store.snapshot().to_batches()]
         view.circuit, view.broken, view.pending = fresh.circuit, None, []
+        view.again, view.tries = None, 0
         return consolidate(
             Change.concat(
                 [Change.empty(view.plan.schema.arrow), *parts, *fresh.pending, *([last] if last else [])]
@@ -587,6 +609,60 @@ class Engine:
 
         return read
 
+    # --- some views aside
+    # -------------------------------------------------------------------------------
+    @property
+    def clock(self) -> datetime | None:
+        """Where the views stand."""
+        return self._clock
+
+    @property
+    def bounds(self) -> dict[str, Bounds]:
+        """Per relation and view, in lower case, the bounds of its columns after the last step."""
+        return self._bounds
+
+    def reached(self, relations: Collection[str]) -> dict[str, View]:
+        """Return the views that changes of relations (lower case) move, inputs first; not what refreshes
+        apart.
+        """
+        moved, found = set(relations), {}
+        for name in self._order:
+            if self._reads[name] & moved and self._views[name].plan.refresh is None:
+                moved.add(name)
+                found[name] = self._views[name]
+        return found
+
+    def reach(self, changes: Mapping[str, Change], rows_max: int) -> int:
+        """Return about how many rows changes of base relations would move; counts no further than beyond
+        `rows_max`.
+        """
+        moved = {name.lower(): change.rows for name, change in changes.items() if len(change)}
+        rows = 0
+        for name, view in self.reached(moved).items():
+            found, moved[name] = reach(view.circuit, moved, rows_max - rows)
+            rows += found
+            if rows > rows_max:
+                break
+        return rows
+
+    def beside(self, views: dict[str, View]) -> Engine:
+        """Return an engine of some views' copies, to which all else that they read is given, as it is here
+        step by step, with the bounds of it in `outside`.
+        """
+        other = Engine(memory=self.memory, recompute_rows_max=self._recompute_rows_max, threads=1)
+        others = {name: view.plan.schema for name, view in self._views.items() if name not in views}
+        other._relations = {**self._relations, **others}
+        other._event_times = dict(self._event_times)
+        other._views = views
+        other.stand_beside(self)
+        other._sort()
+        return other
+
+    def tell(self, moved: Mapping[str, Change], clock: datetime, watermarks: Mapping[str, datetime]) -> None:
+        """Tell those who listen of changes that came by no step: of views that were traded."""
+        for tap in self._taps:
+            tap(moved, clock, watermarks)
+
     def is_append_only(self, name: str) -> bool:
         """Return whether a relation or view never takes a row back."""
         return self._is_append_only(name, self._views)
@@ -658,6 +734,17 @@ class Engine:
         self._threads.close()
         for duck in self._ducks.values():
             duck.close()
+
+
+def _is_due(view: View, context: StepContext) -> bool:
+    """Whether a view moves though nothing reaches it: time passes, or memory may be there again."""
+    if view.broken is None:
+        return view.circuit.is_due(context)
+    return view.again is not None and context.clock is not None and context.clock >= view.again
+
+
+def _is_starved(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException"
 
 
 def _applied(view: View, seen: Change) -> Exception | None:

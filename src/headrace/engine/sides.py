@@ -354,6 +354,17 @@ def key_slots(rows: pa.RecordBatch, columns: Sequence[str], keys: KeyTable) -> I
     return slots if nulls is None else np.where(nulls, -1, slots)
 
 
+def found_slots(rows: pa.RecordBatch, columns: Sequence[str], keys: KeyTable) -> I64:
+    """Return `key_slots` of keys that are known, −1 for all others; none is added."""
+    if not columns:
+        return np.zeros(rows.num_rows, dtype=np.int64)
+    arrays = [rows.column(name) for name in columns]
+    nulls = any_null(arrays)
+    seen = views(group_keys(arrays), exact=False)
+    slots = keys.find(seen, hash_views(seen, rows.num_rows))
+    return slots if nulls is None else np.where(nulls, -1, slots)
+
+
 def range_words(
     rows: pa.RecordBatch, slots: I64, found: Range, *, has_point: bool
 ) -> tuple[I64, tuple[U64, ...]]:

@@ -136,15 +136,17 @@ def _place(found: Sequence[Any]) -> Place:
 def version_facts(version: Version) -> list[Any]:
     """Return a version as JSON values."""
     clock = None if version.clock is None else to_us(version.clock)
-    return [version.number, version.commit, clock, {n: to_us(at) for n, at in version.watermarks.items()}]
+    watermarks = {name: to_us(at) for name, at in version.watermarks.items()}
+    facts = [version.number, version.commit, clock, watermarks]
+    return [*facts, list(version.held)] if version.held else facts
 
 
 def version_of(facts: Sequence[Any]) -> Version:
     """Return the version that `version_facts` gave."""
-    number, commit, clock, watermarks = facts
+    number, commit, clock, watermarks, *held = facts
     return Version(
         number, commit, None if clock is None else from_us(clock),
-        {name: from_us(at) for name, at in watermarks.items()},
+        {name: from_us(at) for name, at in watermarks.items()}, tuple(held[0]) if held else (),
     )  # fmt: skip
 
 
@@ -305,8 +307,9 @@ class History:
 
     def _version_in(self, segment: Segment, at: int) -> Version:
         row = self._versions_of(segment).slice(at, 1).to_pylist()[0]
-        watermarks = {} if row["watermarks"] is None else json.loads(row["watermarks"])
-        return version_of([segment.first + at, row["commit"], row["clock_us"], watermarks])
+        told = {} if row["watermarks"] is None else json.loads(row["watermarks"])
+        watermarks, *held = told if isinstance(told, list) else [told]
+        return version_of([segment.first + at, row["commit"], row["clock_us"], watermarks, *held])
 
     def _versions_of(self, segment: Segment) -> pa.Table:
         known = self._versions_read
@@ -584,10 +587,11 @@ class History:
 def _versions_table(versions: Iterable[Version]) -> pa.Table:
     rows: dict[str, list[Any]] = {"clock_us": [], "commit": [], "watermarks": []}
     for version in versions:
-        _, commit, clock, watermarks = version_facts(version)
+        _, commit, clock, watermarks, *held = version_facts(version)
+        told = [watermarks, *held] if held else watermarks
         rows["clock_us"].append(clock)
         rows["commit"].append(commit)
-        rows["watermarks"].append(json.dumps(watermarks, separators=(",", ":")) if watermarks else None)
+        rows["watermarks"].append(json.dumps(told, separators=(",", ":")) if told else None)
     return pa.table(rows, schema=_VERSIONS)
 
 

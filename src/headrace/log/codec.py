@@ -195,19 +195,21 @@ def commit_clock_us(payload: bytes) -> int:
 
 def step_json(step: Step) -> dict[str, Any]:
     """Return a step as JSON."""
-    return {
+    facts = {
         "version": step.version,
         "last_commit": step.last_commit,
         "clock": to_us(step.clock),
         "watermarks": {name: to_us(moment) for name, moment in step.watermarks.items()},
     }
+    return {**facts, "held": list(step.held)} if step.held else facts
 
 
 def step_from_json(value: dict[str, Any]) -> Step:
     """Return the step that `step_json` wrote."""
     return Step(
-        value["version"], value["last_commit"], from_us(value["clock"]), _moments(value.get("watermarks"))
-    )
+        value["version"], value["last_commit"], from_us(value["clock"]), _moments(value.get("watermarks")),
+        tuple(value.get("held", ())),
+    )  # fmt: skip
 
 
 def _moments(value: dict[str, int] | None) -> dict[str, datetime]:

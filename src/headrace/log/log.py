@@ -485,9 +485,10 @@ class Log:
 
     def history(
         self, relation: str, upto_commit: int | None = None, *, batch_rows: int = HISTORY_BATCH_ROWS,
-        fitting: Fitting | None = None,
+        fitting: Fitting | None = None, without: Collection[int] = (),
     ) -> Iterator[Change]:  # fmt: skip
-        """Yield all changes of a relation up to a commit, in order, in batches of about that size.
+        """Yield all changes of a relation up to a commit, in order, in batches of about that size; without
+        those of some commits.
 
         Of what was trimmed there is nothing; a folded table's rows come as of the commit of its base.
 
@@ -495,6 +496,9 @@ class Log:
             LogDamaged, StorageError: as for `records`.
         """
         upto = self.last_commit if upto_commit is None else upto_commit
+        if without:
+            yield from self._history_without(relation, upto, fitting or self.fitting, without)
+            return
         waiting: list[Change] = []
         rows = 0
         for written in _reading(self._store.changes(relation, upto)):
@@ -509,6 +513,19 @@ class Log:
                 waiting, rows = [], 0
         if waiting:
             yield Change.concat(waiting)
+
+    def _history_without(
+        self, relation: str, upto: int, fitting: Fitting, without: Collection[int]
+    ) -> Iterator[Change]:
+        first = min(without)
+        yield from self.history(relation, min(first - 1, upto), fitting=fitting)
+        for record in _reading(self._store.records(first)):
+            if not isinstance(record, Commit) or record.number < first:
+                continue
+            if record.number > upto:
+                return
+            if record.number not in without and relation in record.changes:
+                yield fitting(relation, record.changes[relation])
 
     def refuse_trimmed(self, relation: str, commit: int) -> None:
         """Check that what a relation was as of a commit can be told, and every change after it.

@@ -40,12 +40,21 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One published version: which commits it contains. Written before anybody sees the version."""
+    """One published version: which commits it contains. Written before anybody sees the version.
+
+    Attributes:
+        version: its number.
+        last_commit: the last commit in it.
+        clock: the engine's clock, UTC.
+        watermarks: of streams, UTC.
+        held: commits up to `last_commit` that are not in it; a later version has them.
+    """
 
     version: int
     last_commit: int
     clock: datetime
     watermarks: dict[str, datetime] = field(default_factory=dict)
+    held: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,7 +202,7 @@ class Broadcast:
 
     async def reached(self, commit: int) -> None:
         """Wait until `commit` is in the published version."""
-        await self._until(lambda version: version.commit >= commit)
+        await self._until(lambda version: version.has(commit))
 
     async def moved_beyond(self, number: int) -> None:
         """Wait for a version after `number`."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from headrace.declarations import RECOMPUTE_ROWS_MAX, Checkpointing
+from headrace.declarations import REACH_ROWS_MAX, RECOMPUTE_ROWS_MAX, Checkpointing
 from headrace.errors import AccessDenied
 from headrace.query import QueryLimits
 
@@ -82,6 +82,12 @@ class ServerSettings(BaseSettings):
         default=RECOMPUTE_ROWS_MAX,
         gt=0,
         description="Input rows up to which a part of a view may be recomputed at every step.",
+    )
+
+    reach_rows_max: int = Field(
+        default=REACH_ROWS_MAX,
+        ge=0,
+        description="Rows that a change of a few rows of a keyed table may reach in a step.",
     )
 
     checkpoint_every_s: float = Field(

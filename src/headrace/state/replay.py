@@ -36,6 +36,7 @@ class Replay:
         declared_last: whether the declarations in force were recorded after the last version.
         waiting: commits that no recorded version contains, in order.
         fed: the last commit that the engine has seen.
+        held: commits up to there that it has not: they were held back.
     """
 
     log: Log
@@ -54,6 +55,7 @@ class Replay:
     declared_last: bool = False
     waiting: list[Commit] = field(default_factory=list)
     fed: int = 0
+    held: tuple[int, ...] = ()
     _covered: list[Commit] = field(default_factory=list)
     _rows: int = 0
     _stepped: int = 0
@@ -62,12 +64,12 @@ class Replay:
     def run(self) -> None:
         """Replay everything; commits after the last recorded version are left in `waiting`."""
         begun = self.version
-        self.fed, self._stepped = begun.commit, begun.number
-        for record in self.log.records(max(1, min(begun.commit, self.decided))):
+        self.fed, self.held, self._stepped = begun.commit, begun.held, begun.number
+        for record in self.log.records(max(1, min(begun.whole_commit, self.decided))):
             if not isinstance(record, Commit) or record.number > self.decided:
                 self.decide(record)
             if isinstance(record, Commit):
-                if record.number > begun.commit:
+                if not begun.has(record.number):
                     self.waiting.append(record)
             elif isinstance(record, Step) and record.version > begun.number:
                 self._cover(record)
@@ -83,9 +85,9 @@ class Replay:
             self._flush()
             self._is_exact = True
             self.begin(self.version)
-        self.version = Version(step.version, step.last_commit, step.clock, step.watermarks)
-        reached = [commit for commit in self.waiting if commit.number <= step.last_commit]
-        self.waiting = self.waiting[len(reached) :]
+        self.version = Version(step.version, step.last_commit, step.clock, step.watermarks, step.held)
+        reached = [commit for commit in self.waiting if self.version.has(commit.number)]
+        self.waiting = [commit for commit in self.waiting if not self.version.has(commit.number)]
         self._covered += reached
         self._rows += sum(rows_of(commit) for commit in reached)
         if self._is_exact or self._rows >= REPLAY_ROWS_MAX:
@@ -100,6 +102,6 @@ class Replay:
             if self._is_exact:
                 self.told(self.version, output)
         if self._covered:
-            self.fed = self._covered[-1].number
+            self.fed, self.held = self.version.commit, self.version.held
         self._covered = []
         self._rows = 0

@@ -52,6 +52,11 @@ class AggregateOperator(Operator):
         self.rule = _weakest([part.rule for part in self._parts])
         self.reason = next((part.reason for part in self._parts if part.rule == self.rule), None)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of the input that make a group."""
+        return self._node.keys
+
     def start(self, context: StepContext) -> Change:
         """Return the one row of a global aggregate over no input."""
         if not self._global:

@@ -36,6 +36,10 @@ Bound = tuple[int, str]
 """A column of an input: (number of the input, column)."""
 
 
+Reached = tuple[int, pa.RecordBatch | None]
+"""How many rows a change reaches, and the known columns of what comes out; None: nothing is known of that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """One leg of a delta join: look up input `target` by `columns`, with the values of `sources`.
@@ -246,6 +250,43 @@ class JoinOperator(Operator):
             for column, bound in probe.checks:
                 tuples.keep(_equal_not_null(tuples.column((probe.target, column)), tuples.column(bound)))
         return self._finished(tuples, context)
+
+    def reach(self, inputs: Sequence[pa.RecordBatch | None], rows_max: int) -> Reached:
+        """Return how many rows lie under the keys of changed rows of which only some columns are known, and
+        the known columns of what would come out; nothing is moved.
+        """
+        found: list[pa.RecordBatch] = []
+        rows = 0
+        for number, changed in enumerate(inputs):
+            if changed is None or changed.num_rows == 0:
+                continue
+            count, joined = self._reached(number, changed, rows_max - rows)
+            rows += count
+            if rows > rows_max or joined is None:
+                return rows, None
+            found.append(joined)
+        return rows, found[0] if len(found) == 1 else None
+
+    def _reached(self, number: int, changed: pa.RecordBatch, rows_max: int) -> Reached:
+        tuples = Tuples(number, Change(changed, np.ones(changed.num_rows, dtype=np.int64)))
+        rows = 0
+        for probe in self._legs[number]:
+            if any(part == number and name not in changed.schema.names for part, name in probe.sources):
+                return rows, None
+            index = self._indexes[probe.target, probe.columns]
+            slots = index.slots_of([tuples.column(one) for one in probe.sources], len(tuples.weights))
+            firsts = np.unique(slots, return_index=True)[1]
+            rows = int(index.rows.sizes(slots[firsts]).sum())
+            if rows > rows_max:
+                return rows, None
+            positions, numbers, weights = index.rows.probe(slots[firsts])
+            tuples.extend(probe.target, firsts[positions], Source(index.rows.heap, numbers), weights)
+        names, columns = [], []
+        for at, part in enumerate(self._node.parts):
+            known = [name for name in part.schema.names if at != number or name in changed.schema.names]
+            names += known
+            columns += tuples.parts[at].columns(known) if known else []
+        return rows, pa.RecordBatch.from_arrays(columns, names=names)
 
     def _finished(self, tuples: Tuples, context: StepContext) -> Change:
         """Return the joined rows for which the residual holds; only its columns are read for the others."""

@@ -34,6 +34,7 @@ from headrace.engine.frontier import JoinFrontier, differences, kept
 from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
+from headrace.engine.operators.join import Reached
 from headrace.engine.operators.residual import Residual
 from headrace.engine.sides import (
     Found,
@@ -43,6 +44,7 @@ from headrace.engine.sides import (
     PointSide,
     Side,
     SlotTotals,
+    found_slots,
     key_slots,
     range_words,
 )
@@ -264,6 +266,30 @@ class MatchJoinOperator(Operator):
         columns = own + theirs if me is self._left else theirs + own
         rows = pa.RecordBatch.from_arrays(columns, schema=self.arrow)
         return Change(rows, weights * batch.change.weights[positions])
+
+    # --- how far a change reaches
+    # ----------------------------------------------------------------------------------------
+    def reach(self, inputs: Sequence[pa.RecordBatch | None], rows_max: int) -> Reached:
+        """Return how many kept rows lie under the keys of changed rows of which only some columns are known,
+        and the known columns of what would come out; nothing is moved. Ranges are not asked.
+        """
+        rows, found = 0, []
+        both = (self._left, self._right, inputs[0]), (self._right, self._left, inputs[1])
+        for me, other, changed in both:
+            if changed is None or changed.num_rows == 0:
+                continue
+            side = other.side
+            if not set(me.keys) <= set(changed.schema.names) or not isinstance(side, PlainSide):
+                return rows, None
+            slots = np.unique(found_slots(changed, me.keys, self._keys))
+            rows += int(side.rows.sizes(slots).sum())
+            if rows > rows_max:
+                return rows, None
+            found.append(changed if me is self._left else side.heap.gather(side.rows.probe(slots)[1]))
+        if len(found) != 1:
+            return rows, None
+        known = [name for name in found[0].schema.names if name in self.arrow.names]
+        return rows, found[0].select(known)
 
     # --- time
     # -------------------------------------------------------------------------------------------------

@@ -28,6 +28,11 @@ class RenameOperator(Operator):
         self.consolidated = below.consolidated
         self._names = below.schema.names
 
+    @property
+    def names_below(self) -> tuple[str, ...]:
+        """The columns before they are renamed."""
+        return tuple(self._names)
+
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
         change = inputs[0]

@@ -25,6 +25,11 @@ class ScanOperator(Operator):
         super().__init__(node.schema, append_only=append_only)
         self._node = node
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the relation, in their order."""
+        return self._node.columns
+
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
         change = inputs[0]
