@@ -213,8 +213,7 @@ class Reading(Parts):
                     info, fitting = self._bases[name.lower()], self._log.fitting
                     tables[name] = partial(self._logged_rows, info, version, fitting)
                 else:
-                    rows, only = self._store(name).freeze(), (seen or {}).get(name)
-                    tables[name] = partial(rows.where, only) if only else rows.table
+                    tables[name] = self._store(name).freeze().table
         return version, freshness, tables
 
     @contextmanager
