@@ -32,6 +32,10 @@ def fill(run: hr.Run, seed: int) -> None:
     world = make_world(seed=seed, merchants=2, customers=15, years=2, until=until)
     for name, rows in world.rows.take().items():
         (run.append if name in app.streams else run.upsert)(name, rows)
+    for shop in world.shops:
+        for seq, (rule, currency) in enumerate((("previous_day", "eur"), ("latest", "jpy"))):
+            key = {"merchant_id": shop.merchant_id, "scenario": rule, "valid_at": until, "seq": seq}
+            run.upsert("settings", [{**key, "rate_rule": rule, "reporting_currency": currency}])
     run.advance()
 
 
@@ -131,6 +135,59 @@ def test_currencies_are_rounded_one_by_one_and_then_added(
     parts = [rows(run, "metrics", **asked, of_currency=one)[0] for one in known.column(0).to_pylist()]
     for name in ("mrr", "start_mrr", "new_mrr", "churned_mrr", "expansion_mrr", "contraction_mrr", "fx_mrr"):
         assert sum(part[name] for part in parts) == whole[name], name
+
+
+TYPES = {"fx": "FX", "churned": "churn", "transfer_in": "transfer in", "transfer_out": "transfer out"}
+
+
+@relaxed
+@given(data=st.data(), span=spans())
+def test_the_rows_of_the_ledger_in_the_reporting_currency_are_the_metrics(
+    run: hr.Run, data: st.DataObject, span: dict[str, str]
+) -> None:
+    asked = a_slice(run, data) | span
+    whole = rows(run, "metrics", **asked, period="all")[0]
+    ledger = rows(run, "roll_forward", **asked)
+    for name in ("start", "fx", *MOVES):
+        found = sum(row["amount"] for row in ledger if row["type"] == TYPES.get(name, name))
+        assert found == whole[f"{name}_mrr"], name
+    assert sum(row["amount"] for row in ledger) == whole["mrr"]
+    assert {row["type"] for row in ledger if not row["own_amount"]} <= {"FX", "start", "transfer in"}
+
+
+@relaxed
+@given(data=st.data(), span=spans())
+def test_the_kept_ledger_in_the_reporting_currency_is_the_asked_one(
+    run: hr.Run, data: st.DataObject, span: dict[str, str]
+) -> None:
+    asked = {name: value for name, value in a_slice(run, data).items() if name in ("merchant", "scenario")}
+    kept = (
+        "SELECT day, currency, type, amount, own_amount, reporting FROM mrr_reported "
+        "WHERE merchant_id = $merchant AND scenario = $scenario "
+        "AND day BETWEEN CAST($since AS DATE) AND CAST($until AS DATE) ORDER BY day, currency, type"
+    )
+    ledger = [row for row in rows(run, "roll_forward", **asked, **span) if row["type"] != "start"]
+    assert run.query(kept, asked | span).to_pylist() == ledger
+    before = (
+        "SELECT sum(amount) AS amount FROM mrr_reported "
+        "WHERE merchant_id = $merchant AND scenario = $scenario AND day <= CAST($until AS DATE)"
+    )
+    mrr = run.query(before, {**asked, "until": span["until"]}).to_pylist()[0]["amount"] or 0
+    assert mrr == rows(run, "metrics", **asked, **span, period="all")[0]["mrr"]
+
+
+def test_fx_has_rows_only_for_days_on_which_a_rate_or_a_balance_changed(run: hr.Run) -> None:
+    idle = """
+    SELECT count(*) AS n FROM mrr_reported AS r WHERE r.type = 'FX'
+        AND NOT EXISTS (SELECT 1 FROM mrr_daily AS d
+            WHERE d.merchant_id = r.merchant_id AND d.scenario = r.scenario
+                AND d.currency = r.currency AND d.day = r.day)
+        AND NOT EXISTS (SELECT 1 FROM fx_rates AS f WHERE f.currency IN (r.currency, r.reporting)
+            AND f.day = r.day - CASE r.scenario WHEN 'previous_day' THEN 1 ELSE 0 END)
+    """
+    assert run.query(idle).to_pylist() == [{"n": 0}]
+    rules = run.query("SELECT DISTINCT scenario FROM mrr_reported WHERE type = 'FX'").column(0).to_pylist()
+    assert {"live", "previous_day"} <= set(rules)
 
 
 def test_a_replay_from_the_log_equals_the_live_state(tmp_path: Path) -> None:

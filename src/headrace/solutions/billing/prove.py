@@ -3,8 +3,9 @@
     python -m headrace.solutions.billing.prove http://127.0.0.1:8080
 
 A round draws customers, reads all that is known of each at one version, computes its ledger under every
-scenario of its merchant (`recompute.py`), and compares every movement. What it finds is written to the table
-`proofs`, whose sums are on the pages; a difference is also written out in words.
+scenario of its merchant (`recompute.py`), and compares every movement; then it converts their merchants'
+movements and balances into the reporting currency, and compares every row, FX included. What it finds is
+written to the table `proofs`, whose sums are on the pages; a difference is also written out in words.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from threading import Event
 from typing import Any, Protocol
 
@@ -24,7 +25,7 @@ import pyarrow as pa
 
 import headrace as hr
 from headrace.solutions.billing.models import Setting
-from headrace.solutions.billing.recompute import Customer, Facts, Movement
+from headrace.solutions.billing.recompute import Customer, Facts, Movement, Rates, Reported, reported
 
 KNOWN = """
 WITH own AS (
@@ -48,6 +49,27 @@ SELECT
     (SELECT list({'happened_at': m.happened_at, 'currency': m.currency, 'type': m.type, 'amount': m.amount})
      FROM customer_movements m
      WHERE m.merchant_id = $merchant AND m.customer_id = $customer AND m.scenario = $scenario) AS movements
+"""
+
+WHOLE = "*"
+"""What stands for the customer where the ledger of a whole merchant in its reporting currency was proved."""
+REPORTED = """
+WITH chosen AS (SELECT * FROM scenarios WHERE merchant_id = $merchant AND scenario = $scenario),
+moved AS (
+    SELECT time_bucket(INTERVAL 15 MINUTE, happened_at) AS happened_at, currency, type, sum(amount) AS amount
+    FROM customer_movements WHERE merchant_id = $merchant AND scenario = $scenario GROUP BY 1, 2, 3
+),
+used AS (
+    SELECT currency FROM moved UNION SELECT reporting_currency FROM chosen
+)
+SELECT
+    (SELECT list(c) FROM chosen c) AS settings,
+    (SELECT list(m) FROM moved m) AS moved,
+    (SELECT list(f) FROM fx_rates f WHERE f.currency IN (SELECT currency FROM used)) AS rates,
+    (SELECT list({'day': r.day, 'currency': r.currency, 'type': r.type, 'amount': r.amount})
+     FROM mrr_reported r
+     WHERE r.merchant_id = $merchant AND r.scenario = $scenario AND r.amount <> 0
+         AND r.type NOT IN ('transfer in', 'transfer out')) AS reported
 """
 
 
@@ -85,8 +107,8 @@ class Proof:
     version: int
     movements: int
     drift_minor: int
-    missing: tuple[Movement, ...] = ()
-    surplus: tuple[Movement, ...] = ()
+    missing: tuple[Movement | Reported, ...] = ()
+    surplus: tuple[Movement | Reported, ...] = ()
 
     @property
     def is_equal(self) -> bool:
@@ -113,13 +135,32 @@ def prove(run: Asked, merchant_id: str, customer_id: str, scenario: str = "live"
         Movement(row["happened_at"], row["currency"], row["type"], int(row["amount"]))
         for row in known["movements"]
     )
+    return _compared((merchant_id, customer_id, scenario), int(answer.version), wanted, found)
+
+
+def prove_reported(run: Asked, merchant_id: str, scenario: str = "live") -> Proof:
+    """Convert a merchant's movements and balances from scratch, and hold the reported ledger against it."""
+    answer = run.answer(REPORTED, {"merchant": merchant_id, "scenario": scenario})
+    known = {name: value or [] for name, value in answer.table.to_pylist()[0].items()}
+    moved = [
+        Movement(row["happened_at"], row["currency"], row["type"], int(row["amount"]))
+        for row in known["moved"]
+    ]
+    found = Counter(
+        Reported(row["day"], row["currency"], row["type"], int(row["amount"])) for row in known["reported"]
+    )
+    wanted: Counter[Reported] = Counter()
+    for chosen in known["settings"]:
+        place = (chosen["reporting_currency"], chosen["time_zone"], chosen["rate_rule"])
+        wanted += Counter(reported(moved, Rates(known["rates"]), *place))
+    return _compared((merchant_id, WHOLE, scenario), int(answer.version), wanted, found)
+
+
+def _compared(whose: tuple[str, str, str], version: int, wanted: Counter[Any], found: Counter[Any]) -> Proof:
     missing, surplus = tuple((wanted - found).elements()), tuple((found - wanted).elements())
     drift = abs(sum(one.amount for one in missing) - sum(one.amount for one in surplus))
     spread = sum(abs(one.amount) for one in (*missing, *surplus))
-    return Proof(
-        merchant_id, customer_id, scenario, int(answer.version), sum(wanted.values()), max(drift, spread),
-        missing, surplus,
-    )  # fmt: skip
+    return Proof(*whose, version, sum(wanted.values()), max(drift, spread), missing, surplus)
 
 
 def defaults() -> dict[str, Any]:
@@ -128,7 +169,10 @@ def defaults() -> dict[str, Any]:
 
 
 def round_of(run: Asked, rng: random.Random, customers: int = 20) -> list[Proof]:
-    """Prove some customers drawn at random, under every scenario of their merchants, and write it down."""
+    """Prove some customers drawn at random, and the reported ledgers of their merchants; write it down.
+
+    Each is proved under every scenario of its merchant.
+    """
     seed = rng.randrange(1 << 30)
     sample = f"USING SAMPLE reservoir({int(customers)} ROWS) REPEATABLE ({seed})"
     drawn = run.query(f"SELECT merchant_id, customer_id FROM customers {sample}").to_pylist()
@@ -138,6 +182,12 @@ def round_of(run: Asked, rng: random.Random, customers: int = 20) -> list[Proof]
         for one in drawn
         for each in scenarios
         if each["merchant_id"] == one["merchant_id"]
+    ]
+    merchants = {one["merchant_id"] for one in drawn}
+    proofs += [
+        prove_reported(run, each["merchant_id"], each["scenario"])
+        for each in scenarios
+        if each["merchant_id"] in merchants
     ]
     run.upsert("proofs", rows_of(proofs))
     return proofs
@@ -160,8 +210,12 @@ def told(proof: Proof) -> str:
     """Return a difference in words."""
     who = f"{proof.merchant_id} {proof.customer_id}, scenario {proof.scenario}, version {proof.version}"
     sides = [*(("missing", one) for one in proof.missing), *(("surplus", one) for one in proof.surplus)]
-    rows = [f"  {side} {one.happened_at} {one.type} {one.amount} {one.currency}" for side, one in sides]
+    rows = [f"  {side} {_when(one)} {one.type} {one.amount} {one.currency}" for side, one in sides]
     return "\n".join([who, *rows])
+
+
+def _when(one: Movement | Reported) -> datetime | date:
+    return one.happened_at if isinstance(one, Movement) else one.day
 
 
 @contextlib.contextmanager

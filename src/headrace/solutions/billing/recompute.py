@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+from zoneinfo import ZoneInfo
 
 Row = Mapping[str, Any]
 ItemKey = tuple[str, str, str, str]
@@ -47,6 +48,16 @@ class Movement:
     """By how much a customer's MRR changed, in minor units of a currency, and what that is called."""
 
     happened_at: datetime
+    currency: str
+    type: str
+    amount: int
+
+
+@dataclass(frozen=True, order=True)
+class Reported:
+    """What moved a merchant's MRR on a local day, in minor units of the reporting currency."""
+
+    day: date
     currency: str
     type: str
     amount: int
@@ -303,4 +314,93 @@ def total_by_currency(items: Mapping[ItemKey, int]) -> dict[str, int]:
     found: dict[str, int] = {}
     for key, amount in items.items():
         found[key[0]] = found.get(key[0], 0) + amount
+    return found
+
+
+WHOLE = (
+    "bif",
+    "clp",
+    "djf",
+    "gnf",
+    "jpy",
+    "kmf",
+    "krw",
+    "mga",
+    "pyg",
+    "rwf",
+    "ugx",
+    "vnd",
+    "vuv",
+    "xaf",
+    "xof",
+    "xpf",
+)
+"""Currencies without minor units."""
+THOUSANDTHS = ("bhd", "jod", "kwd", "omr", "tnd")
+MINOR_DIGITS = {**dict.fromkeys(WHOLE, 0), **dict.fromkeys(THOUSANDTHS, 3)}
+"""Decimals of the minor units that are not hundredths."""
+
+
+class Rates:
+    """What one US dollar cost in each currency, day by day as it was told."""
+
+    def __init__(self, told: Iterable[Row]) -> None:
+        self.told: dict[str, dict[date, Fraction]] = {"usd": {date(1, 1, 1): Fraction(1)}}
+        for row in told:
+            if row["currency"] != "usd":
+                self.told.setdefault(row["currency"], {})[row["day"]] = Fraction(row["rate"])
+
+    def converted(self, amount: int, currency: str, into: str, day: date) -> int:
+        """Return an amount at the newest rates known on a day; before the first rate, that one counts."""
+        if currency == into:
+            return amount
+        up = self._rate(into, day) * 10 ** MINOR_DIGITS.get(into, 2)
+        down = self._rate(currency, day) * 10 ** MINOR_DIGITS.get(currency, 2)
+        return rounded(amount * up / down)
+
+    def _rate(self, currency: str, day: date) -> Fraction:
+        known = self.told[currency]
+        return known[max((one for one in known if one <= day), default=min(known))]
+
+    def days(self, *currencies: str) -> set[date]:
+        """Return the days on which any of these changed."""
+        return {day for currency in currencies for day in self.told[currency]}
+
+    def knows(self, *currencies: str) -> bool:
+        """Say whether each has any rate."""
+        return all(currency in self.told for currency in currencies)
+
+
+def reported(
+    ledger: Iterable[Movement], rates: Rates, reporting: str, time_zone: str, rate_rule: str = "day"
+) -> list[Reported]:
+    """Return the ledger of all customers of a merchant in the reporting currency, with what rates did to it.
+
+    Day by day and currency by currency: movements are summed by type and converted at the day's rate, and so
+    is the balance; what it differs by from the day before, beyond the movements, is FX. Nothing can be said
+    of currencies without a rate.
+    """
+    zone, lag = ZoneInfo(time_zone), timedelta(days=1)
+    moved: dict[str, dict[date, dict[str, int]]] = {}
+    for one in ledger:
+        day = one.happened_at.replace(tzinfo=UTC).astimezone(zone).date()
+        of_day = moved.setdefault(one.currency, {}).setdefault(day, {})
+        of_day[one.type] = of_day.get(one.type, 0) + one.amount
+    found: list[Reported] = []
+    for currency, days in sorted(moved.items()):
+        both = () if currency == reporting else (currency, reporting)
+        if not rates.knows(*both):
+            continue
+        balance = before = 0
+        for day in sorted(days.keys() | {one + n * lag for one in rates.days(*both) for n in (0, 1)}):
+            rate_day = {"day": day, "previous_day": max(day, date(1, 1, 2)) - lag}.get(rate_rule, date.max)
+            sums = {
+                name: rates.converted(amount, currency, reporting, rate_day)
+                for name, amount in days.get(day, {}).items()
+            }
+            balance += sum(days.get(day, {}).values())
+            after = rates.converted(balance, currency, reporting, rate_day)
+            sums["FX"] = after - before - sum(sums.values())
+            before = after
+            found += [Reported(day, currency, name, amount) for name, amount in sums.items() if amount]
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace.solutions.billing.simulate.history import World
 from headrace.solutions.billing.simulate.metrics import Reckoned, Row, customer_mrr, expected, reckon
-from headrace.solutions.billing.simulate.reports import QUERIES, Span, asked
+from headrace.solutions.billing.simulate.reports import QUERIES, Span, asked, mrr_reported
 from headrace.solutions.billing.simulate.times import to_us
 from headrace.solutions.kit.compare import Compared, compare_rows
 
@@ -36,6 +36,8 @@ def verify_views(run: Any, world: World) -> list[Compared]:
         _compare_present(run, merchants) if view == PRESENT else _compare(run, view, rows)
         for view, rows in expected(merchants).items()
     ]
+    rows = [row for of in merchants for row in mrr_reported(of, world.books)]
+    outcomes.append(_compare(run, mrr_reported.__name__, rows))
     return outcomes + verify_reports(run, world, merchants[:ASKED_MAX], now.date())
 
 

@@ -63,6 +63,11 @@ class Exchange:
         size = int(abs(amount) * up / down + Fraction(1, 2))
         return size if amount > 0 else -size
 
+    def days(self, currency: str) -> set[date]:
+        """Return the days on which the rate between a currency and the reporting currency changed."""
+        days = self._days.get(currency, []) + self._days.get(self._into, [])
+        return {date.fromordinal(EPOCH_DAY + day) for day in days}
+
     def _rate(self, currency: str, day: date) -> Fraction:
         if currency == "usd":
             return Fraction(1)
@@ -111,6 +116,30 @@ def metrics(span: Span) -> Iterator[Row]:
         month.active += turned[day]["new"] + turned[day]["reactivation"] - turned[day]["churn"]
         day += DAY
     yield month.row(span.of.rules)
+
+
+def mrr_reported(of: Reckoned, books: Books) -> Iterator[Row]:
+    """The ledger in the reporting currency: movements of a day, currency and type, and what rates did."""
+    exchange = Exchange(books, of.currency)
+    sums: dict[str, dict[date, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for move in of.moves:
+        sums[move.key[0]][of.day(move.at_us)][move.kind] += move.amount
+    for currency, days in sums.items():
+        balance = reported = 0
+        changed = set() if currency == of.currency else exchange.days(currency)
+        for day in sorted(days.keys() | changed):
+            fx = 0
+            for kind, amount in days.get(day, Counter()).items():
+                balance += amount
+                into = exchange.convert(amount, currency, day)
+                fx -= into
+                facts = {"day": day, "currency": currency, "reporting": of.currency, "type": kind}
+                yield of.of_scenario | facts | {"amount": into, "own_amount": amount}
+            fx += exchange.convert(balance, currency, day) - reported
+            reported = exchange.convert(balance, currency, day)
+            if fx:
+                facts = {"day": day, "currency": currency, "reporting": of.currency, "type": "FX"}
+                yield of.of_scenario | facts | {"amount": fx, "own_amount": 0}
 
 
 class _Month:
