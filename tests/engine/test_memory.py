@@ -36,7 +36,7 @@ VIEWS = {
     "named": "SELECT sales.k, v, note, name FROM sales JOIN names ON sales.k = names.k",
     "best": "SELECT *, row_number() OVER (PARTITION BY k ORDER BY v DESC) AS r FROM sales QUALIFY r <= 2",
 }
-LIMIT_BYTES = 1_500_000
+LIMIT_BYTES = 1_300_000
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -1,12 +1,13 @@
 """Rows in chunks, under numbers that never change; what a reader holds is never touched again.
 
 A chunk's rows never change, only their weights; a chunk of which half is gone is rewritten alone, small
-neighbours are merged. So a change costs what changed, and no step rebuilds the whole.
+neighbours are merged. So a change costs what changed, and no step rebuilds the whole. Texts that repeat
+within a large chunk are kept once; who reads rows gets them written out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -17,6 +18,9 @@ import pyarrow as pa
 from headrace.change import empty_rows
 from headrace.engine.columns import I64, Bools, nonzero
 from headrace.engine.memory import Memory, held
+from headrace.engine.packed import ROWS_MIN, is_packed, packed, plain
+from headrace.engine.places import ROWS_MIN as KEYED_ROWS_MIN
+from headrace.engine.places import Places, Wanted, fewest, wanted_hashes
 
 CHUNK_ROWS_MAX = 65_536
 """Chunks are merged up to this many rows."""
@@ -31,41 +35,99 @@ _MANY, _BLOCK_BITS, _FEW_CHUNKS = 2_048, 12, 8
 class Chunk:
     """Rows with numbers that ascend, and weights; weight 0: the row is gone."""
 
-    __slots__ = ("_bytes", "_live", "_table", "frozen", "gone", "numbers", "rows", "used", "weights")
+    __slots__ = (
+        "_bytes",
+        "_gaps",
+        "_live",
+        "_plain",
+        "_table",
+        "first",
+        "frozen",
+        "gone",
+        "places",
+        "rows",
+        "used",
+        "weights",
+    )
 
-    def __init__(self, numbers: I64, rows: pa.RecordBatch, weights: I64) -> None:
-        self.numbers = numbers
+    def __init__(
+        self,
+        numbers: I64,
+        rows: pa.RecordBatch,
+        weights: npt.NDArray[Any],
+        packed_from: pa.Schema | None = None,
+    ) -> None:
+        self.first = int(numbers[0]) if len(numbers) else 0
+        self._gaps = _gaps(numbers)
         self.rows = rows
         self.weights = weights
         self.gone = 0
         self.frozen = False
+        self._plain = packed_from
         self._live: pa.RecordBatch | None = None
         self._table: npt.NDArray[np.int32] | None = None
+        self.places: dict[int, Places] = {}
         self.used = 0
         self._bytes: int | None = None
 
+    def __len__(self) -> int:
+        return len(self.weights)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _chunk, (self.numbers, self.rows, self.weights, self.gone)
+        return _chunk, (self.first, self._gaps, self.rows, self.weights, self.gone, self._plain)
+
+    @property
+    def numbers(self) -> I64:
+        """The rows' numbers."""
+        if self._gaps is None:
+            return np.arange(self.first, self.first + len(self), dtype=np.int64)
+        return self._gaps + np.int64(self.first)
 
     def live_rows(self) -> pa.RecordBatch:
         """Return the rows, each as often as it counts; safe for any thread once the chunk is frozen."""
         live = self._live
         if live is None:
-            live = self._live = expand(self.rows, self.weights)
+            live = expand(self.rows, self.weights)
+            live = self._live = live if self._plain is None else plain(live, self._plain)
         return live
+
+    def take(self, offsets: I64, columns: Sequence[int] | None = None) -> pa.RecordBatch:
+        """Return the rows that stand there; some columns or all."""
+        rows, schema = self.rows, self._plain
+        if columns is not None:
+            rows = rows.select(list(columns))
+            schema = None if schema is None else pa.schema([schema.field(at) for at in columns])
+        found = rows.take(pa.array(offsets))
+        return found if schema is None else plain(found, schema)
+
+    def rows_where(self, wanted: Wanted) -> pa.RecordBatch:
+        """Return at least the rows, each as often as it counts, in which columns have what is wanted; where
+        those are many, all rows. As safe as `live_rows`.
+        """
+        found = None
+        if len(self) >= KEYED_ROWS_MIN:
+            found = fewest((self._places_of(at) for at in wanted), wanted.values(), len(self))
+        return self.live_rows() if found is None else expand(self.take(found), self.weights[found])
+
+    def _places_of(self, column: int) -> Places:
+        places = self.places.get(column)
+        if places is None:
+            places = Places(self.take(np.arange(len(self)), [column]).column(0))
+            self.places = {**self.places, column: places}
+        return places
 
     def offsets_of(self, numbers: I64) -> I64:
         """Return where the rows of some numbers stand."""
-        mine = self.numbers
-        offsets: I64 = numbers - mine[0]
-        span = int(mine[-1] - mine[0]) + 1
-        if span == len(mine):
+        offsets: I64 = numbers - self.first
+        mine = self._gaps
+        if mine is None:
             return offsets
+        span = int(mine[-1]) + 1
         if self._table is None and span <= _SPAN_MAX * len(mine) and _PROBED * len(numbers) >= len(mine):
             self._table = np.zeros(span, dtype=np.int32)
-            self._table[mine - mine[0]] = np.arange(len(mine), dtype=np.int32)
+            self._table[mine] = np.arange(len(mine), dtype=np.int32)
         if self._table is None:
-            return np.searchsorted(mine, numbers)
+            return np.searchsorted(mine, offsets.astype(mine.dtype))
         return self._table[offsets].astype(np.int64)
 
     def thawed(self) -> Chunk:
@@ -73,14 +135,15 @@ class Chunk:
         if not self.frozen:
             self._live = None
             return self
-        copy = Chunk(self.numbers, self.rows, self.weights.copy())
-        copy.gone, copy.used, copy._table = self.gone, self.used, self._table
+        copy = _chunk(self.first, self._gaps, self.rows, self.weights.copy(), self.gone, self._plain)
+        copy.used, copy._table, copy.places = self.used, self._table, self.places
         return copy
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return int(self.rows.nbytes + self.weights.nbytes + self.numbers.nbytes)
+        gaps = 0 if self._gaps is None else self._gaps.nbytes
+        return int(self.rows.nbytes + self.weights.nbytes + gaps)
 
     @property
     def resident_bytes(self) -> int:
@@ -92,17 +155,40 @@ class Chunk:
     def put_aside(self, memory: Memory) -> None:
         """Lie in files from now on."""
         self.rows = memory.batch(self.rows)
-        self.numbers, self.weights = memory.array(self.numbers), memory.array(self.weights)
-        self._live, self._table, self._bytes = None, None, 0
+        self.weights = memory.array(self.weights)
+        if self._gaps is not None:
+            self._gaps = memory.array(self._gaps)
+        self._live, self._table, self._bytes, self.places = None, None, 0, {}
 
 
-def _chunk(numbers: I64, rows: pa.RecordBatch, weights: I64, gone: int) -> Chunk:
-    chunk = Chunk(numbers, rows, weights)
-    chunk.gone = gone
+def _chunk(
+    first: int,
+    gaps: npt.NDArray[Any] | None,
+    rows: pa.RecordBatch,
+    weights: npt.NDArray[Any],
+    gone: int,
+    packed_from: pa.Schema | None,
+) -> Chunk:
+    chunk = Chunk(np.empty(0, dtype=np.int64), rows, weights, packed_from)
+    chunk.first, chunk._gaps, chunk.gone = first, gaps, gone
     return chunk
 
 
-def expand(rows: pa.RecordBatch, weights: I64) -> pa.RecordBatch:
+def _gaps(numbers: I64) -> npt.NDArray[Any] | None:
+    """Return how far numbers lie from the first of them; None where they follow each other."""
+    if len(numbers) == 0 or int(numbers[-1]) - int(numbers[0]) + 1 == len(numbers):
+        return None
+    gaps: I64 = numbers - numbers[0]
+    return gaps.astype(np.uint32) if gaps[-1] < 2**32 else gaps
+
+
+def _narrow(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a copy of weights, in a byte each where they fit: most rows count once."""
+    fits = len(weights) == 0 or (weights.min() >= 0 and weights.max() <= 127)
+    return weights.astype(np.int8 if fits else np.int64)
+
+
+def expand(rows: pa.RecordBatch, weights: npt.NDArray[Any]) -> pa.RecordBatch:
     """Return rows repeated by weight; weights are not negative."""
     if len(weights) == 0 or (weights == 1).all():
         return rows
@@ -129,6 +215,15 @@ class Snapshot:
                 batches = [chunk.live_rows() for chunk in self._chunks]
                 self._table = pa.Table.from_batches(batches, schema=self._schema)
             return self._table
+
+    def where(self, equal: Mapping[str, Sequence[Any]]) -> pa.Table:
+        """Return at least the rows in which every column named has one of its values, and not all others:
+        what a query reads that asks for those alone. It costs what it finds, and what has changed since the
+        last time that such a column was asked for.
+        """
+        wanted = wanted_hashes(equal, self._schema)
+        batches = [chunk.rows_where(wanted) for chunk in self._chunks]
+        return pa.Table.from_batches([batch for batch in batches if batch.num_rows], schema=self._schema)
 
 
 class Heap:
@@ -163,7 +258,7 @@ class Heap:
         """Add rows; return their numbers."""
         numbers = np.arange(self._next, self._next + rows.num_rows, dtype=np.int64)
         self._next += rows.num_rows
-        self.chunks.append(Chunk(numbers, rows, weights.copy()))
+        self.chunks.append(_made(numbers, [rows], weights, self.schema))
         self._merge_tail()
         if self._memory is not None:
             self.chunks[-1].used = self._memory.now
@@ -176,18 +271,18 @@ class Heap:
         """
         chunks = self.chunks
         first = len(chunks) - 1
-        size = len(chunks[first].numbers)
-        while first > 0 and _merge_ratio(size) * size >= len(chunks[first - 1].numbers):
-            if size + len(chunks[first - 1].numbers) > self._chunk_rows_max:
+        size = len(chunks[first])
+        while first > 0 and _merge_ratio(size) * size >= len(chunks[first - 1]):
+            if size + len(chunks[first - 1]) > self._chunk_rows_max:
                 break
             first -= 1
-            size += len(chunks[first].numbers)
+            size += len(chunks[first])
         if first < len(chunks) - 1:
-            chunks[first:] = [_merged(chunks[first:])]
+            chunks[first:] = [_merged(chunks[first:], self.schema)]
 
     def _note_chunks(self) -> None:
         self._blocks = None
-        self._firsts = np.array([chunk.numbers[0] for chunk in self.chunks], dtype=np.int64)
+        self._firsts = np.array([chunk.first for chunk in self.chunks], dtype=np.int64)
 
     def _places(self, numbers: I64) -> I64:
         """Return the place of the chunk of each number.
@@ -244,8 +339,7 @@ class Heap:
         wanted = range(len(self.schema)) if columns is None else columns
         parts, order = [], []
         for place, positions, offsets in self._located(numbers):
-            rows = self.chunks[place].rows
-            parts.append((rows if columns is None else rows.select(list(wanted))).take(pa.array(offsets)))
+            parts.append(self.chunks[place].take(offsets, columns))
             order.append(positions)
         if not parts:
             return empty_rows(self.schema).select(list(wanted))
@@ -272,10 +366,12 @@ class Heap:
 
     def compact(self) -> None:
         """Rewrite chunks of which at least half is gone, drop the empty ones."""
-        if not any(2 * chunk.gone >= len(chunk.numbers) for chunk in self.chunks):
+        if not any(2 * chunk.gone >= len(chunk) for chunk in self.chunks):
             return
-        kept = [_merged([chunk]) if 2 * chunk.gone >= len(chunk.numbers) else chunk for chunk in self.chunks]
-        self.chunks = [chunk for chunk in kept if len(chunk.numbers)]
+        kept = [
+            _merged([chunk], self.schema) if 2 * chunk.gone >= len(chunk) else chunk for chunk in self.chunks
+        ]
+        self.chunks = [chunk for chunk in kept if len(chunk)]
         self._note_chunks()
 
     def freeze(self) -> tuple[Chunk, ...]:
@@ -294,12 +390,27 @@ def _merge_ratio(size: int) -> int:
     return 4 if size < _SMALL else 2
 
 
-def _merged(chunks: Sequence[Chunk]) -> Chunk:
+def _merged(chunks: Sequence[Chunk], schema: pa.Schema) -> Chunk:
     """Return neighbouring chunks as one, without the rows that are gone."""
     numbers = np.concatenate([chunk.numbers for chunk in chunks])
     weights = np.concatenate([chunk.weights for chunk in chunks])
-    rows = pa.concat_batches([chunk.rows for chunk in chunks]) if len(chunks) > 1 else chunks[0].rows
+    parts = [chunk.rows for chunk in chunks]
     if any(chunk.gone for chunk in chunks):
         live = nonzero(weights)
-        numbers, weights, rows = numbers[live], weights[live], rows.take(pa.array(live))
-    return Chunk(numbers, rows, weights)
+        numbers, weights = numbers[live], weights[live]
+        parts = [
+            chunk.rows.take(pa.array(nonzero(chunk.weights))) if chunk.gone else chunk.rows
+            for chunk in chunks
+        ]
+    return _made(numbers, parts, weights, schema)
+
+
+def _made(
+    numbers: I64, parts: Sequence[pa.RecordBatch], weights: npt.NDArray[Any], schema: pa.Schema
+) -> Chunk:
+    """Return a chunk of rows, with texts that repeat kept once where there are many."""
+    if len(numbers) < ROWS_MIN and not any(is_packed(part, schema) for part in parts):
+        rows = parts[0] if len(parts) == 1 else pa.concat_batches(parts)
+        return Chunk(numbers, rows, _narrow(weights))
+    rows = packed(parts, schema)
+    return Chunk(numbers, rows, _narrow(weights), schema if is_packed(rows, schema) else None)
