@@ -23,6 +23,7 @@ from headrace.named_queries import NamedQuery
 from headrace.parts import Parts
 from headrace.past import Moment
 from headrace.query import QueryLimits
+from headrace.query.keyed import Rows
 from headrace.recall import Recall, freshness_at
 from headrace.refresher import as_of as refreshed_as_of
 from headrace.relations import (
@@ -87,7 +88,8 @@ class Reading(Parts):
             return self._answer_at(sql, params, limits, recall, names, self._past.moment(as_of))
         recall.refuse_unknown(names)
         schemas = {info.name: info.schema for info in self._infos() if info.kind in kinds}
-        version, freshness, tables = self._tables(names)
+        seen = self._reader.seen(sql, params, schemas, recall.names())
+        version, freshness, tables = self._tables(names, seen)
         known = {**dict.fromkeys(recall.names(), Schema(())), **schemas}
         table, schema = self._reader.run(
             sql, params, tables, known, limits or QueryLimits(), recall.at_moment
@@ -204,7 +206,10 @@ class Reading(Parts):
             version, _, tables = self._tables([self.relation(view).name])
             return version, next(iter(tables.values()))()
 
-    def _tables(self, names: Sequence[str]) -> tuple[Version, Freshness, dict[str, Callable[[], pa.Table]]]:
+    def _tables(
+        self, names: Sequence[str], seen: Mapping[str, Rows] | None = None
+    ) -> tuple[Version, Freshness, dict[str, Callable[[], pa.Table]]]:
+        """Return the rows of relations at one version, without those that nobody would see."""
         tables: dict[str, Callable[[], pa.Table]] = {}
         with self._standing(names):
             version, freshness = self._stepper.version, self._stepper.freshness
@@ -213,7 +218,8 @@ class Reading(Parts):
                     info, fitting = self._bases[name.lower()], self._log.fitting
                     tables[name] = partial(self._logged_rows, info, version, fitting)
                 else:
-                    tables[name] = self._store(name).freeze().table
+                    rows, only = self._store(name).freeze(), (seen or {}).get(name)
+                    tables[name] = partial(rows.where, only) if only else rows.table
         return version, freshness, tables
 
     @contextmanager

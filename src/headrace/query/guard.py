@@ -17,6 +17,7 @@ import duckdb
 import orjson
 
 from headrace.errors import SqlError, UnknownName
+from headrace.query.keyed import Restricted, restricted_tables
 
 SQL_CHARS_MAX = 100_000
 TOKENS_MAX = 8_000
@@ -68,6 +69,7 @@ class Parsed:
         past: the given names it mentions as they were, `AT (…)`.
         text: the statement in which those stand under names of their own; None: as it was given.
         parameters: the parameters in that text.
+        places: per relation, what can be seen of it in each place where it stands.
     """
 
     relations: list[str] = field(default_factory=list)
@@ -75,6 +77,7 @@ class Parsed:
     past: tuple[PastRelation, ...] = ()
     text: str | None = None
     parameters: frozenset[str] = frozenset()
+    places: dict[str, list[Restricted]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +117,12 @@ def parse(con: duckdb.DuckDBPyConnection, sql: str, known: Collection[str]) -> P
     names = {name.lower(): name for name in known}
     walk = _Walk(sql, names)
     found = [names[name] for name in walk.relations(statement)]
+    places = {names[name]: restricted for name, restricted in walk.places.items()}
     if not walk.moments:
-        return Parsed(found)
+        return Parsed(found, places=places)
     past = tuple(_past_relation(con, names[name], at, shown) for (name, at), shown in walk.moments.items())
     text = _text(con, {"error": False, "statements": [statement]})
-    return Parsed(found, past=past, text=text, parameters=_parameters(statement))
+    return Parsed(found, past=past, text=text, parameters=_parameters(statement), places=places)
 
 
 def _past_relation(con: duckdb.DuckDBPyConnection, name: str, at: str, shown: str) -> PastRelation:
@@ -264,6 +268,8 @@ class _Walk:
         self._names = names
         self._found: dict[str, None] = {}
         self.moments: dict[tuple[str, str], str] = {}
+        self.places: dict[str, list[Restricted]] = {}
+        self._restricted: dict[int, Restricted] = {}
         self._waiting: list[tuple[Any, frozenset[str]]] = []
 
     def relations(self, statement: dict[str, Any]) -> list[str]:
@@ -289,6 +295,8 @@ class _Walk:
         kind, group = str(part.get("type", "")), part.get("class")
         if "info_type" in part or (kind.endswith("_NODE") and kind not in QUERY_NODES):
             raise self._refused("a statement that writes", part)
+        if kind == "SELECT_NODE":
+            self._restricted |= restricted_tables(part)
         if kind == "BASE_TABLE":
             self._table(part, scope)
         elif kind == "SHOW_REF":
@@ -316,6 +324,7 @@ class _Walk:
             self._past_table(part, name)
         else:
             self._found[lowered] = None
+            self.places.setdefault(lowered, []).append(self._restricted.get(id(part), ()))
 
     def _past_table(self, part: dict[str, Any], name: str) -> None:
         """Let the statement read a relation at a moment under a name of its own."""
@@ -336,6 +345,7 @@ class _Walk:
         if part.get("show_type") != "SHOW" or name.lower() not in self._names or name.lower() in scope:
             raise self._unknown(name.strip('"'))
         self._found[name.lower()] = None
+        self.places.setdefault(name.lower(), []).append(())
 
     def _table_function(self, part: dict[str, Any]) -> None:
         path = _path(part["function"])

@@ -18,6 +18,7 @@ from headrace.contracts.schema import Column, Schema
 from headrace.errors import Closed, HeadraceError, QueryStopped, SqlError, VersionGone
 from headrace.functions import PythonFunction
 from headrace.query.guard import Parsed, PastRelation, parse
+from headrace.query.keyed import Rows, seen_rows
 from headrace.query.python_functions import Registered
 
 MEMORY_BYTES_MAX = 1 << 30
@@ -154,6 +155,22 @@ class Reader:
             return self._parsed(con, sql, known).relations
         finally:
             con.close()
+
+    def seen(
+        self, sql: str, params: Params, schemas: Mapping[str, Schema], known: Sequence[str]
+    ) -> dict[str, Rows]:
+        """Return per relation of `known` which of its rows the statement can see at all; errors as for
+        `run`.
+        """
+        con = self._cursor()
+        try:
+            places = self._parsed(con, sql, known).places
+        finally:
+            con.close()
+        values = _named(params)
+        return {
+            name: seen_rows(found, schemas[name], values) for name, found in places.items() if name in schemas
+        }
 
     def _parsed(self, con: duckdb.DuckDBPyConnection, sql: str, known: Collection[str]) -> Parsed:
         """Return what a statement reads; a text that was asked before is not parsed again."""
