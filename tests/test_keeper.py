@@ -280,6 +280,13 @@ def test_answers_of_a_python_function_are_kept_and_those_of_another_are_not(tmp_
         assert min(row["number"] for row in run.query("FROM drawn").to_pylist()) > 2
 
 
+def test_one_is_taken_when_a_run_that_steps_by_itself_is_closed(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(keeper, "ROWS_MIN", 1)
+    with shop().open(tmp_path, auto=True) as run:
+        feed(run)
+    assert list((tmp_path / "state").glob("*.json"))
+
+
 def test_in_memory_there_is_nothing_to_write(tmp_path: Path) -> None:
     with shop().open(None) as run, pytest.raises(hr.errors.DeclarationError, match="in memory"):
         run.checkpoint()

@@ -21,6 +21,8 @@ from headrace.results import Version
 
 HELD_TIMES_MAX = 4
 """What is not on disk yet is held up to so many times the bounds; then it goes, and the past has a gap."""
+BYTES_MAX = 128 << 20
+"""Bytes of changes that are kept; wide rows reach it before the bound on rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ class Entry:
         """Rows of all changes together."""
         return sum(len(change) for change in self.changes.values())
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all changes together."""
+        return sum(int(change.rows.nbytes) + change.weights.nbytes for change in self.changes.values())
+
 
 class Feed:
     """A bounded window of the latest changes, all views together. Versions in it follow each other.
@@ -49,13 +56,18 @@ class Feed:
     Args:
         rows_max: rows kept over all views; the oldest versions go first.
         versions_max: versions kept.
+        bytes_max: bytes kept over all views.
     """
 
-    def __init__(self, *, rows_max: int = 1_000_000, versions_max: int = 10_000) -> None:
+    def __init__(
+        self, *, rows_max: int = 1_000_000, versions_max: int = 10_000, bytes_max: int = BYTES_MAX
+    ) -> None:
         self._rows_max = rows_max
         self._versions_max = versions_max
+        self._bytes_max = bytes_max
         self._entries: deque[Entry] = deque()
-        self._rows = 0
+        self._sizes: deque[int] = deque()
+        self._rows = self._bytes = 0
         self._begun = Entry(Version(0), {})
         self._latest = 0
         self._held: int | None = None
@@ -66,7 +78,8 @@ class Feed:
         """Say that nothing before or at `version` is kept, as after a restart; `errors` are those of then."""
         with self._moved:
             self._entries.clear()
-            self._rows = 0
+            self._sizes.clear()
+            self._rows = self._bytes = 0
             self._begun, self._latest = Entry(version, {}, errors or {}), version.number
             if self._held is not None:
                 self._held, self._held_rows = version.number, 0
@@ -79,7 +92,9 @@ class Feed:
         entry = Entry(version, kept, errors or {})
         with self._moved:
             self._entries.append(entry)
+            self._sizes.append(entry.nbytes)
             self._rows += entry.rows
+            self._bytes += self._sizes[-1]
             self._held_rows += entry.rows
             self._latest = version.number
             self._let_go()
@@ -91,10 +106,15 @@ class Feed:
             times = (
                 1 if self._held is None or self._entries[0].version.number <= self._held else HELD_TIMES_MAX
             )
-            if self._rows <= self._rows_max * times and len(self._entries) <= self._versions_max * times:
+            if (
+                self._rows <= self._rows_max * times
+                and len(self._entries) <= self._versions_max * times
+                and self._bytes <= self._bytes_max * times
+            ):
                 return
             gone = self._entries.popleft()
             self._rows -= gone.rows
+            self._bytes -= self._sizes.popleft()
             self._begun = Entry(gone.version, {}, gone.errors)
 
     # --- what is not on disk yet ------------------------------------------------------------------

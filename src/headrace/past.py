@@ -464,8 +464,8 @@ class Past:
         """
         if self._history is None or not self.is_begun:
             return True
-        if self._is_closed:
-            return False
+        if self._is_closed:  # everything is on disk by then, or the disk refuses
+            return self._feed.held[0] == 0
         while True:
             with self._gate():
                 if self._busy.acquire(blocking=False):
