@@ -34,6 +34,7 @@ def rows_from(first: int, count: int, *, distinct: int) -> pa.RecordBatch:
 def test_rows_are_read_as_they_came(
     chunk_rows_max: int, in_files: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(heaps, "PACKED_FROM_ROWS", 0)
     monkeypatch.setattr(heaps, "ROWS_MIN", 100)
     monkeypatch.setattr(packing, "ROWS_MIN", 100)
     random, memory = np.random.default_rng(chunk_rows_max), Memory(1, tmp_path)

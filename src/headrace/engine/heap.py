@@ -24,6 +24,8 @@ from headrace.engine.places import Places, Wanted, fewest, wanted_hashes
 
 CHUNK_ROWS_MAX = 65_536
 """Chunks are merged up to this many rows."""
+PACKED_FROM_ROWS = 1_000_000
+"""A heap packs its texts once it has taken in more rows than this, or where memory is bounded."""
 _SMALL = 8_192
 """Chunks of so many rows are merged less eagerly: rows are wide, and each merge copies them."""
 _SPAN_MAX, _PROBED = 8, 16
@@ -250,6 +252,11 @@ class Heap:
         self.__dict__.update(state)
         self._memory = held(self)
 
+    @property
+    def _packs(self) -> bool:
+        """Whether large chunks are packed: that costs more than taking rows in does."""
+        return self._memory is not None or self._next > PACKED_FROM_ROWS
+
     def parts(self) -> Iterator[Chunk]:
         """Yield the chunks, for the bound on memory."""
         yield from self.chunks
@@ -258,7 +265,7 @@ class Heap:
         """Add rows; return their numbers."""
         numbers = np.arange(self._next, self._next + rows.num_rows, dtype=np.int64)
         self._next += rows.num_rows
-        self.chunks.append(_made(numbers, [rows], weights, self.schema))
+        self.chunks.append(_made(numbers, [rows], weights, self.schema, packs=self._packs))
         self._merge_tail()
         if self._memory is not None:
             self.chunks[-1].used = self._memory.now
@@ -278,7 +285,7 @@ class Heap:
             first -= 1
             size += len(chunks[first])
         if first < len(chunks) - 1:
-            chunks[first:] = [_merged(chunks[first:], self.schema)]
+            chunks[first:] = [_merged(chunks[first:], self.schema, packs=self._packs)]
 
     def _note_chunks(self) -> None:
         self._blocks = None
@@ -369,7 +376,8 @@ class Heap:
         if not any(2 * chunk.gone >= len(chunk) for chunk in self.chunks):
             return
         kept = [
-            _merged([chunk], self.schema) if 2 * chunk.gone >= len(chunk) else chunk for chunk in self.chunks
+            _merged([chunk], self.schema, packs=self._packs) if 2 * chunk.gone >= len(chunk) else chunk
+            for chunk in self.chunks
         ]
         self.chunks = [chunk for chunk in kept if len(chunk)]
         self._note_chunks()
@@ -390,7 +398,7 @@ def _merge_ratio(size: int) -> int:
     return 4 if size < _SMALL else 2
 
 
-def _merged(chunks: Sequence[Chunk], schema: pa.Schema) -> Chunk:
+def _merged(chunks: Sequence[Chunk], schema: pa.Schema, *, packs: bool) -> Chunk:
     """Return neighbouring chunks as one, without the rows that are gone."""
     numbers = np.concatenate([chunk.numbers for chunk in chunks])
     weights = np.concatenate([chunk.weights for chunk in chunks])
@@ -402,14 +410,20 @@ def _merged(chunks: Sequence[Chunk], schema: pa.Schema) -> Chunk:
             chunk.rows.take(pa.array(nonzero(chunk.weights))) if chunk.gone else chunk.rows
             for chunk in chunks
         ]
-    return _made(numbers, parts, weights, schema)
+    return _made(numbers, parts, weights, schema, packs=packs)
 
 
 def _made(
-    numbers: I64, parts: Sequence[pa.RecordBatch], weights: npt.NDArray[Any], schema: pa.Schema
+    numbers: I64,
+    parts: Sequence[pa.RecordBatch],
+    weights: npt.NDArray[Any],
+    schema: pa.Schema,
+    *,
+    packs: bool,
 ) -> Chunk:
-    """Return a chunk of rows, with texts that repeat kept once where there are many."""
-    if len(numbers) < ROWS_MIN and not any(is_packed(part, schema) for part in parts):
+    """Return a chunk of rows; with `packs`, texts that repeat are kept once where there are many."""
+    packs = packs and len(numbers) >= ROWS_MIN
+    if not packs and not any(is_packed(part, schema) for part in parts):
         rows = parts[0] if len(parts) == 1 else pa.concat_batches(parts)
         return Chunk(numbers, rows, _narrow(weights))
     rows = packed(parts, schema)
