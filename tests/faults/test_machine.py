@@ -20,8 +20,8 @@ from tests.faults.world import HAPPENINGS, World
 
 EXAMPLES = 8
 STEPS = 20
-LIFE = 150
-"""Happenings of one life in torture."""
+LIFE = (40, 160)
+"""How many things happen in one life in torture."""
 WEIGHTS = {
     "append": 6,
     "upsert": 4,
@@ -68,7 +68,7 @@ def live(folder: Path, seed: int) -> World:
     world = World(folder)
     done: list[str] = []
     try:
-        for _ in range(LIFE):
+        for _ in range(chance.randrange(*LIFE)):
             done.append(chance.choice(names))
             HAPPENINGS[done[-1]](world, chance)
         world.check()

@@ -150,7 +150,7 @@ def _steps(rnd: Random, bases: list[Base], *, is_long: bool) -> list[Block]:
         if lives and rnd.random() < 0.25:
             steps.append(Block("reopen"))
     steps.append(advance)
-    if rnd.random() < 0.1:
+    if rnd.random() < 0.06:
         steps.append(Block("query"))
     return steps
 

@@ -111,8 +111,9 @@ def _plan(
             bind_in_duckdb(duck, text, windows, known)
         tree = _decided(duck, text, written_out(duck, expanded, functions) if called else expanded)
         reference = duck.text(tree)
-        described = duck.describe(reference)
-        if len({label.lower() for label, _ in duck.labels(reference)}) < len(described):
+        described = duck.labels(reference)
+        if len({label.lower() for label, _ in described}) < len(described):
+            described = duck.describe(reference)
             reference = f"SELECT * FROM ({reference})"
         work = Work(duck, text, catalog, bind_query, functions if called else None)
         answer, root = _planned(work, tree, described)
@@ -135,7 +136,7 @@ def _plan(
 def _decided(duck: Duck, text: Text, tree: Tree) -> Tree:
     """Return the query with its open orders decided, after one more look by DuckDB."""
     try:
-        duck.describe(duck.text(tree))
+        duck.labels(duck.text(tree))
     except duckdb.Error as error:
         raise_from_exception(text, error)
     return break_ties(duck, tree)
