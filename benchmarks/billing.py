@@ -8,14 +8,17 @@ Made-up merchants live through a year (`solutions/billing/simulate`); their rows
 under other merchants' names until there are as many changes as asked for, a tenth of them of one. All
 views of the solution are kept, as `headrace run` keeps them, in a folder on disk.
 
-- *load*: changes per second, from the first until the last is in every view, in requests of 50,000;
+- *load*: changes per second, from the first until the last is in every view, in requests of 50,000; and
+  how many per CPU second the slowest and the last million took, as what is held grows;
 - *visible*: single acts of customers (a row or a few, one commit each, at times fixed beforehand), from when
   an act was due until it is in the views;
 - *pages*: the named queries that the pages ask, of merchants in turn, the large one among them;
 - *settings* of the large merchant, changed forth and back: one that chooses parts of the ledger (discounts
   that are subtracted), one that derives movements again (after how long a customer who returns is new), and
   its time zone, which moves every movement to another day: from the call until the new numbers can be read;
-- *memory*: of the process at the end.
+- *memory*: of the process at the end. Above two million changes, state of the views beyond a third of the
+  machine's memory lies in files (`--state-mb` sets another bound); pages of those are in memory as long as
+  there is room.
 """
 
 from __future__ import annotations
@@ -44,7 +47,10 @@ from headrace.solutions.billing.simulate.times import to_us
 from report import aligned, machine, markdown, publish
 
 CHANGES = 1_000_000
-"""A million takes about 4.5 GB of memory; ten million ten times that."""
+BOUNDED_ABOVE = 2_000_000
+"""With more changes than that, state has a bound in memory."""
+SYNCED_EVERY = 1_000_000
+"""After so many changes it is waited until all of them are in the views, so that the rate can be told."""
 LARGE = "large"
 LARGE_CHANGES = 1_000_000
 TEMPLATES, CUSTOMERS = 40, 60
@@ -141,21 +147,49 @@ def joined(parts: list[Tables]) -> Tables:
     return {name: pa.concat_tables([part[name] for part in parts if name in part]) for name in names}
 
 
-def load(run: Any, parts: Iterator[Tables]) -> tuple[int, float, float]:
-    """Load everything; return how many rows, the seconds, and the seconds of CPU."""
+def load(run: Any, parts: Iterator[Tables]) -> tuple[int, float, list[float]]:
+    """Load everything; return how many rows, the seconds, and by the million how many per CPU second."""
     began, used = time.perf_counter(), time.process_time()
-    rows = 0
+    rows = synced = 0
+    rates: list[float] = []
     for tables in gathered(parts, 500_000):
-        for name in sorted(tables, key=lambda name: name == LAST):
-            put = run.append if name in STREAMS else run.upsert
-            for start in range(0, tables[name].num_rows, ROWS_PER_REQUEST):
-                part = tables[name].slice(start, ROWS_PER_REQUEST)
-                result = patiently(put, name, part)
-                assert result.rejected == 0, result.rejections[:3]
-                rows += part.num_rows
-        print(f"  {rows:,} changes, {rows / (time.perf_counter() - began):,.0f} a second", flush=True)
-    run.advance()
-    return rows, time.perf_counter() - began, time.process_time() - used
+        rows += sent_all(run, tables)
+        if rows - synced >= SYNCED_EVERY:
+            run.advance()
+            rates.append((rows - synced) / (time.process_time() - used))
+            synced, used = rows, time.process_time()
+            told_load(rows, began, rates[-1])
+    if rows > synced:
+        run.advance()
+        rates.append((rows - synced) / (time.process_time() - used))
+        told_load(rows, began, rates[-1])
+    return rows, time.perf_counter() - began, rates
+
+
+def sent_all(run: Any, tables: Tables) -> int:
+    """Send rows in requests; return how many."""
+    rows = 0
+    for name in sorted(tables, key=lambda name: name == LAST):
+        put = run.append if name in STREAMS else run.upsert
+        for start in range(0, tables[name].num_rows, ROWS_PER_REQUEST):
+            part = tables[name].slice(start, ROWS_PER_REQUEST)
+            result = patiently(put, name, part)
+            assert result.rejected == 0, result.rejections[:3]
+            rows += part.num_rows
+    return rows
+
+
+def told_load(rows: int, began: float, rate: float) -> None:
+    took_s = time.perf_counter() - began
+    told(
+        f"{rows:,} changes in the views after {took_s:,.0f} s, {rows / took_s:,.0f} a second; the last "
+        f"{rate:,.0f} per CPU second; {memory_words()}"
+    )
+
+
+def told(what: str) -> None:
+    """Say how far it is."""
+    print(f"  {what}", flush=True)
 
 
 def patiently(put: Callable[..., Any], name: str, rows: pa.Table) -> Any:
@@ -241,18 +275,28 @@ def measured(changes: int, large_changes: int, state_bytes_max: int | None, fold
     """Measure everything; return the table's rows."""
     world, parts = portions(changes, large_changes)
     with app.open(folder, auto=True, state_bytes_max=state_bytes_max) as run:
-        rows, took_s, cpu_s = load(run, parts)
+        began = time.process_time()
+        rows, took_s, rates = load(run, parts)
+        cpu_s = time.process_time() - began
         large = run.query(
             f"SELECT count(*) AS n FROM mrr_movements WHERE merchant_id = '{LARGE}'"
         ).to_pylist()[0]["n"]
         table = [
             ["load", f"{rows:,} changes", f"{rows / took_s:,.0f}/s", f"{rows / cpu_s:,.0f} per CPU second"],
+            [
+                "load, by the million",
+                f"{len(rates)} parts",
+                f"slowest {min(rates):,.0f} per CPU second",
+                f"last {rates[-1]:,.0f} per CPU second",
+            ],
             ["large merchant", f"about {large_changes:,} changes", f"{large:,} movements", ""],
         ]
+        told("customers act")
         p50, p99 = np.percentile(visible_ms(run, world), [50, 99])
         table.append(["change to visible", f"{ACTS} acts", f"p50 {p50:.0f} ms", f"p99 {p99:.0f} ms"])
         merchants = [shop.merchant_id for shop in world.shops]
         every: list[float] = []
+        told("pages are asked")
         for name, times in pages_ms(run, merchants).items():
             every += times
             p50, p99 = np.percentile(times, [50, 99])
@@ -264,15 +308,30 @@ def measured(changes: int, large_changes: int, state_bytes_max: int | None, fold
             "time zone": {"time_zone": "Asia/Tokyo"},
         }
         for number, (name, changed) in enumerate(kinds.items()):
+            told(name)
             longest_s, busy_s = settings_s(run, changed, number)
             table.append([name, "forth and back", f"{longest_s:.2f} s", f"{busy_s:.2f} CPU s"])
-        table.append(["memory", "", f"{resident_mb():,.0f} MB", f"{peak_mb():,.0f} MB at most"])
+        bound = (
+            "no bound on state" if state_bytes_max is None else f"{state_bytes_max / 2**20:,.0f} MB of state"
+        )
+        table.append(["memory", bound, memory_words(), f"{peak_mb():,.0f} MB at most"])
     return table
 
 
-def resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+def memory_words() -> str:
+    """Return what the process has in memory, and how much of that are pages of files, in words."""
+    kept = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    resident, of_files = (int(kept[name].split()[0]) / 2**10 for name in ("VmRSS", "RssFile"))
+    return f"{resident:,.0f} MB, {of_files:,.0f} of them files"
+
+
+def state_bound(changes: int, state_mb: int | None) -> int | None:
+    """Return how many bytes of state may lie in memory; None: no bound."""
+    if state_mb is not None:
+        return state_mb * 2**20
+    if changes <= BOUNDED_ABOVE:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 3
 
 
 def peak_mb() -> float:
@@ -289,7 +348,7 @@ def main() -> None:
     print(machine())
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         large = given.large or min(LARGE_CHANGES, given.changes // 10)
-        state = given.state_mb * 2**20 if given.state_mb else None
+        state = state_bound(given.changes, given.state_mb)
         table = measured(given.changes, large, state, Path(folder) / "data")
     head = ["", "of", "", ""]
     print(aligned(head, table))
