@@ -45,7 +45,8 @@ check: $(STAMP)  ## ruff, mypy --strict, the direction of imports
 bench: $(STAMP)  ## run benchmarks; `make bench nexmark ARGS="--durable"` runs one
 	@ARGS='$(ARGS)' sh scripts/bench.sh $(BIN)/python $(WORDS)
 
-torture: $(STAMP)  ## long random tests: make torture SEED=7 MINUTES=60
+torture: WORKERS = 3
+torture: $(STAMP)  ## long random tests: make torture SEED=7 MINUTES=60; a third worker, as kills and disks wait
 	@HEADRACE_TORTURE_SEED=$(SEED) HEADRACE_TORTURE_MINUTES=$(MINUTES) HYPOTHESIS_PROFILE=torture \
 	  $(BIN)/python -m pytest -m torture -n $(WORKERS) --dist loadgroup -p no:randomly $(ARGS)
 

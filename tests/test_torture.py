@@ -45,7 +45,8 @@ def test_slices_play_every_seed_once_and_at_least_one_case() -> None:
 
 
 def test_a_case_that_fails_is_told_with_its_seed_and_does_not_end_the_test() -> None:
-    torture = Torture(seed=1, share_s=60.0)
+    said: list[str] = []
+    torture = Torture(seed=1, share_s=60.0, say=said.append)
     played = []
 
     def case(seed: int) -> None:
@@ -57,6 +58,7 @@ def test_a_case_that_fails_is_told_with_its_seed_and_does_not_end_the_test() -> 
     with pytest.raises(AssertionError, match=r"2 of 5 cases failed\s+seed 1000001: ValueError: the 2th"):
         torture.play(case)
     assert len(played) == torture.cases == 5
+    assert said == ["seed 1000001: ValueError: the 2th", "seed 1000003: ValueError: the 4th"]
 
 
 def test_a_shortfall_is_said_in_plain_words() -> None:

@@ -15,16 +15,19 @@ and a new test fits in by itself. The heaviest come first. A test without the fi
 the others share what remains.
 
 The summary tells for each test how many cases it played, and whether it reached the least number that its
-mark names. Running out of time is no failure, but it is said.
+mark names. Running out of time is no failure, but it is said. Nobody has to wait for it: a case that fails is
+told on stderr at once, with its seed, and how far a test has come every two minutes.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,6 +36,8 @@ SEEDS = 1_000_000
 """Seeds that belong to one SEED: the n-th case of SEED s has the seed s * SEEDS + n, however many workers."""
 SPARE_S = 600.0
 """How much longer than the whole budget one test may take before it counts as hanging."""
+TELL_S = 120.0
+"""How often a test tells how far it has come."""
 FINDS_MAX = 5
 """So many cases that fail end a test on one worker."""
 _BEGAN = "HEADRACE_TORTURE_BEGAN"
@@ -50,6 +55,7 @@ class Torture:
         slices: how many workers there are.
         cases: how many cases were played.
         note: a remark for the summary.
+        say: tells something while it runs.
     """
 
     seed: int = 1
@@ -58,6 +64,7 @@ class Torture:
     slices: int = 1
     cases: int = 0
     note: str = ""
+    say: Callable[[str], object] = field(default=lambda _: None)
     began: float = field(default_factory=time.monotonic)
 
     def seeds(self, worth: int = 1) -> Iterator[int]:
@@ -79,16 +86,21 @@ class Torture:
             AssertionError: the seeds and errors of the cases that failed, from the first of them.
         """
         failed: list[tuple[int, Exception]] = []
+        told = self.began
         for seed in self.seeds(worth):
+            if time.monotonic() - told >= TELL_S:
+                told = time.monotonic()
+                self.say(f"{self.cases:,} cases, {len(failed)} of them failed")
             try:
                 case(seed)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is a find
                 failed.append((seed, error))
+                self.say(f"seed {seed}: {type(error).__name__}: {error}")
                 if len(failed) >= FINDS_MAX:
                     break
         if failed:
-            told = "\n\n".join(f"seed {seed}: {type(error).__name__}: {error}" for seed, error in failed)
-            raise AssertionError(f"{len(failed)} of {self.cases} cases failed\n\n{told}") from failed[0][1]
+            errors = "\n\n".join(f"seed {seed}: {type(error).__name__}: {error}" for seed, error in failed)
+            raise AssertionError(f"{len(failed)} of {self.cases} cases failed\n\n{errors}") from failed[0][1]
 
     @property
     def is_over(self) -> bool:
@@ -126,6 +138,14 @@ def share(item: pytest.Item, left_s: float, done: set[str]) -> float:
     ]
     weights = sum(float(_mark(other).get("weight", 1)) for other in waiting)
     return max(left_s, 0.0) * float(_mark(item).get("weight", 1)) / max(weights, 1e-9)
+
+
+def _say(item: pytest.Item, text: str) -> None:
+    """Write to stderr, past what captures it: also a worker's stderr is that of `make torture`."""
+    capture = item.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {item.nodeid}: {text}\n")
+        sys.stderr.flush()
 
 
 class TorturePlugin:
@@ -169,6 +189,7 @@ class TorturePlugin:
             share_s=share(item, left_s, self._done),
             slice=request.param,
             slices=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+            say=partial(_say, item),
         )
         self._done.add(item.nodeid)
         yield torture

@@ -20,7 +20,7 @@ from tests.faults.world import HAPPENINGS, World
 
 EXAMPLES = 8
 STEPS = 20
-LIFE = (40, 160)
+LIFE = (30, 120)
 """How many things happen in one life in torture."""
 WEIGHTS = {
     "append": 6,
@@ -86,7 +86,7 @@ def test_a_long_life(tmp_path: Path) -> None:
     assert len(world.journal) > 20
 
 
-@pytest.mark.torture(weight=8, least=300)
+@pytest.mark.torture(weight=12, least=300)
 def test_many_long_lives(tmp_path: Path, torture: Torture) -> None:
     def case(seed: int) -> None:
         live(tmp_path / str(seed), seed)

@@ -27,7 +27,7 @@ def cut_and_cut_again(zygote: Zygote, folder: Path, seed: int, cuts: int) -> int
         chance = random.Random(seed)
         lives = Lives(zygote, folder / "reports", seed, disk.place / "data")
         for _ in range(cuts):
-            lives.live(delay_s=chance.uniform(0.1, 1.2), calls=1_000, turns=1_000, power_of=disk.place)
+            lives.live(delay_s=chance.uniform(0.1, 0.9), calls=1_000, turns=1_000, power_of=disk.place)
             disk.unmount()
             disk.mount()
         lives.end()
@@ -40,7 +40,7 @@ def test_a_power_cut_loses_nothing_and_doubles_nothing(tmp_path: Path, zygote: Z
     assert cut_and_cut_again(zygote, tmp_path, 3, CUTS) == CUTS
 
 
-@pytest.mark.torture(weight=4, least=100)
+@pytest.mark.torture(weight=3, least=100)
 def test_many_power_cuts(tmp_path: Path, torture: Torture, zygote: Zygote) -> None:
     """A seed is a disk whose power fails eight times; what counts are the cuts."""
 
