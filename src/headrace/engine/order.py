@@ -113,6 +113,14 @@ def placed(words: U64, valid: np.ndarray[tuple[int], np.dtype[np.bool_]] | None,
     return np.where(valid, turned, np.uint64(0) if key.nulls_first else _ALL)
 
 
+def is_apart(kind: pa.DataType) -> bool:
+    """Whether `placed` words tell all values of this type apart, and from NULL: the greatest and the least
+    64-bit integer have the words in which NULLs stand.
+    """
+    is_whole = pa.types.is_int64(kind) or pa.types.is_uint64(kind) or pa.types.is_timestamp(kind)
+    return is_exact(kind) and not (is_whole or pa.types.is_time64(kind))
+
+
 def sort_columns(array: pa.Array, key: OrderKey) -> list[U64]:
     """Return words, most significant first, that order a column exactly as the key says."""
     valid = validity(array)

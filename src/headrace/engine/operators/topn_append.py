@@ -27,7 +27,7 @@ from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.topn import describe
-from headrace.engine.order import is_exact, lexsort, order_word, placed, row_numbers
+from headrace.engine.order import is_apart, lexsort, order_word, placed, row_numbers
 from headrace.engine.ordered import sort_order
 from headrace.engine.runs import ranges
 from headrace.engine.sweep import Sweep, described
@@ -58,7 +58,7 @@ class TopNAppendOperator(Operator):
         self._node = node
         self._limit = node.limit
         first = node.input.schema[node.order[0].column].arrow
-        self._word_is_all = len(node.order) == 1 and is_exact(first)
+        self._word_is_all = len(node.order) == 1 and is_apart(first)
         self._partitions = KeyTable([node.input.schema[name].arrow for name in node.partition])
         self._heap = Heap(node.input.schema.arrow)
         self._numbers: Growable[np.int64] = Growable(np.int64)
