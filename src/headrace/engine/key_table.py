@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from headrace.engine.alike import Alike
 from headrace.engine.columns import I64, U64, Bools, Fixed, View, equal_rows, is_fixed, micros
 from headrace.engine.growable import Growable
 from headrace.engine.hash_index import HashIndex
@@ -74,6 +75,7 @@ class KeyTable:
         self._types = tuple(types)
         self._stores = [FixedKeys(_word_count(kind)) if is_fixed(kind) else TextKeys() for kind in types]
         self._index = HashIndex()
+        self._alike = Alike()
         self._free: I64 = np.empty(0, dtype=np.int64)
         self.size = 0
 
@@ -92,16 +94,34 @@ class KeyTable:
         """Return the slot of each row's key, −1 where it was never seen."""
         if self.size == 0:
             return np.full(len(hashes), -1, dtype=np.int64)
-        return self._index.find(hashes, lambda rows, slots: self._equal(slots, columns, rows))
+        grouped = self._alike.groups(columns, hashes)
+        if grouped is None:
+            return self._index.find(hashes, lambda rows, slots: self._equal(slots, columns, rows))
+        groups, firsts = grouped
+        found = self._index.find(
+            hashes[firsts], lambda rows, slots: self._equal(slots, columns, firsts[rows])
+        )
+        return found[groups]
 
     def find_or_add(self, columns: Sequence[View], hashes: U64) -> tuple[I64, I64]:
         """Return the slot of each row's key and the rows that brought a new key, in slot order."""
+        grouped = self._alike.groups(columns, hashes)
+        if grouped is None:
+            return self._in_parts(columns, hashes, np.arange(len(hashes), dtype=np.int64))
+        groups, firsts = grouped
+        slots, added = self._in_parts(columns, hashes[firsts], firsts)
+        return slots[groups], added
+
+    def _in_parts(self, columns: Sequence[View], hashes: U64, at: I64) -> tuple[I64, I64]:
+        """Find or add the keys of the rows `at`: for all at once the index would make room for as many keys
+        as there are rows.
+        """
         slots: list[I64] = []
         added: list[I64] = []
         first = 0
         while first < len(hashes) or not slots:
             last = first + max(_AT_ONCE, self.live // 4)
-            found = self._find_or_add(columns, hashes[first:last], first)
+            found = self._find_or_add(columns, hashes[first:last], at[first:last])
             slots.append(found[0])
             added.append(found[1])
             first = last
@@ -109,21 +129,18 @@ class KeyTable:
             return slots[0], added[0]
         return np.concatenate(slots), np.concatenate(added)
 
-    def _find_or_add(self, columns: Sequence[View], hashes: U64, first: int) -> tuple[I64, I64]:
-        """Do so for some rows, from `first` on: for all at once the index would make room for as many keys
-        as there are rows.
-        """
-        slots, added = self._index.find_or_add(
+    def _find_or_add(self, columns: Sequence[View], hashes: U64, at: I64) -> tuple[I64, I64]:
+        slots, new = self._index.find_or_add(
             hashes,
-            lambda rows, slots: self._equal(slots, columns, rows + first),
-            lambda one, other: equal_rows(columns, one + first, columns, other + first),
+            lambda rows, slots: self._equal(slots, columns, at[rows]),
+            lambda one, other: equal_rows(columns, at[one], columns, at[other]),
             self._new_slots,
         )
-        rows = added + first
-        if len(added):
+        added = at[new]
+        if len(new):
             for store, column in zip(self._stores, columns, strict=True):
-                store.put(column, rows, slots[added], self.size)
-        return slots, rows
+                store.put(column, added, slots[new], self.size)
+        return slots, added
 
     def _new_slots(self, count: int) -> I64:
         again, self._free = self._free[:count], self._free[count:]

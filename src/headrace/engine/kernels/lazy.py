@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
+from headrace.engine.alike import SAMPLE_ROWS, distinct_about, sample_of
 from headrace.engine.columns import Bools, nonzero
 from headrace.engine.kernels import logic
 from headrace.engine.kernels.vec import OTHER, TEXT, Vec
@@ -23,7 +23,6 @@ _COSTLY = (
 )  # fmt: skip
 _WORTH_IT = 0.8
 """Above this share of rows, all are computed."""
-_SAMPLE = 1_024
 _DISTINCT_SHARE_MAX = 0.5
 """Texts are told apart where at most so many of them are distinct, judging by a sample."""
 
@@ -83,25 +82,15 @@ def _values_of(rows: pa.RecordBatch, name: str) -> Values | None:
     """Return the distinct values of a column, or None where there are too many."""
     array = rows.column(name)
     most = _DISTINCT_SHARE_MAX * len(array)
-    if len(array) < _SAMPLE or _distinct_about(array) > most:
+    if len(array) < SAMPLE_ROWS:
+        return None
+    sample = array.take(pa.array(sample_of(len(array))))
+    if distinct_about(len(array), len(pc.unique(sample))) > most:
         return None
     encoded = pc.dictionary_encode(array, null_encoding="encode")
     if len(encoded.dictionary) > most:
         return None
     return Values(pa.record_batch({name: encoded.dictionary}), np.asarray(encoded.indices), {})
-
-
-def _distinct_about(array: pa.Array) -> float:
-    """Return about how many distinct values there are, by how many of a sample are met again.
-
-    Of n draws from D values, all as likely, some n²/2D are repeated, and N draws meet D(1 − e^(−N/D)).
-    """
-    sample = array.take(pa.array(np.linspace(0, len(array) - 1, _SAMPLE).astype(np.int64)))
-    again = _SAMPLE - len(pc.unique(sample))
-    if again == 0:
-        return float(len(array))
-    values = _SAMPLE**2 / (2 * again)
-    return values * -math.expm1(-len(array) / values)
 
 
 def both(parts: Sequence[Kernel], costly: Kernel, names: Sequence[str], *, conjunction: bool) -> Kernel:
