@@ -459,9 +459,16 @@ class Past:
         return Frozen(self._version(), entries, begun.version, begun.errors, rows, copy)
 
     def flush(self) -> bool:
-        """Write what is not on disk yet, and tidy up; False: the disk refuses, and what it has not taken is
-        held in memory until the next call.
+        """Write what is not on disk yet, and tidy up; False: the disk refuses, or there is no memory for it,
+        and what has not been written is held until the next call.
         """
+        try:
+            return self._flushed()
+        except MemoryError:
+            logger.warning("the past cannot be written, and is held: there is no memory left")
+            return False
+
+    def _flushed(self) -> bool:
         if self._history is None or not self.is_begun:
             return True
         if self._is_closed:  # everything is on disk by then, or the disk refuses
@@ -469,7 +476,11 @@ class Past:
         while True:
             with self._gate():
                 if self._busy.acquire(blocking=False):
-                    frozen = self._frozen(self._wanting())
+                    try:
+                        frozen = self._frozen(self._wanting())
+                    except BaseException:
+                        self._busy.release()
+                        raise
                     break
             with self._busy:
                 pass  # another thread is writing: after that, what is left

@@ -161,12 +161,12 @@ class Stepper:
         reach("commit durable")
         with self._moved:
             now = time.monotonic()
+            rows, commits = self._pending_rows + rows_of(record), self._waiting_commits + 1
+            self._pending.append((record, now))  # up to here memory may run out, and it is told again
+            self._pending_rows, self._waiting_commits = rows, commits
             if self._oldest is None:
                 self._oldest = now
             self._last_durable = record.number
-            self._pending.append((record, now))
-            self._pending_rows += rows_of(record)
-            self._waiting_commits += 1
             self._moved.notify_all()
 
     @property

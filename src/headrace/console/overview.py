@@ -24,6 +24,7 @@ def overview_json(run: Run, dashboards: Sequence[Dashboard]) -> Json:
         "version": run.version.number,
         "freshness_ms": freshness.freshness_ms,
         "pending_commits": freshness.pending_commits,
+        "trouble": None if run.trouble is None else run.trouble.problem,
         "watermarks": {name: at.isoformat() for name, at in run.version.watermarks.items()},
         "dashboards": [
             {"name": one.name, "title": one.title or one.name, "description": one.description}

@@ -466,7 +466,7 @@ class Engine:
         view = self._views[name]
         reads = self._reads[name]
         done = Advanced()
-        if reads & moved.keys() or _is_due(view, context):
+        if (reads & moved.keys() and view.again is None) or _is_due(view, context):
             done.change = self._step_view(view, moved, context)
         upstream = next(
             (self._views[at].error for at in reads if at in self._views and self._views[at].error), None

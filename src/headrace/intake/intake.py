@@ -321,10 +321,12 @@ class Intake:
                 request.position if request.source is not None else None,
             )
             pending = _Pending(number, self._log.append(commit), draft.undo)
-            self._memory.last_commit = number
             self._pending.append(pending)
+            self._memory.last_commit = number
         except BaseException as error:
-            is_whole = isinstance(error, HeadraceError) or (is_decided and isinstance(error, MemoryError))
+            is_short = is_decided and isinstance(error, MemoryError)
+            is_kept = self._log.next_commit > self._memory.last_commit + 1
+            is_whole = isinstance(error, HeadraceError) or (is_short and not is_kept)
             self._is_doubtful = not (is_whole and _can_take_back(draft.undo))
             raise
         return pending.ticket

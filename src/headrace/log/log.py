@@ -202,6 +202,11 @@ class Log:
         return remove
 
     @property
+    def next_commit(self) -> int:
+        """Number of the commit that may be appended next."""
+        return self._next_commit
+
+    @property
     def failure(self) -> StorageError | None:
         """Why the last write failed, until `repair`; every record that was not durable then is forgotten."""
         return self._failure

@@ -26,7 +26,8 @@ async def readyz(request: Request) -> Response:
         service.run.wait_for(0, 0)
     except HeadraceError as error:
         return error_response(error, status=503)
-    return json_response({"status": "ready"})
+    trouble = service.run.trouble
+    return json_response({"status": "ready"} | ({} if trouble is None else {"trouble": trouble.problem}))
 
 
 async def status(request: Request) -> Response:

@@ -279,9 +279,10 @@ class StatusAnswer(Stamped):
 
 
 class HealthAnswer(_Model):
-    """A probe's answer."""
+    """A probe's answer; `trouble` says why views stand still at present, if they do."""
 
     status: str
+    trouble: str | None = None
 
 
 class SnapshotMessage(Stamped):

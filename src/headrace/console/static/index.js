@@ -121,7 +121,7 @@ function render() {
   grid.replaceChildren(...dashboards(), views(), inputs());
   if (focused) grid.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
   const waiting = overview.pending_commits ? `behind ${spanText(overview.freshness_ms)}` : "up to date";
-  state(overview.freshness_ms > 3000 ? "behind" : "live", waiting);
+  state(overview.trouble || overview.freshness_ms > 3000 ? "behind" : "live", overview.trouble || waiting);
   document.getElementById("version").textContent = `version ${overview.version}`;
 }
 
