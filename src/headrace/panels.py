@@ -178,6 +178,7 @@ class FormAction(Part):
         delete: take the row out of the table instead.
         view: write the first row of this view or named query, instead of the form's.
         choose: what the page's parameters are set to afterwards.
+        keep: what was typed stays in the form, for another button to write.
     """
 
     label: Annotated[str, Field(min_length=1)]
@@ -186,6 +187,7 @@ class FormAction(Part):
     delete: bool = False
     view: str | None = None
     choose: dict[str, str] = {}
+    keep: bool = False
 
 
 _PARTS: dict[str, type[BaseModel]] = {
@@ -261,6 +263,8 @@ class ViewPanel(Panel):
         format: how its numbers are shown, as in `money GBP`.
         thresholds: levels by value, as in `{"warn": 70, "bad": 90}` or `{"bad": "< 0.01"}`.
         stamp: a column whose first value is shown beside the version, such as the number of a definition.
+        empty: what is said where there are no rows; empty: `no rows`.
+        reason: a column that says why a value is NULL; it is shown in the value's place.
     """
 
     view: Annotated[str, Field(min_length=1)]
@@ -272,11 +276,15 @@ class ViewPanel(Panel):
     format: FormatText | None = None
     thresholds: Thresholds = {}
     stamp: ColumnName | None = None
+    empty: str = ""
+    reason: ColumnName | None = None
 
     def uses(self) -> Iterator[Use]:
         """Name every column that the panel reads."""
         if self.stamp:
             yield Use("stamp", self.view, self.stamp)
+        if self.reason:
+            yield Use("reason", self.view, self.reason)
         for condition in parse_where(self.where) if self.where else ():
             yield Use("where", self.view, condition.column)
         for ordering in parse_order(self.order) if self.order else ():

@@ -201,3 +201,49 @@ def test_a_replay_from_the_log_equals_the_live_state(tmp_path: Path) -> None:
     with app.open(tmp_path) as run:
         assert content(run) == live
     assert len(live["mrr_movements"]) > 100
+
+
+def test_metrics_of_a_dimension_are_its_slice_and_its_customers(run: hr.Run) -> None:
+    span = {"since": "2025-06-01", "until": str(UNTIL)}
+    known = run.query(
+        "SELECT merchant_id, reporting_currency FROM scenarios WHERE scenario = 'live'"
+    ).to_pylist()
+    seen = 0
+    for one in known:
+        asked = {"merchant": one["merchant_id"], **span}
+        for row in rows(run, "slices_by_dimension", **asked, dimension="size"):
+            if row["currency"] != one["reporting_currency"]:
+                continue
+            chosen = {"dimension": "size", "value": row["slice"]}
+            plain = rows(run, "metrics", **asked, **chosen, period="all", of_currency=row["currency"])[0]
+            assert {name: plain[name] for name in plain if name in row} == {
+                name: value for name, value in row.items() if name in plain
+            }
+            whole = rows(run, "metrics", **asked, **chosen, period="all")[0]
+            count = (
+                "SELECT count(*) AS n FROM (SELECT m.customer_id FROM mrr_movements m JOIN customers c "
+                "USING (merchant_id, customer_id) WHERE m.merchant_id = $merchant AND m.scenario = 'live' "
+                "AND m.day <= CAST($until AS DATE) AND c.dimensions->>'size' = $value "
+                "GROUP BY 1 HAVING sum(m.amount) > 0)"
+            )
+            told = {"merchant": asked["merchant"], "until": span["until"], "value": row["slice"]}
+            assert run.query(count, told).to_pylist() == [{"n": whole["subscribers"]}]
+            seen += whole["subscribers"]
+    assert seen
+
+
+def test_money_without_a_rate_is_empty_and_says_why() -> None:
+    with app.open(None) as run:
+        fill(run, 21)
+        foreign = "SELECT merchant_id FROM mrr_reported WHERE scenario = 'live' AND currency <> reporting"
+        merchant = run.query(foreign).column(0).to_pylist()[0]
+        asked = {"merchant": merchant, "since": "2025-06-01", "until": str(UNTIL)}
+        before = rows(run, "metrics", **asked)
+        run.delete("fx_rates", run.query("SELECT day, currency FROM fx_rates WHERE currency <> 'usd'"))
+        run.advance()
+        without = rows(run, "metrics", **asked)
+        assert [row["problem"] for row in before] == [None] * len(before)
+        assert {row["mrr"] for row in without} == {None}
+        assert all(row["problem"].startswith("no exchange rate between ") for row in without)
+        assert [row["subscribers"] for row in before] == [row["subscribers"] for row in without]
+        assert run.query("SELECT count(*) AS n FROM mrr_reported WHERE type = 'FX'").to_pylist() == [{"n": 0}]

@@ -125,6 +125,7 @@ function waterfallRows(panel, rows) {
     ? panel.steps.map((step) => [step.label, read(chosen[0], step.column), step.total, chosen[0]])
     : panel.steps.length ? []
     : chosen.map((row) => [plain(read(row, panel.x)), read(row, panel.y), panel.total ? read(row, panel.total) === true : false, row]);
+  if (bars.every(([, value]) => value === null)) return [];
   return bars.map(([x, value, total, row]) => ({
     x, y: toNumber(value) || 0, total, label: show(value, panel.format, "number", reader(rows, row)),
   }));

@@ -110,7 +110,7 @@ export class FormPanel extends Panel {
       const body = await answer.json().catch(() => null);
       if (!answer.ok) throw new Error(problemOf(body) ?? `the server answered ${answer.status}`);
       this.tell(`${action.label}: written, commit ${body.commit ?? "unchanged"}`, "good");
-      this.edited.clear();
+      if (!action.keep) this.edited.clear();
       for (const [name, value] of Object.entries(action.choose)) this.page.parameters.choose(name, value);
       for (const feed of this.page.feeds.values()) feed.renew?.();
     } catch (error) {

@@ -136,11 +136,21 @@ export class Panel {
       return;
     }
     this.errorBox?.remove();
-    if (this.ready) await this.draw();
+    if (!this.ready) return;
+    await this.draw();
+    this.root.classList.add("drawn");
   }
 
   empty(nothing) {
     this.root.classList.toggle("empty", nothing);
+  }
+
+  // What stands where nothing can be shown: the reason that a row names, or the panel's words.
+  why() {
+    const { told, feed } = this;
+    const at = told.reason ? feed.rows.position(told.reason) : null;
+    const row = at === null ? null : feed.rows.select(told).find((one) => one[at] !== null);
+    return row ? plain(row[at]) : told.empty || "no rows";
   }
 
   async draw() {}
@@ -203,6 +213,10 @@ class TilePanel extends Panel {
 
   drawBeneath(value, cell, level) {
     const parts = [];
+    if ((value === null || value === undefined) && (this.told.reason || this.told.empty)) {
+      this.beneath.replaceChildren(make("span", "reason", this.why()));
+      return;
+    }
     if (level) parts.push(make("span", level, `${LEVEL_SIGN[level]} ${level}`));
     if (this.told.rate) parts.push(this.rateText(value, cell));
     if (this.told.compare) parts.push(this.changeText(value, cell));
@@ -283,7 +297,9 @@ class ChartPanel extends Panel {
 
   async draw() {
     const values = chartRows(this.told, this.feed.rows);
-    this.empty(values.length === 0);
+    const nothing = values.every((one) => one.y === null);
+    this.empty(nothing);
+    if (nothing) this.nothing.textContent = this.why();
     const last = values.at(-1);
     const whole = this.told.partial ? values.findLast((one) => !one.last) ?? last : last;
     if (this.told.newest) this.newest.textContent = whole?.label ?? "";
@@ -338,6 +354,7 @@ export class TablePanel extends Panel {
     const rows = this.feed.rows;
     const chosen = this.chosen();
     this.empty(chosen.length === 0);
+    if (!chosen.length) this.nothing.textContent = this.why();
     const at = this.cells.map((cell) => rows.position(cell.column));
     const largest = this.cells.map((cell, n) =>
       cell.bar ? Math.max(...chosen.map((row) => Math.abs(toNumber(row[at[n]])) || 0), 0) : 0);

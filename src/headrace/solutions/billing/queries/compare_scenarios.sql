@@ -41,7 +41,8 @@ SELECT
     CAST(people.subscribers AS BIGINT) AS subscribers,
     people.churned_subscribers / nullif(people.start_subscribers
         + CASE scenarios.churn_formula WHEN 'stripe' THEN people.new_subscribers ELSE 0 END, 0) AS churn_rate,
-    (-money.churned_mrr - money.contraction_mrr) / nullif(money.start_mrr, 0) AS gross_mrr_churn
+    (-money.churned_mrr - money.contraction_mrr) / nullif(money.start_mrr, 0) AS gross_mrr_churn,
+    coalesce(strftime(scenarios.set_at, 'set %Y-%m-%d %H:%M'), 'defaults') AS definition
 FROM scenarios
 LEFT JOIN money ON money.scenario = scenarios.scenario
 LEFT JOIN people ON people.scenario = scenarios.scenario

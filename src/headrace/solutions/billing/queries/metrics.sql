@@ -5,7 +5,8 @@
 -- balances and movements are converted per currency at that day's rate, rounded to minor units, half away from zero,
 -- then added; what a day's balance differs from the day before beyond its movements is FX. `rate_rule` says which
 -- day's rate: the day's own (the newest known on it), the day's before, or the latest known for all days.
--- Ratios without a denominator are NULL. Amounts are minor units of `currency`; arr is 12 x mrr. churn_rate is by the
+-- Ratios without a denominator are NULL; so is money while an exchange rate is missing, and `problem` says which.
+-- Amounts are minor units of `currency`; arr is 12 x mrr. churn_rate is by the
 -- merchant's formula: churned / (start + new) is Stripe's, churned / start the common one. ltv = arpu / churn_rate.
 -- $merchant TEXT: whose
 -- $scenario TEXT = live: by which settings
@@ -18,6 +19,8 @@
 -- $country TEXT = NULL: of customers of one country only
 -- $cohort DATE = NULL: of customers who began in one month only (its first day)
 -- $of_currency TEXT = NULL: of one currency only
+-- $dimension TEXT = NULL: of customers with a value of the merchant's own dimension only, such as `segment`
+-- $value TEXT = NULL: which value
 WITH chosen AS (
     SELECT
         reporting_currency, rate_rule, churn_formula,
@@ -30,13 +33,28 @@ days AS (
     FROM generate_series(
         CAST($since AS TIMESTAMP) - INTERVAL 1 DAY, CAST($until AS TIMESTAMP), INTERVAL 1 DAY) AS series(day)
 ),
+of_dimension AS (
+    SELECT customer_id
+    FROM customers
+    WHERE merchant_id = $merchant AND $dimension IS NOT NULL AND json_type(dimensions) = 'OBJECT'
+        AND list_contains(map_entries(TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR))), {'key': $dimension, 'value': $value})
+),
+moves AS (
+    SELECT day, currency, type, amount, product_id, price_id, plan_interval, country, cohort_month
+    FROM mrr_daily
+    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until AND $dimension IS NULL
+    UNION ALL
+    SELECT day, currency, type, amount, product_id, price_id, plan_interval, country, cohort_month
+    FROM mrr_movements
+    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until AND $dimension IS NOT NULL
+        AND customer_id IN (SELECT customer_id FROM of_dimension)
+),
 moved AS (
     SELECT
         greatest(day, $since - 1) AS day, currency,
         CASE WHEN day < $since THEN 'before' ELSE type END AS type, sum(amount) AS amount
-    FROM mrr_daily
-    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until
-        AND ($product IS NULL OR product_id = $product) AND ($price IS NULL OR price_id = $price)
+    FROM moves
+    WHERE ($product IS NULL OR product_id = $product) AND ($price IS NULL OR price_id = $price)
         AND ($plan_interval IS NULL OR plan_interval = $plan_interval) AND ($country IS NULL OR country = $country)
         AND ($cohort IS NULL OR cohort_month = $cohort) AND ($of_currency IS NULL OR currency = $of_currency)
     GROUP BY ALL
@@ -57,7 +75,7 @@ amounts AS (
 ),
 rated AS (
     SELECT
-        amounts.day, amounts.type, CAST(amounts.amount AS HUGEINT) AS amount,
+        amounts.day, amounts.type, amounts.currency, CAST(amounts.amount AS HUGEINT) AS amount,
         CASE WHEN amounts.currency = chosen.reporting_currency THEN 1
             ELSE CAST(into_rate.rate AS HUGEINT) * CAST(power(10, into_rate.minor_digits) AS HUGEINT) END AS up,
         CASE WHEN amounts.currency = chosen.reporting_currency THEN 1
@@ -76,6 +94,11 @@ rated AS (
     LEFT JOIN currency_rates AS into_rate
         ON into_rate.currency = chosen.reporting_currency
         AND into_rate.day_from <= amounts.rate_day AND amounts.rate_day < into_rate.day_until
+),
+lacking AS (
+    SELECT string_agg(DISTINCT currency, ', ' ORDER BY currency) AS currencies
+    FROM rated
+    WHERE up IS NULL OR down IS NULL
 ),
 converted AS (
     SELECT
@@ -115,6 +138,7 @@ slice_moments AS (
         AND ($product IS NULL OR product_id = $product) AND ($price IS NULL OR price_id = $price)
         AND ($plan_interval IS NULL OR plan_interval = $plan_interval) AND ($country IS NULL OR country = $country)
         AND ($cohort IS NULL OR cohort_month = $cohort) AND ($of_currency IS NULL OR currency = $of_currency)
+        AND ($dimension IS NULL OR customer_id IN (SELECT customer_id FROM of_dimension))
     GROUP BY customer_id, happened_at
     HAVING sum(amount) <> 0
 ),
@@ -134,7 +158,21 @@ turns AS (
     FROM subscribers_daily
     WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until
         AND $product IS NULL AND $price IS NULL AND $plan_interval IS NULL AND $of_currency IS NULL
+        AND $dimension IS NULL
         AND ($country IS NULL OR country = $country) AND ($cohort IS NULL OR cohort_month = $cohort)
+    UNION ALL
+    SELECT
+        CAST(timezone(known.time_zone, timezone('UTC', moments.happened_at)) AS DATE) AS day, moments.kind AS type,
+        1 AS customers
+    FROM customer_moments AS moments
+    JOIN customer_cohorts AS known
+        ON known.merchant_id = moments.merchant_id AND known.scenario = moments.scenario
+        AND known.customer_id = moments.customer_id
+    WHERE moments.merchant_id = $merchant AND moments.scenario = $scenario AND moments.kind <> 'change'
+        AND $product IS NULL AND $price IS NULL AND $plan_interval IS NULL AND $of_currency IS NULL
+        AND $dimension IS NOT NULL AND moments.customer_id IN (SELECT customer_id FROM of_dimension)
+        AND CAST(timezone(known.time_zone, timezone('UTC', moments.happened_at)) AS DATE) <= $until
+        AND ($country IS NULL OR known.country = $country) AND ($cohort IS NULL OR known.cohort_month = $cohort)
 ),
 subscribers AS (
     SELECT
@@ -216,7 +254,10 @@ SELECT
     mrr / nullif(subscribers, 0) / nullif(churned_subscribers / nullif(
         start_subscribers + CASE chosen.churn_formula WHEN 'stripe' THEN new_subscribers ELSE 0 END, 0), 0) AS ltv,
     (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
-     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
+     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition,
+    CASE WHEN unknown > 0
+        THEN 'no exchange rate between ' || lacking.currencies || ' and ' || chosen.reporting_currency END AS problem
 FROM periods
 CROSS JOIN chosen
+CROSS JOIN lacking
 ORDER BY periods.period

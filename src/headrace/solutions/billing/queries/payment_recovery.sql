@@ -40,7 +40,8 @@ SELECT
     CAST(coalesce(recoveries.recovered_amount, 0) AS BIGINT) AS recovered_amount,
     CAST(cash.refunded_amount AS BIGINT) AS refunded_amount,
     CAST(cash.paid_amount - CASE scenarios.refunds WHEN 'subtract' THEN cash.refunded_amount ELSE 0 END AS BIGINT)
-        AS net_revenue
+        AS net_revenue,
+    coalesce(strftime(scenarios.set_at, 'set %Y-%m-%d %H:%M'), 'defaults') AS definition
 FROM cash
 JOIN scenarios ON scenarios.merchant_id = $merchant AND scenarios.scenario = $scenario
 LEFT JOIN recoveries ON recoveries.currency = cash.currency

@@ -17,7 +17,9 @@ SELECT
     held.customer_id, customers.name, held.currency,
     CAST(held.mrr AS BIGINT) AS mrr,
     CAST(held.other_mrr AS BIGINT) AS other_mrr,
-    CAST(held.other_mrr - held.mrr AS BIGINT) AS difference
+    CAST(held.other_mrr - held.mrr AS BIGINT) AS difference,
+    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
+     WHERE merchant_id = $merchant AND scenario = $other) AS definition
 FROM held
 LEFT JOIN customers ON customers.merchant_id = $merchant AND customers.customer_id = held.customer_id
 WHERE held.mrr <> held.other_mrr

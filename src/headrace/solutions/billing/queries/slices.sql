@@ -26,7 +26,11 @@ SELECT
         AS transfer_in_mrr,
     CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'transfer out'), 0) AS BIGINT)
         AS transfer_out_mrr,
-    CAST(sum(amount) AS BIGINT) AS mrr
+    CAST(sum(amount) AS BIGINT) AS mrr,
+    CASE $by WHEN 'product' THEN (
+        SELECT name FROM products WHERE products.merchant_id = $merchant AND products.product_id = slice) END AS name,
+    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
+     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
 FROM mrr_daily
 WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until
 GROUP BY 1, 2

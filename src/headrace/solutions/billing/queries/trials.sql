@@ -13,7 +13,9 @@ SELECT
     CAST(coalesce(sum(trials) FILTER (WHERE outcome = 'converted'), 0) AS BIGINT) AS converted,
     CAST(coalesce(sum(trials) FILTER (WHERE outcome = 'paused'), 0) AS BIGINT) AS paused,
     coalesce(sum(trials) FILTER (WHERE outcome = 'converted'), 0)
-        / nullif(sum(trials) FILTER (WHERE event = 'ended'), 0) AS conversion_rate
+        / nullif(sum(trials) FILTER (WHERE event = 'ended'), 0) AS conversion_rate,
+    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
+     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
 FROM trials_daily
 WHERE merchant_id = $merchant AND scenario = $scenario AND day BETWEEN $since AND $until
     AND ($country IS NULL OR country = $country)
