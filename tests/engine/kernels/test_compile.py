@@ -284,7 +284,7 @@ def answers(duck: Duck, sql: str, rows: pa.RecordBatch, source: Schema, output: 
     flag = Column("bad", "BOOLEAN", pa.bool_())
     items = [f"TRY({sql})", f"TRY(({sql}) IS NULL) IS NULL"]
     found = duck.careful.select(rows, source, items, Schema((output, flag)))
-    values, bad = found.column(0).to_pylist(), found.column(1).to_pylist()
+    values, bad = shown(found.column(0)), found.column(1).to_pylist()
     return ["error" if failed else repr(value) for value, failed in zip(values, bad, strict=True)]
 
 
@@ -318,9 +318,16 @@ def test_kernels_equal_duckdb(duck: Duck, left: str, right: str, expressions: li
 def evaluated(kernel: Compiled, rows: pa.RecordBatch) -> list[str] | None:
     """Return the kernel's answer per row, or None where it leaves the batch to DuckDB."""
     try:
-        return [repr(value) for value in kernel.evaluate(rows, {}).to_pylist()]
+        return [repr(value) for value in shown(kernel.evaluate(rows, {}))]
     except Miss:
         return None
+
+
+def shown(values: pa.Array) -> list[Any]:
+    """Return values as Python's; times as numbers, as its calendar is shorter than DuckDB's."""
+    is_time = pa.types.is_timestamp(values.type)
+    found: list[Any] = (values.cast(pa.int64()) if is_time else values).to_pylist()
+    return found
 
 
 @cache

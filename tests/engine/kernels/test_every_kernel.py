@@ -35,7 +35,9 @@ MIXED = [
     ("DECIMAL(9,2)", "DECIMAL(18,3)"), ("DECIMAL(9,2)", "DOUBLE"), ("DATE", "TIMESTAMP"),
     ("BOOLEAN", "INTEGER"), ("VARCHAR", "BIGINT"), ("FLOAT", "DOUBLE"), ("HUGEINT", "BIGINT"),
     ("UBIGINT", "BIGINT"), ("TIMESTAMP", "INTERVAL"), ("DATE", "TINYINT"),
-    ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"), ("TIMESTAMP_NS", "TIMESTAMP"), ("DECIMAL(38,2)", "BIGINT"),
+    ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"), ("TIMESTAMP", "INTEGER"), ("TIMESTAMP", "BIGINT"),
+    ("DATE", "INTEGER"),
+    ("TIMESTAMP_NS", "TIMESTAMP"), ("DECIMAL(38,2)", "BIGINT"),
 ]  # fmt: skip
 
 UNITS = ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
@@ -46,7 +48,8 @@ PAIRED = [
     "CASE WHEN x = y THEN x ELSE y END", "CASE x WHEN y THEN 1 END", "if(x > y, x, y)",
     "coalesce(x, y)", "nullif(x, y)", "greatest(x, y)", "least(x, y)",
     "x || y", "contains(x, y)", "starts_with(x, y)", "prefix(x, y)", "concat(x, y)", "replace(x, y, 'q')",
-    "split_part(x, y, 1)", "x LIKE y",
+    "split_part(x, y, 1)", "x LIKE y", "x + to_days(CAST(y AS INTEGER))",
+    "x - to_days(y)", "x + to_months(CAST(y AS INTEGER))", "x - to_months(y)",
 ]  # fmt: skip
 """Templates over two columns."""
 SINGLE = [
@@ -62,6 +65,8 @@ SINGLE = [
     *[f"{unit}(x)" for unit in UNITS], *[f"date_trunc('{unit}', x)" for unit in UNITS],
     *[f"date_part('{unit}', x)" for unit in (*UNITS, "epoch", "dow", "isodow", "doy", "century")],
     "strftime(x, '%Y-%m-%d %H:%M:%S')", "epoch_ms(x)", "x + INTERVAL 1 DAY", "x - INTERVAL 1 MONTH",
+    *[f"time_bucket(INTERVAL '{length}', x)" for length in ("15 minutes", "5 days", "7 seconds", "1 month")],
+    "timezone('Europe/Berlin', timezone('UTC', x))",
 ]  # fmt: skip
 """Templates over one column."""
 

@@ -13,7 +13,7 @@ from sqlglot import exp
 
 from headrace.contracts.schema import Column, Schema
 from headrace.engine.duck import Duck
-from headrace.engine.kernels import arithmetic, casts, compare, lazy, logic, regexp, text, time
+from headrace.engine.kernels import arithmetic, casts, compare, lazy, logic, regexp, text, time, zones
 from headrace.engine.kernels.vec import BOOL, INT, OTHER, TEXT, Miss, Type, Vec, load, store, type_of
 
 Kernel = Callable[[pa.RecordBatch, dict[str, Vec]], Vec]
@@ -248,16 +248,58 @@ class _Compiler:
 
     def _time_shift(self, part: exp.Expr) -> Kernel:
         amount = part.expression
-        if self.type(part).kind != "time" or any(True for _ in amount.find_all(exp.Column)):
+        if self.type(part).kind != "time" or not isinstance(part, exp.Add | exp.Sub):
             raise Miss
-        if not isinstance(part, exp.Add | exp.Sub) or self.type(amount).sql != "INTERVAL":
+        if self.type(amount).sql != "INTERVAL":
             raise Miss
+        inner, sign = self.compile(part.this), 1 if isinstance(part, exp.Add) else -1
+        if any(True for _ in amount.find_all(exp.Column)):
+            shift, count = self._varying(amount)
+            return lambda rows, loaded: shift(inner(rows, loaded), count(rows, loaded), sign)
+        micros = sign * self._length(amount)
+        return lambda rows, loaded: time.shift(inner(rows, loaded), micros)
+
+    def _varying(self, amount: exp.Expr) -> tuple[Callable[[Vec, Vec, int], Vec], Kernel]:
+        """Return how a time is moved by a number of days or months that columns say, and the number."""
+        while isinstance(amount, exp.Paren):
+            amount = amount.this
+        is_months = isinstance(amount, exp.Anonymous) and amount.name.lower() == "to_months"
+        if not is_months and not isinstance(amount, exp.ToDays):
+            raise Miss
+        count = amount.expressions[0] if is_months else amount.this
+        if self.type(count).kind != INT:
+            raise Miss
+        return time.shift_months if is_months else time.shift_days, self.compile(count)
+
+    def _length(self, amount: exp.Expr) -> int:
+        """Return a constant length of time in microseconds."""
         length = self._duck.constant(amount.sql(dialect="duckdb"))[0].as_py()
         if length is None or length[0]:
             raise Miss
-        micros = length[1] * 86_400_000_000 + length[2] // 1000
-        inner, signed = self.compile(part.this), micros if isinstance(part, exp.Add) else -micros
-        return lambda rows, loaded: time.shift(inner(rows, loaded), signed)
+        return int(length[1] * 86_400_000_000 + length[2] // 1000)
+
+    def bucket(self, part: exp.DateBin) -> Kernel:
+        width, others = part.this, {"this", "expression"}
+        if self.type(part).kind != "time" or any(True for _ in width.find_all(exp.Column)):
+            raise Miss
+        if any(value for name, value in part.args.items() if name not in others):
+            raise Miss
+        if self.type(width).sql != "INTERVAL" or self.type(part.expression).sql != "TIMESTAMP":
+            raise Miss
+        inner, width_us = self.compile(part.expression), self._length(width)
+        return lambda rows, loaded: time.bucket(inner(rows, loaded), width_us)
+
+    def local_time(self, zone: exp.Expr, moment: exp.Expr) -> Kernel:
+        """Compile `timezone(zone, timezone('UTC', time))`."""
+        if not isinstance(moment, exp.Anonymous) or moment.name.lower() != "timezone":
+            raise Miss
+        utc, inner = moment.expressions
+        if not (isinstance(utc, exp.Literal) and utc.is_string and utc.this == "UTC"):
+            raise Miss
+        if self.type(zone).kind != TEXT or self.type(inner).sql != "TIMESTAMP":
+            raise Miss
+        names, times = self.compile(zone), self.compile(inner)
+        return lambda rows, loaded: zones.local_time(names(rows, loaded), times(rows, loaded))
 
     def sign(self, part: exp.Expr) -> Kernel:
         inner, kind = self.compile(part.this), self.type(part)
@@ -415,6 +457,8 @@ class _Compiler:
         if name == "prefix" and self.type(items[0]).kind == "text":
             one, other = self.compile(items[0]), self.compile(items[1])
             return lambda rows, loaded: text.starts_with(one(rows, loaded), other(rows, loaded))
+        if name == "timezone" and len(items) == 2 and self.type(part).kind == "time":
+            return self.local_time(items[0], items[1])
         raise Miss
 
     def epoch(self, part: exp.Expr) -> Kernel:
@@ -482,5 +526,6 @@ _BUILDERS: tuple[tuple[Any, Callable[[_Compiler, Any], Kernel]], ...] = (
     (exp.TimeToStr, _Compiler.written),
     (exp.TimestampTrunc, _Compiler.time),
     (exp.UnixToTime, _Compiler.epoch),
+    (exp.DateBin, _Compiler.bucket),
     (exp.Anonymous, _Compiler.anonymous),
 )

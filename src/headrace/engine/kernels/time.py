@@ -1,4 +1,4 @@
-"""Times and dates: date_trunc, date_part, epoch_ms, adding a constant length of time."""
+"""Times and dates: date_trunc, date_part, epoch_ms, time_bucket, adding lengths of time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.engine.kernels.vec import DATE, FLOAT, INT, TEXT, TIME, Miss, Vec
+from headrace.engine.kernels.vec import DATE, FLOAT, INT, TEXT, TIME, Miss, Vec, both_valid
 
 _SECOND, _DAY = 1_000_000, 86_400_000_000
 FINITE_US = 9_000_000_000_000_000_000
@@ -25,6 +25,10 @@ _WRITTEN_US = 900 * 365 * _DAY
 """Years are written alike, with four digits, this far around the epoch."""
 _WEEK_SHIFT = 3 * _DAY
 """The epoch was a Thursday; weeks begin on Monday."""
+_BUCKETS_US = 10_959 * _DAY
+"""Buckets are counted from a Monday, 2000-01-03."""
+_SHIFTED_US, _MONTHS_MAX = 20_000 * 365 * _DAY, 120_000
+"""Times so far around the epoch are moved by so many months, and stay within the calendar."""
 
 
 def micros(part: Vec) -> Any:
@@ -107,6 +111,39 @@ def shift(part: Vec, amount_us: int) -> Vec:
     if np.any(np.abs(data) > FINITE_US - abs(amount_us)):
         raise Miss
     return Vec(TIME, data + amount_us, part.valid)
+
+
+def shift_days(part: Vec, days: Vec, sign: int) -> Vec:
+    """Return a time moved by as many days as a column says."""
+    data = micros(part)
+    if np.any(np.abs(data) > FINITE_US // 2) or np.any(np.abs(days.data) > FINITE_US // 2 // _DAY):
+        raise Miss
+    return Vec(TIME, data + sign * days.data * _DAY, both_valid(part.valid, days.valid))
+
+
+def shift_months(part: Vec, months: Vec, sign: int) -> Vec:
+    """Return a time moved by as many months as a column says; a day that a month does not have is its
+    last.
+    """
+    data = np.asarray(micros(part))
+    if np.any(np.abs(data) > _SHIFTED_US) or np.any(np.abs(months.data) > _MONTHS_MAX):
+        raise Miss
+    month = _calendar(data, "M")
+    moved = month + sign * np.asarray(months.data)
+    within = data - _from_calendar(month)
+    days = (_from_calendar(moved + 1) - _from_calendar(moved)) // _DAY
+    day = np.minimum(within // _DAY, days - 1)
+    return Vec(TIME, _from_calendar(moved) + day * _DAY + within % _DAY, both_valid(part.valid, months.valid))
+
+
+def bucket(part: Vec, width_us: int) -> Vec:
+    """Return time_bucket: the beginning of the stretch of constant length in which a time lies."""
+    if part.kind != TIME:
+        raise Miss
+    data = micros(part)
+    if np.any(np.abs(data) > FINITE_US // 2) or not 0 < width_us <= FINITE_US // 4:
+        raise Miss
+    return Vec(TIME, data - (data - _BUCKETS_US) % width_us, part.valid)
 
 
 _FORMATS = {"Y": _DAY, "m": _DAY, "d": _DAY, "j": _DAY, "H": 3600 * _SECOND, "M": 60 * _SECOND, "S": _SECOND}

@@ -61,7 +61,7 @@ SELECT
     items.price_id,
     prices.product_id,
     CASE WHEN prices.interval_count = 1 THEN prices.interval
-        ELSE prices.interval_count || ' ' || prices.interval || 's' END AS plan_interval,
+        ELSE CAST(prices.interval_count AS VARCHAR) || ' ' || prices.interval || 's' END AS plan_interval,
     cohorts.country,
     items.currency,
     items.type,
