@@ -3,7 +3,8 @@
     Δγ(R) = + γ(groups touched by ΔR, after) − γ(groups touched by ΔR, before)
 
 Every group has a slot. The rows of a change are assigned to slots, each part of the aggregate takes in the
-change by slot, and the values of the touched groups before and after give the change of the output.
+change by slot, and the values of the touched groups before and after give the change of the output. Without
+calls, over rows that only come, a group never changes once it is there: only new ones are given out.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class AggregateOperator(Operator):
     name = "aggregate"
 
     def __init__(self, node: Aggregate, *, append_only_input: bool) -> None:
-        super().__init__(node.schema)
+        only_come = append_only_input and bool(node.keys) and not node.calls
+        super().__init__(node.schema, append_only=only_come)
         self.consolidated = True
         self._node = node
         self._global = not node.keys
@@ -74,9 +76,13 @@ class AggregateOperator(Operator):
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
         change = inputs[0]
-        keys, slots = self._assign(change)
+        keys, slots, added = self._assign(change)
         self._rows.resize(self._size)
         self._failed.resize(self._size)
+        if self.append_only and self._key_rows is None:
+            self._rows.data[slots] = 1
+            rows = pa.RecordBatch.from_arrays(keys, schema=self.arrow).take(pa.array(added))
+            return Change(rows, np.ones(len(added), dtype=np.int64), slots[added])
         touched, firsts = _distinct_slots(slots, self._size)
         batch = GroupBatch(change.rows, change.weights, slots, touched, self._size, context.duck)
         before_rows, before_failed = self._rows.data[touched], self._failed.data[touched]
@@ -116,14 +122,14 @@ class AggregateOperator(Operator):
     def _size(self) -> int:
         return 1 if self._global else self._keys.size
 
-    def _assign(self, change: Change) -> tuple[list[pa.Array], I64]:
-        """Return the key columns and the slot of each row."""
+    def _assign(self, change: Change) -> tuple[list[pa.Array], I64, I64]:
+        """Return the key columns, the slot of each row, and the rows that brought new groups."""
         if self._global:
-            return [], np.zeros(len(change), dtype=np.int64)
+            nothing = np.zeros(len(change), dtype=np.int64)
+            return [], nothing, nothing[:0]
         keys = group_keys([change.rows.column(name) for name in self._node.keys])
         columns = views(keys, exact=False)
-        slots, _ = self._keys.find_or_add(columns, hash_views(columns, len(change)))
-        return keys, slots
+        return keys, *self._keys.find_or_add(columns, hash_views(columns, len(change)))
 
     def _results(self, batch: GroupBatch) -> tuple[list[pa.Array], Bools, str | None]:
         """Return the values of all calls for the touched groups, which of them fail, and why."""
