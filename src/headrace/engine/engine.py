@@ -475,7 +475,8 @@ class Engine:
         if done.change is not None or error != view.error:
             change = Change.empty(view.plan.schema.arrow) if done.change is None else done.change
             done.seen = view.take(change, error)
-        self._forget(view)
+        if done.change is not None or view.bounds or any(self._bounds.get(at) for at in reads):
+            self._forget(view)
         return done
 
     def _take(self, view: View, done: Advanced, moved: dict[str, Change], output: StepOutput) -> None:
