@@ -344,17 +344,26 @@ class Heap:
     def gather(self, numbers: I64, columns: Sequence[int] | None = None) -> pa.RecordBatch:
         """Return the rows of those numbers, in their order; some columns or all."""
         wanted = range(len(self.schema)) if columns is None else columns
-        parts, order = [], []
-        for place, positions, offsets in self._located(numbers):
-            parts.append(self.chunks[place].take(offsets, columns))
-            order.append(positions)
+        parts, order = self.by_chunk(numbers, columns)
         if not parts:
             return empty_rows(self.schema).select(list(wanted))
         if len(parts) == 1:
             return parts[0]
         back = np.empty(len(numbers), dtype=np.int64)
-        back[np.concatenate(order)] = np.arange(len(numbers))
+        back[order] = np.arange(len(numbers))
         return pa.concat_batches(parts).take(pa.array(back))
+
+    def by_chunk(
+        self, numbers: I64, columns: Sequence[int] | None = None
+    ) -> tuple[list[pa.RecordBatch], I64]:
+        """Return the rows of those numbers in parts, and the position of each in `numbers`: where the order
+        does not matter, rows are copied once less.
+        """
+        parts, order = [], [np.empty(0, dtype=np.int64)]
+        for place, positions, offsets in self._located(numbers):
+            parts.append(self.chunks[place].take(offsets, columns))
+            order.append(positions)
+        return parts, np.concatenate(order)
 
     def lower(self, numbers: I64, weights: I64) -> tuple[I64, Bools]:
         """Lower the weights of rows by at most `weights`; return by how much, and which rows are gone.

@@ -125,7 +125,7 @@ class TopNAppendOperator(Operator):
 
         Where a row comes from is told by its number in the heap, or by −2 less its place in the batch.
         """
-        touched = np.unique(slots)
+        touched = _ascending(slots, self._counts.size)
         counts = self._counts.data[touched]
         kept_slots = np.repeat(touched, counts)
         kept_places = kept_slots * self._limit + row_numbers(kept_slots) - 1
@@ -192,21 +192,25 @@ class TopNAppendOperator(Operator):
             old[taken] = self._numbers.data[places[taken]]
         moved = nonzero(old != winners)
         left = moved[old[moved] >= 0]
-        gone = self._heap.gather(old[left])
         new = winners < 0  # each of them has moved
+        stay, come = moved[~new[moved]], nonzero(new)
         taken = rows.take(pa.array(-2 - winners[new]))
-        come = self._mixed(winners[moved], new[moved], taken)
+        parts, order = self._heap.by_chunk(np.concatenate([old[left], winners[stay]]))
         self._store(places, winners, losers, words, taken)
-        ids = np.concatenate([places[left], places[moved]])
-        weights = np.ones(len(ids), dtype=np.int64)
-        weights[: len(left)] = -1
-        columns = [
-            pa.concat_arrays([one, other]) for one, other in zip(gone.columns, come.columns, strict=True)
-        ]
+        ids = np.concatenate([places[left], places[stay]])[order]
+        weights = np.where(order < len(left), -1, 1)
+        return self._change(
+            [*parts, taken], [ids, places[come]], [weights, np.ones(len(come), dtype=np.int64)]
+        )
+
+    def _change(self, parts: list[pa.RecordBatch], ids: list[I64], weights: list[I64]) -> Change:
+        """Return rows with their ids and weights, and with their ranks where these are shown."""
+        both = np.concatenate(ids)
+        arrays = zip(*(part.columns for part in parts), strict=True)
+        columns = [pa.concat_arrays(array) for array in arrays]
         if self._node.rank is not None:
-            columns.append(pa.array(ids % self._limit + 1))
-            return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), weights, ids)
-        return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), weights, ids)
+            columns.append(pa.array(both % self._limit + 1))
+        return Change(pa.RecordBatch.from_arrays(columns, schema=self.arrow), np.concatenate(weights), both)
 
     def _reseat(
         self,
@@ -235,15 +239,12 @@ class TopNAppendOperator(Operator):
         taken = np.empty(len(places), dtype=np.int64)
         taken[stays] = sat(winners[stays])
         taken[new] = _free_seats(places // self._limit, taken[stays], new, self._limit)
-        left = self._heap.gather(dropped)
+        left, order = self._heap.by_chunk(dropped)
         come = rows.take(pa.array(-2 - winners[new]))
         seats.data[places] = taken % self._limit
         self._store(places, winners, losers, words, come)
-        weights = np.ones(len(dropped) + len(new), dtype=np.int64)
-        weights[: len(dropped)] = -1
-        both = pa.concat_batches([left, come])
-        ids = np.concatenate([gone, taken[new]])
-        return Change(pa.RecordBatch.from_arrays(both.columns, schema=self.arrow), weights, ids)
+        weights = [np.full(len(dropped), -1, dtype=np.int64), np.ones(len(new), dtype=np.int64)]
+        return self._change([*left, come], [gone[order], taken[new]], weights)
 
     def _store(self, places: I64, winners: I64, losers: I64, words: U64, taken: pa.RecordBatch) -> None:
         """Write the places; `taken` holds the new winners in order."""
@@ -307,6 +308,15 @@ def _repeated(change: Change) -> pa.RecordBatch:
     if (change.weights == 1).all():
         return change.rows
     return change.rows.take(pa.array(np.repeat(np.arange(len(change)), change.weights)))
+
+
+def _ascending(slots: I64, size: int) -> I64:
+    """Return every slot once, in order."""
+    if size > 16 * len(slots):
+        return np.unique(slots)
+    there = np.zeros(size, dtype=np.bool_)
+    there[slots] = True
+    return nonzero(there)
 
 
 def _free_seats(slots: I64, taken: I64, new: I64, limit: int) -> I64:
