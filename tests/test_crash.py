@@ -146,6 +146,8 @@ def lived(life: Life) -> BaseException | None:
         life.run.close()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+    if life.run is not None:  # it may have come to be after the power was off
+        life.run.close()
     return failed[0] if failed else None
 
 

@@ -135,6 +135,8 @@ class Life:
         self._has_extra = any(info.name == "extra" for info in self.run.relations())
 
     def live(self) -> None:
+        self._see("seen")  # the version of before the kill, perhaps; commits after it are in the next one
+        self.run.advance()
         self._see("opened")
         works = [partial(self._write, w) for w in range(WRITERS)]
         workers = [Thread(target=self._guarded, args=(work,)) for work in (*works, self._turn_round)]
