@@ -2,15 +2,16 @@
 
     python benchmarks/log.py [--seconds 2] [--folder FOLDER]
 
-Three tables: the cost of turning a commit into bytes and back; commits and bytes per second through fsync
-with 1 to 16 threads (the *group* column says how many commits shared one fsync); reading the log back. Only
-the ratios between the rows mean something on another machine: the fsync of the disk sets the rest, so its
-own cost is printed first.
+Three tables: the CPU of turning a commit into bytes, of appending it (bytes, checksum, write; no fsync) and
+of reading it; commits and bytes per second through fsync with 1 to 16 threads (the *group* column says how
+many commits shared one fsync); reading the log back. Only the ratios between the rows mean something on
+another machine: the fsync of the disk sets the rest, so its own cost is printed first.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import statistics
@@ -29,6 +30,7 @@ from headrace.log import Commit, Log
 from headrace.log.codec import Decoder, Encoder
 
 ROW_COUNTS = (1, 100, 10_000)
+ENCODED_ROW_COUNTS = (*ROW_COUNTS, 50_000)
 THREAD_COUNTS = (1, 2, 4, 8, 16)
 
 
@@ -67,16 +69,41 @@ def fsync_cost(folder: Path) -> float:
         return microseconds(once)
 
 
-def codec() -> None:
-    print(f"\n{'rows':>8} {'bytes':>10} {'encode us':>10} {'decode us':>10} {'encode MB/s':>12}")
-    for count in ROW_COUNTS:
+def cpu_microseconds(work: Callable[[], object], repeats: int) -> float:
+    """Return the mean CPU time of one call, in all threads of the process."""
+    work()
+    began = time.process_time()
+    for _ in range(repeats):
+        work()
+    return (time.process_time() - began) / repeats * 1e6
+
+
+def codec(parent: Path) -> None:
+    """Print the CPU that a commit takes on its way to the system's file cache and back."""
+    print(f"\n{'rows':>8} {'bytes':>10} {'encode us':>10} {'append us':>10} {'decode us':>10} {'MB/s':>8}")
+    for count in ENCODED_ROW_COUNTS:
+        repeats = max(20, 200_000 // (count + 1_000))
         encoder, decoder = Encoder(), Decoder()
-        commit = Commit(1, datetime.now(UTC), {"orders": Change.inserts(rows(count))})
+        change = Change.inserts(rows(count))
+        commit = Commit(1, datetime.now(UTC), {"orders": change})
         encoded = encoder.encode(commit)
-        encode = microseconds(lambda: encoder.encode(commit))  # noqa: B023 - called at once
-        decode = microseconds(lambda: decoder.decode(encoded.kind, encoded.payload))  # noqa: B023
-        speed = commit.changes["orders"].rows.nbytes / encode
-        print(f"{count:>8} {len(encoded.payload):>10,} {encode:>10.0f} {decode:>10.0f} {speed:>12.0f}")
+        payload = encoded.payload
+        encode = cpu_microseconds(lambda: encoder.encode(commit), repeats)  # noqa: B023 - called at once
+        decode = cpu_microseconds(lambda: decoder.decode(encoded.kind, payload), repeats)  # noqa: B023
+        taken = appended(parent / "codec", change, repeats)
+        speed = change.rows.nbytes / taken
+        print(f"{count:>8} {len(payload):>10,} {encode:>10.0f} {taken:>10.0f} {decode:>10.0f} {speed:>8.0f}")
+
+
+def appended(folder: Path, change: Change, repeats: int) -> float:
+    """Return the mean CPU time of an append without its fsync, microseconds, in the writer's thread too."""
+    numbers = itertools.count(1)
+    with Log.open(folder, fsync=False) as log:
+        taken = cpu_microseconds(
+            lambda: log.append(Commit(next(numbers), datetime.now(UTC), {"orders": change})).wait(), repeats
+        )
+    shutil.rmtree(folder)
+    return taken
 
 
 def append(
@@ -161,7 +188,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         parent = Path(name)
         print(f"write of 1 kB and fsync on this disk: {fsync_cost(parent):.0f} us")
-        codec()
+        codec(parent)
         throughput(parent, given.seconds)
         reading(parent)
 

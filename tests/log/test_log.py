@@ -13,7 +13,7 @@ from tests.log.samples import START, commit, rows, same
 
 from headrace.change import Change
 from headrace.errors import Closed, FolderLocked, StorageError
-from headrace.log import Commit, Declared, Log, Record, Step
+from headrace.log import Commit, Declared, Log, Record, Step, file_store
 
 
 @pytest.fixture(params=["memory", "files"])
@@ -161,6 +161,20 @@ def test_a_large_commit_is_written_and_read(tmp_path: Path) -> None:
         (read,) = log.records()
         assert isinstance(read, Commit)
         assert same(read, big)
+
+
+def test_large_parts_are_written_by_themselves_and_read_in_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_store, "WHOLE_BYTES", 100)
+    written = [commit(number, number % 3 * 40) for number in range(1, 10)]
+    with Log.open(tmp_path) as log:
+        for ticket in [log.append(record) for record in written]:
+            ticket.wait(10)
+    with Log.open(tmp_path) as log:
+        read = [record for record in log.records() if isinstance(record, Commit)]
+    assert len(read) == len(written)
+    assert all(same(record, expected) for record, expected in zip(read, written, strict=True))
 
 
 def test_a_folder_has_one_owner(tmp_path: Path) -> None:

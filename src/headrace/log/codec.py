@@ -6,7 +6,9 @@ A step or a declaration is a JSON object. A commit is
 
 where a body is a complete Arrow IPC stream (schema, one record batch, end) of the relation's rows with
 their weight in a last column `_weight`, padded to a multiple of 8. A reader needs nothing but the payload.
-Large batches are compressed with LZ4. Times are microseconds since 1970 in UTC.
+Rows are written as they lie in memory: a segment is soon sealed into Parquet, which is compressed, and LZ4
+takes more CPU than all the rest of an append. Only commits so large that they might not fit into a frame are
+compressed with it. Times are microseconds since 1970 in UTC.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from headrace.log.records import Commit, Declared, Record, Step
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-COMPRESS_FROM_BYTES = 32 * 1024
+COMPRESS_FROM_BYTES = 256 << 20
 SCHEMAS_KEPT_MAX = 4096
 _LENGTHS = struct.Struct("<II")
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -47,13 +49,26 @@ def from_us(moment_us: int) -> datetime:
     return EPOCH + timedelta(microseconds=moment_us)
 
 
+Bytes = bytes | memoryview
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A record as a frame's payload: its kind, the number of its commit or version, the bytes."""
+    """A record as a frame's payload: its kind, the number of its commit or version, the bytes in parts."""
 
     kind: int
     number: int
-    payload: bytes
+    parts: tuple[Bytes, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the payload."""
+        return sum(map(len, self.parts))
+
+    @property
+    def payload(self) -> bytes:
+        """The payload in one piece."""
+        return b"".join(self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,43 +118,43 @@ class Encoder:
             case Commit():
                 return Encoded(COMMIT, record.number, self._commit(record))
             case Step():
-                return Encoded(STEP, record.version, _json(step_json(record)))
+                return Encoded(STEP, record.version, (_json(step_json(record)),))
             case Declared():
-                return Encoded(DECLARED, 0, _json(record.declarations))
+                return Encoded(DECLARED, 0, (_json(record.declarations),))
 
-    def _commit(self, commit: Commit) -> bytes:
-        bodies: list[bytes | memoryview] = []
+    def _commit(self, commit: Commit) -> tuple[Bytes, ...]:
+        is_large = sum(change.rows.nbytes for change in commit.changes.values()) >= COMPRESS_FROM_BYTES
+        bodies: list[Bytes] = []
         relations: list[list[Any]] = []
+        size = 0
         for name, change in commit.changes.items():
-            body = self._body(name, change)
-            relations.append([name, len(change), len(body)])
-            bodies.append(body)
-            bodies.append(bytes(-len(body) % 8))
+            body = self._body(name, change, _COMPRESSED if is_large else None)
+            length = sum(map(len, body))
+            relations.append([name, len(change), length])
+            bodies += [*body, bytes(-length % 8)]
+            size += length
         header = _json(commit_json(commit, relations))
-        lengths = _LENGTHS.pack(len(header), 0)
-        payload = b"".join([lengths, header, bytes(-len(header) % 8), *bodies])
-        if len(payload) > PAYLOAD_BYTES_MAX:
+        if size + len(header) > PAYLOAD_BYTES_MAX - 8 * len(relations) - 16:
             raise StorageError(
-                f"one commit of {len(payload):,} bytes",
+                f"one commit of {size:,} bytes",
                 where=", ".join(commit.changes),
                 expected=f"at most {PAYLOAD_BYTES_MAX:,} bytes",
                 hint="send the rows in several calls",
             )
-        return payload
+        return (_LENGTHS.pack(len(header), 0) + header + bytes(-len(header) % 8), *bodies)
 
-    def _body(self, name: str, change: Change) -> bytes | memoryview:
+    def _body(self, name: str, change: Change, options: pa.ipc.IpcWriteOptions | None) -> list[Bytes]:
         shape = self._shapes.get(name)
         if shape is None or not shape.rows.equals(change.rows.schema, check_metadata=True):
             shape = self._shapes[name] = _shape(change.rows.schema)
         weights = _weights(change)
         batch = pa.RecordBatch.from_arrays([*change.rows.columns, weights], schema=shape.weighted)
-        if shape.has_dictionary or batch.nbytes >= COMPRESS_FROM_BYTES:
+        if shape.has_dictionary or options is not None:
             sink = pa.BufferOutputStream()
-            options = _COMPRESSED if batch.nbytes >= COMPRESS_FROM_BYTES else None
             with pa.ipc.new_stream(sink, shape.weighted, options=options) as writer:
                 writer.write_batch(batch)
-            return memoryview(sink.getvalue())
-        return b"".join([shape.message, batch.serialize(), _END_OF_STREAM])
+            return [memoryview(sink.getvalue())]
+        return [shape.message, memoryview(batch.serialize()), _END_OF_STREAM]
 
 
 def _weights(change: Change) -> pa.Array:

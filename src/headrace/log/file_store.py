@@ -20,7 +20,7 @@ from typing import Any
 
 from headrace.change import Change
 from headrace.log.base import Base
-from headrace.log.codec import Decoder, Encoded, Encoder, to_us
+from headrace.log.codec import Bytes, Decoder, Encoded, Encoder, to_us
 from headrace.log.files import Files, FolderLock, read_exactly, write_all
 from headrace.log.finding import find
 from headrace.log.frames import CLOSED, COMMIT, checksum, frame_header, padding
@@ -39,6 +39,9 @@ from headrace.log.segments import Segment, create, place, read_tail
 from headrace.log.shelf import Shelf, View
 from headrace.log.store import Entry
 from headrace.log.trimming import Trimmed, Wish, trim
+
+WHOLE_BYTES = 256 << 10
+"""From this size on a part of a record is written by itself, instead of being copied beside others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +131,13 @@ class FileStore:
             active = self._roll()
         data, commits = self._frames(group, active)
         try:
-            self._put(data)
+            self._put(*data)
         except OSError:
             self._undo_tail(active)
             raise
         step = next((record for record, _ in reversed(group) if isinstance(record, Step)), self.last_step)
         with self._guard:
-            active.end += len(data)
+            active.end += sum(map(len, data))
             active.commits += commits
             self.last_commit += commits
             self.last_step = step
@@ -150,8 +153,9 @@ class FileStore:
         began_us = active.first_clock_us
         return bool(clocks_us and began_us is not None and clocks_us[0] - began_us >= self._rolling.age_us)
 
-    def _put(self, data: bytes) -> None:
-        write_all(self._files, self._descriptor, data)
+    def _put(self, *data: Bytes) -> None:
+        for part in data:
+            write_all(self._files, self._descriptor, part)  # an empty one writes nothing
         if self._fsync:
             self._files.sync(self._descriptor)
             self.syncs += 1
@@ -164,20 +168,20 @@ class FileStore:
             return
 
     @staticmethod
-    def _frames(group: Sequence[Entry], active: Segment) -> tuple[bytes, int]:
-        parts: list[bytes] = []
+    def _frames(group: Sequence[Entry], active: Segment) -> tuple[list[Bytes], int]:
+        parts: list[Bytes] = []
         commits = 0
         for _, encoded in group:
             if encoded is None:
                 raise AssertionError("a file store writes encoded records")
-            payload = encoded.payload
-            crc = checksum(payload, active.salt)
-            number = encoded.number
-            parts.append(frame_header(encoded.kind, number, len(payload), crc, active.end, active.salt))
-            parts.append(payload)
-            parts.append(bytes(padding(len(payload))))
+            crc, length = active.salt, encoded.size_bytes
+            for part in encoded.parts:
+                crc = checksum(part, crc)
+            parts.append(frame_header(encoded.kind, encoded.number, length, crc, active.end, active.salt))
+            parts += encoded.parts
+            parts.append(bytes(padding(length)))
             commits += encoded.kind == COMMIT
-        return b"".join(parts), commits
+        return _joined(parts), commits
 
     def _roll(self) -> Segment:
         before = self._segments[-1]
@@ -421,3 +425,16 @@ class FileStore:
         self._files.close(self._descriptor)
         self._descriptor = -1
         self._lock.release()
+
+
+def _joined(parts: Sequence[Bytes]) -> list[Bytes]:
+    """Return bytes in few pieces: small ones are put together, large ones are not copied."""
+    joined: list[Bytes] = []
+    small: list[Bytes] = []
+    for part in parts:
+        if len(part) < WHOLE_BYTES:
+            small.append(part)
+            continue
+        joined += [b"".join(small), part]
+        small = []
+    return [*joined, b"".join(small)]

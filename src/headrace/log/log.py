@@ -33,7 +33,7 @@ from headrace.log.sealing import SealingStoppedError
 from headrace.log.store import MemoryStore, Store
 from headrace.log.trimming import Trimmed, Wish
 
-SEGMENT_BYTES = 64 * 1024 * 1024
+SEGMENT_BYTES = 128 * 1024 * 1024
 SEGMENT_AGE = timedelta(days=1)
 GROUP_BYTES_MAX = 32 * 1024 * 1024
 QUEUE_BYTES_MAX = 512 * 1024 * 1024
@@ -61,7 +61,7 @@ class Ticket:
     @property
     def size_bytes(self) -> int:
         """Bytes that the record takes in the queue."""
-        return len(self.encoded.payload) if self.encoded is not None else 0
+        return self.encoded.size_bytes if self.encoded is not None else 0
 
     @property
     def is_done(self) -> bool:
