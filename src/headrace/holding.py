@@ -40,7 +40,7 @@ logger = logging.getLogger("headrace")
 
 COMMIT_ROWS_MAX = 1_000
 """Rows of a commit that may be held back; larger ones load data and set nothing."""
-CATCH_UP_ROWS = 20_000
+CATCH_UP_ROWS = 2_000
 """Rows that the copy may lack when the steps are stopped for the trade."""
 Offered = tuple[Commit, float]
 """A commit, and when it came (monotonic seconds)."""
@@ -210,6 +210,7 @@ class Holding:
             twin = Twin(self._engine, change, now.clock, now.watermarks, self._functions())
         try:
             twin.build()
+            twin.catch_up()
             while twin.waiting_rows > CATCH_UP_ROWS and not self._ended:
                 twin.catch_up()
             reach("aside computed")

@@ -25,6 +25,8 @@ from headrace.errors import ViewInError
 from headrace.functions import PythonFunction
 from headrace.state.frozen import outline, thaw
 
+STEP_ROWS_MAX = 200_000
+"""Rows that one step of the copy takes while it follows."""
 Seen = tuple[dict[str, Change], datetime, dict[str, datetime], dict[str, Bounds]]
 
 
@@ -106,9 +108,22 @@ class Twin:
         while self._queue:
             self._step()
 
+    def _next(self) -> Seen:
+        """Return the changes of the next steps as one, as of the last of them."""
+        parts: dict[str, list[Change]] = {}
+        rows = 0
+        while True:
+            moved, clock, watermarks, bounds = self._queue.popleft()
+            for name, change in moved.items():
+                parts.setdefault(name, []).append(change)
+                rows += len(change)
+            if not self._queue or rows >= STEP_ROWS_MAX:
+                break
+        return {name: Change.concat(part) for name, part in parts.items()}, clock, watermarks, bounds
+
     def _step(self) -> None:
         assert self._engine is not None
-        moved, clock, watermarks, bounds = self._queue.popleft()
+        moved, clock, watermarks, bounds = self._next()
         self._engine.outside = {name: found for name, found in bounds.items() if name not in self._originals}
         output = self._engine.step(moved, clock, watermarks)
         self._refuse_errors(self._engine, self._originals)
