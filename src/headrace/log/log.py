@@ -252,7 +252,7 @@ class Log:
             try:
                 return self._write_all()
             except MemoryError:  # while a group was put together: it is still queued
-                time.sleep(MEMORY_PAUSE_S)
+                time.sleep(MEMORY_PAUSE_S)  # sleeps: others have to give memory back
 
     def _write_all(self) -> None:
         """Write what is queued, until the log is closed."""
@@ -407,7 +407,7 @@ class Log:
             try:
                 return listener(record)
             except MemoryError:
-                time.sleep(MEMORY_PAUSE_S)
+                time.sleep(MEMORY_PAUSE_S)  # sleeps: others have to give memory back
             except Exception:  # noqa: BLE001 - a listener must not stop the log
                 return _log.exception("a listener of the log failed")
 
