@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.engine.columns import I64, nonzero
 from headrace.engine.kernels.vec import DATE, FLOAT, INT, TEXT, TIME, Miss, Vec, both_valid
 
 _SECOND, _DAY = 1_000_000, 86_400_000_000
@@ -151,6 +152,21 @@ _FORMATS = {"Y": _DAY, "m": _DAY, "d": _DAY, "j": _DAY, "H": 3600 * _SECOND, "M"
 _DISTINCT_MAX = 20_000
 
 
+def _numbered(units: I64) -> tuple[I64, I64]:
+    """Return the distinct numbers, ascending, and the place of each among them.
+
+    Where they lie close to each other, nothing is sorted.
+    """
+    low = int(units.min()) if len(units) else 0
+    span = int(units.max()) - low + 1 if len(units) else 0
+    if not 0 < span <= len(units):
+        return np.unique(units, return_inverse=True)
+    at = units - low
+    there = np.zeros(span, dtype=np.bool_)
+    there[at] = True
+    return nonzero(there) + low, (np.cumsum(there) - 1)[at]
+
+
 def text_of(part: Vec, form: str) -> Vec:
     """Return strftime for a constant format: each distinct time is written once."""
     letters = [form[at + 1] for at, letter in enumerate(form) if letter == "%" and at + 1 < len(form)]
@@ -158,7 +174,7 @@ def text_of(part: Vec, form: str) -> Vec:
         raise Miss
     data = np.atleast_1d(micros(part))
     unit = min(_FORMATS[letter] for letter in letters)
-    distinct, places = np.unique(data // unit, return_inverse=True)
+    distinct, places = _numbered(data // unit)
     if len(distinct) > _DISTINCT_MAX or np.any(np.abs(data) > _WRITTEN_US):
         raise Miss
     written = [(_EPOCH + timedelta(microseconds=int(at) * unit)).strftime(form) for at in distinct.tolist()]
