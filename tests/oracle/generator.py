@@ -62,15 +62,12 @@ def random_case(rnd: Random, name: str = "random") -> Case:
     bases = _bases(rnd)
     types = Types([at for base in bases for at in (base.relation, base.history) if at is not None])
     try:
-        views = _views(rnd, types, bases, is_long=is_long)
+        views, relations = _views(rnd, types, bases, is_long=is_long)
+        turns = _turns(rnd, types, relations, views[-1])
     finally:
         types.close()
-    return Case(
-        name,
-        (*(base.block for base in bases), *views),
-        tuple(_steps(rnd, bases, is_long=is_long)),
-        always=True,
-    )
+    steps = _among(rnd, _steps(rnd, bases, is_long=is_long), turns)
+    return Case(name, (*(base.block for base in bases), *views), tuple(steps), always=True)
 
 
 def _bases(rnd: Random) -> list[Base]:
@@ -102,7 +99,9 @@ def _base(rnd: Random, kind: str, number: int) -> Base:
     return Base("table" if kind == "bag" else kind, f"{names[kind]}{number}", tuple(columns), options, [])
 
 
-def _views(rnd: Random, types: Types, bases: list[Base], *, is_long: bool) -> list[Block]:
+def _views(
+    rnd: Random, types: Types, bases: list[Base], *, is_long: bool
+) -> tuple[list[Block], list[Relation]]:
     relations = [at for base in bases for at in (base.relation, base.history) if at is not None]
     timed = {base.name: "ts" for base in bases if "lateness" in base.options}
     blocks = []
@@ -119,7 +118,42 @@ def _views(rnd: Random, types: Types, bases: list[Base], *, is_long: bool) -> li
         if not any('"NULL"' in kind for _, kind in named):
             types.declare(name, named)
             relations.append(Relation(name, name, tuple(named)))
-    return blocks
+    return blocks, relations
+
+
+def _turns(rnd: Random, types: Types, relations: list[Relation], last: Block) -> list[Block]:
+    """Return how views are made, replaced and dropped in the middle of a case, seldom; nobody reads them."""
+    if rnd.random() > 0.12:
+        return []
+    turns = [Block("create", "extra", body=(_text(rnd, types, relations),))]
+    if rnd.random() < 0.5:
+        turns.append(Block("replace", "extra", body=(_text(rnd, types, relations),)))
+    if rnd.random() < 0.4:
+        turns.append(Block("drop", "extra"))
+    if not last.options and rnd.random() < 0.5:
+        others = [relation for relation in relations if relation.alias != last.name]
+        turns = [Block(turn.word, turn.name, body=(_text(rnd, types, others),)) if turn.body else turn
+                 for turn in turns]  # fmt: skip
+        turns.insert(
+            rnd.randrange(len(turns)), Block("replace", last.name, body=(_text(rnd, types, others),))
+        )
+    return turns
+
+
+def _text(rnd: Random, types: Types, relations: list[Relation]) -> str:
+    return Grammar(rnd, types, relations).view(rnd.choice((0, 0, 1)), nested=True)[0]
+
+
+def _among(rnd: Random, steps: list[Block], turns: list[Block]) -> list[Block]:
+    """Return the steps with the turns at some places among them, in their order; not inside a commit."""
+    depth, places = 0, [0]
+    for at, step in enumerate(steps):
+        depth += (step.word == "begin") - (step.word == "commit")
+        places += [at + 1] if depth == 0 else []
+    chosen = sorted(rnd.choice(places[:-1]) for _ in turns)
+    for at, turn in zip(reversed(chosen), reversed(turns), strict=True):
+        steps.insert(at, turn)
+    return steps
 
 
 def _emit(rnd: Random, sql: str, timed: dict[str, str]) -> tuple[tuple[str, str], ...]:

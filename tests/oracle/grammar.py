@@ -10,7 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 from .expressions import ORDERED, call, predicate, scalar
-from .kinds import family
+from .kinds import family, literal
 from .scope import NotBoundError, Relation, Types, pick
 
 TRIES = 4
@@ -46,7 +46,7 @@ class Grammar:
             self.total, self.distinct, self.distinct_on, self.top, self.over, self.over, self.ranked,
             self.set_op, self.set_op, self.window, self.window, self.exists, self.in_, self.scalar_subquery,
             self.grouping_sets, self.unnest, self.with_, self.recursive, self.asof, self.interval_join,
-            self.lateral, self.chosen_row,
+            self.lateral, self.chosen_row, self.pivot,
         ]  # fmt: skip
 
     def view(self, depth: int, *, nested: bool = False) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -207,6 +207,27 @@ class Grammar:
         key = f", {pick(self.rnd, source.of())} AS k" if self.rnd.random() < 0.4 else ""
         by = "window_start, window_end" + (", 3" if key else "")
         return f"SELECT window_start AS ws, window_end AS we{key}, {items} FROM {source.sql} GROUP BY {by}"
+
+    def pivot(self, depth: int) -> str:
+        source = self.source(depth)
+        key, x, y = (pick(self.rnd, source.of()) for _ in range(3))
+        if self.rnd.random() < 0.3:
+            pairs = [pair for pair in self.pairs(source, source) if len(set(pair)) == 2]
+            if pairs:
+                a, b = self.rnd.choice(pairs)
+                inner = f"(SELECT {key} AS k, {a} AS a, {b} AS b FROM {source.sql}) AS p"
+                nulls = self.rnd.choice(("", "INCLUDE NULLS "))
+                return f"SELECT k, n, v FROM {inner} UNPIVOT {nulls}(v FOR n IN (a, b))"
+        values = {literal(self.rnd, source.kind(x)) for _ in range(2)} - {None}
+        if not values:
+            return self.group(depth)
+        listed = ", ".join(f"{value} AS q{at}" for at, value in enumerate(sorted(map(str, values))))
+        numbers = family(source.kind(y)) in ("int", "decimal")
+        call_ = self.rnd.choice(
+            ("count(y)", "max(k)", "count(*)", *(("sum(y)", "avg(y)") if numbers else ()))
+        )
+        inner = f"(SELECT {key} AS k, {x} AS x, {y} AS y FROM {source.sql}{self.where(source)}) AS p"
+        return f"SELECT * FROM {inner} PIVOT ({call_} FOR x IN ({listed}) GROUP BY k)"
 
     # --- OVER ---------------------------------------------------------------------------------------
 

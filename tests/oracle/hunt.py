@@ -18,7 +18,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from headrace.engine import sweep
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, UnsupportedSql
 from headrace.testing import Case, MismatchError, play
 
 from .generator import random_case
@@ -31,7 +31,8 @@ def outcome(case: Case) -> str | None:
         with patch.object(sweep, "SWEEP_ROWS_MIN", 1):
             play(case)
     except MismatchError as error:
-        return str(error)
+        is_refused = isinstance(error.__cause__, UnsupportedSql)
+        return f"refused: UnsupportedSql: {error.__cause__}" if is_refused else str(error)
     except HeadraceError as error:
         return f"refused: {type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a find

@@ -120,7 +120,8 @@ def _count(con: duckdb.DuckDBPyConnection, source: str) -> int:
 
 
 def _numbers(schema: Schema) -> list[str]:
-    return [column.name for column in schema if column.sql_type.split("(")[0] in _NUMBERS]
+    kinds = [(column.name, column.sql_type) for column in schema]
+    return [name for name, kind in kinds if kind.split("(")[0] in _NUMBERS and not kind.endswith("]")]
 
 
 def _sums(con: duckdb.DuckDBPyConnection, old: Schema, new: Schema) -> tuple[ColumnSums, ...]:
@@ -133,10 +134,16 @@ def _sums_of(con: duckdb.DuckDBPyConnection, table: str, schema: Schema) -> dict
     names = _numbers(schema)
     if not names:
         return {}
-    items = ", ".join(f"CAST(sum({_quoted(name)}) AS VARCHAR)" for name in names)
-    found = con.execute(f"SELECT {items} FROM {table}").fetchone()
+    try:
+        found = con.execute(f"SELECT {_texts_of_sums(names)} FROM {table}").fetchone()
+    except duckdb.OutOfRangeException:
+        found = con.execute(f"SELECT {_texts_of_sums(names, '::DOUBLE')} FROM {table}").fetchone()
     assert found is not None
     return dict(zip(names, found, strict=True))
+
+
+def _texts_of_sums(names: Sequence[str], cast: str = "") -> str:
+    return ", ".join(f"CAST(sum({_quoted(name)}{cast}) AS VARCHAR)" for name in names)
 
 
 def _largest(con: duckdb.DuckDBPyConnection, old: Content, new: Content) -> tuple[dict[str, Any], ...]:
