@@ -1,8 +1,8 @@
--- A customer's MRR before and after each moment at which it changes, which decides the type of the movement.
+-- What a customer's MRR as a whole does at each moment at which it changes, which decides the type of the movement.
+-- How much it is before and after is not said here: one change would move every row after it.
 --
 -- Grain: one row per merchant, scenario, customer and moment. Amounts of several currencies are added as they are:
 -- these sums only ever say whether there is any MRR at all.
--- previous_at  the change before, NULL for the first
 -- kind         `new`: for the first time, or so long after the last that the scenario calls it new; `reactivation`;
 --              `churn`: nothing is left; `change`: up or down, see customer_movements.sql
 WITH moments AS (
@@ -26,9 +26,6 @@ SELECT
     running.scenario,
     running.customer_id,
     running.happened_at,
-    running.mrr_after - running.amount AS mrr_before,
-    running.mrr_after,
-    running.previous_at,
     running.causes,
     CASE
         WHEN running.mrr_after = running.amount AND running.previous_at IS NULL THEN 'new'

@@ -4,13 +4,11 @@
 -- type    `new`, `reactivation` and `churn` where the customer's whole MRR comes from or goes to nothing; else by the
 --         net change in this currency `expansion`, `contraction`, or `transfer` where its items cancel out
 -- amount  net change; up and down are the sums of the items that went up and down
--- mrr_before, mrr_after  of the customer as a whole, see customer_moments.sql
 WITH nets AS (
     SELECT
         merchant_id, scenario, customer_id, currency, happened_at,
         CAST(sum(amount) AS BIGINT) AS amount,
-        CAST(sum(CASE WHEN amount > 0 THEN amount ELSE 0 END) AS BIGINT) AS up,
-        bit_or(causes) AS causes
+        CAST(sum(CASE WHEN amount > 0 THEN amount ELSE 0 END) AS BIGINT) AS up
     FROM mrr_changes
     GROUP BY merchant_id, scenario, customer_id, currency, happened_at
 )
@@ -28,10 +26,7 @@ SELECT
     END AS type,
     nets.amount,
     nets.up,
-    nets.amount - nets.up AS down,
-    moments.mrr_before,
-    moments.mrr_after,
-    nets.causes
+    nets.amount - nets.up AS down
 FROM nets
 JOIN customer_moments AS moments
     ON moments.merchant_id = nets.merchant_id AND moments.scenario = nets.scenario

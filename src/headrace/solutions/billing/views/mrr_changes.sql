@@ -9,6 +9,8 @@ SELECT
     parts.subscription_id,
     parts.item_id,
     parts.price_id,
+    parts.product_id,
+    parts.plan_interval,
     parts.currency,
     parts.happened_at,
     CAST(sum(parts.amount) AS BIGINT) AS amount,

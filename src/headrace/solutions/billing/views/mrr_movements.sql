@@ -37,13 +37,14 @@ parted AS (
 ),
 items AS (
     SELECT
-        merchant_id, scenario, customer_id, subscription_id, item_id, price_id, currency, happened_at,
-        type, amount, net, causes
+        merchant_id, scenario, customer_id, subscription_id, item_id, price_id, product_id, plan_interval, currency,
+        happened_at, type, amount, net, causes
     FROM moved_items
     WHERE up = 0 OR down = 0
     UNION ALL
     SELECT
-        merchant_id, scenario, customer_id, subscription_id, item_id, price_id, currency, happened_at,
+        merchant_id, scenario, customer_id, subscription_id, item_id, price_id, product_id, plan_interval, currency,
+        happened_at,
         CASE WHEN is_part THEN type WHEN amount > part THEN 'transfer in' ELSE 'transfer out' END AS type,
         CASE WHEN is_part THEN part ELSE amount - part END AS amount, net, causes
     FROM parted
@@ -59,9 +60,8 @@ SELECT
     items.subscription_id,
     items.item_id,
     items.price_id,
-    prices.product_id,
-    CASE WHEN prices.interval_count = 1 THEN prices.interval
-        ELSE CAST(prices.interval_count AS VARCHAR) || ' ' || prices.interval || 's' END AS plan_interval,
+    items.product_id,
+    items.plan_interval,
     cohorts.country,
     items.currency,
     items.type,
@@ -89,8 +89,6 @@ SELECT
     END AS cause,
     cohorts.cohort_month
 FROM items
-LEFT JOIN prices
-    ON prices.merchant_id = items.merchant_id AND prices.price_id = items.price_id
 JOIN customer_cohorts AS cohorts
     ON cohorts.merchant_id = items.merchant_id AND cohorts.scenario = items.scenario
     AND cohorts.customer_id = items.customer_id
