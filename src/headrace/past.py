@@ -550,7 +550,7 @@ class Past:
         entries = [entry for entry in frozen.entries if entry.version.number > before.number]
         touched = tuple(frozen.chapters.touched.values())
         bases = [
-            (chapter.id, frozen.now.number, rows.table())
+            (chapter.id, frozen.now.number, rows.table(keep=False))
             for name, rows in frozen.rows.items()
             if (chapter := frozen.chapters.open(name)) is not None
         ]

@@ -141,3 +141,19 @@ def test_short_columns_are_counted_though_they_stay_in_memory(tmp_path: Path) ->
     columns.clear()
     del column
     assert memory.resident_bytes == 0
+
+
+def test_what_readers_are_given_is_counted_and_makes_way(tmp_path: Path) -> None:
+    engine = built(Memory(100_000_000, tmp_path))
+    for change in changes():
+        engine.step(change, CLOCK, {})
+    before = engine.memory.resident_bytes
+    once = engine.store("named").freeze().table(keep=False)
+    assert engine.memory.resident_bytes == before
+    kept = engine.store("named").freeze().table()
+    assert kept.equals(once)
+    assert engine.memory.resident_bytes > before
+    engine.memory.limit_bytes = 1
+    engine.memory.settle()
+    assert engine.memory.resident_bytes < before
+    assert engine.store("named").freeze().table().equals(once)

@@ -39,8 +39,10 @@ class Chunk:
 
     __slots__ = (
         "_bytes",
+        "_filed",
         "_gaps",
         "_live",
+        "_live_bytes",
         "_plain",
         "_table",
         "first",
@@ -67,10 +69,12 @@ class Chunk:
         self.frozen = False
         self._plain = packed_from
         self._live: pa.RecordBatch | None = None
+        self._live_bytes = 0
         self._table: npt.NDArray[np.int32] | None = None
         self.places: dict[int, Places] = {}
         self.used = 0
         self._bytes: int | None = None
+        self._filed = False
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -85,12 +89,16 @@ class Chunk:
             return np.arange(self.first, self.first + len(self), dtype=np.int64)
         return self._gaps + np.int64(self.first)
 
-    def live_rows(self) -> pa.RecordBatch:
-        """Return the rows, each as often as it counts; safe for any thread once the chunk is frozen."""
+    def live_rows(self, *, keep: bool = True) -> pa.RecordBatch:
+        """Return the rows, each as often as it counts, and keep them for the next reader, unless nobody is
+        about to ask again; safe for any thread once the chunk is frozen.
+        """
         live = self._live
         if live is None:
             live = expand(self.rows, self.weights)
-            live = self._live = live if self._plain is None else plain(live, self._plain)
+            live = live if self._plain is None else plain(live, self._plain)
+            if keep:
+                self._live, self._live_bytes = live, 0 if live is self.rows else live.nbytes
         return live
 
     def take(self, offsets: I64, columns: Sequence[int] | None = None) -> pa.RecordBatch:
@@ -139,6 +147,7 @@ class Chunk:
             return self
         copy = _chunk(self.first, self._gaps, self.rows, self.weights.copy(), self.gone, self._plain)
         copy.used, copy._table, copy.places = self.used, self._table, self.places
+        copy._filed = self._filed
         return copy
 
     @property
@@ -151,15 +160,18 @@ class Chunk:
     def resident_bytes(self) -> int:
         """Bytes that are in memory and not in a file."""
         if self._bytes is None:
-            self._bytes = self.nbytes
-        return self._bytes
+            self._bytes = self.weights.nbytes if self._filed else self.nbytes
+        beside = self._live_bytes if self._live is not None else 0
+        return self._bytes + beside + sum(places.nbytes for places in self.places.values())
 
     def put_aside(self, memory: Memory) -> None:
-        """Lie in files from now on."""
-        self.rows = memory.batch(self.rows)
-        self.weights = memory.array(self.weights)
-        if self._gaps is not None:
-            self._gaps = memory.array(self._gaps)
+        """Lie in files from now on, and keep nothing beside."""
+        if not self._filed:
+            self.rows = memory.batch(self.rows)
+            self._gaps = None if self._gaps is None else memory.array(self._gaps)
+            self._filed = True
+        if self._bytes != 0:
+            self.weights = memory.array(self.weights)
         self._live, self._table, self._bytes, self.places = None, None, 0, {}
 
 
@@ -210,13 +222,17 @@ class Snapshot:
         self._table: pa.Table | None = None
         self._lock = Lock()
 
-    def table(self) -> pa.Table:
-        """Return the rows; computed at the first call, for changed chunks only."""
+    def table(self, *, keep: bool = True) -> pa.Table:
+        """Return the rows; computed at the first call, for changed chunks only. Without `keep` nothing stays
+        in memory for the next call.
+        """
         with self._lock:
-            if self._table is None:
-                batches = [chunk.live_rows() for chunk in self._chunks]
-                self._table = pa.Table.from_batches(batches, schema=self._schema)
-            return self._table
+            if self._table is not None:
+                return self._table
+            batches = [chunk.live_rows(keep=keep) for chunk in self._chunks]
+            table = pa.Table.from_batches(batches, schema=self._schema)
+            self._table = table if keep else None
+            return table
 
     def where(self, equal: Mapping[str, Sequence[Any]]) -> pa.Table:
         """Return at least the rows in which every column named has one of its values, and not all others:

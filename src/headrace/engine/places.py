@@ -36,6 +36,11 @@ class Places:
         self._begins = np.append(firsts, len(order)).astype(np.int32)
         self._order = order.astype(np.uint16 if len(order) < 65_536 else np.int32)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return int(self._hashes.nbytes + self._begins.nbytes + self._order.nbytes)
+
     def of(self, hashes: U64) -> I64:
         """Return where values of some hashes stand, ascending."""
         at = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
