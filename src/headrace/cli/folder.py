@@ -36,18 +36,19 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Copy the data folder, also while a server runs: all that was acknowledged before the call is in the
-    copy.
+    copy, with the newest checkpoint and the past.
     """
-    from headrace.log.copies import copy_log
+    from headrace.history.copies import copy_folder
 
     folder = data_folder(project, data)
     if not (folder / "log").is_dir():
         raise not_found("there is no data folder", where=str(folder), hint="name it with --data")
-    found = copy_log(folder, target)
+    found = copy_folder(folder, target)
     if as_json:
         say_json(asdict(found))
-    else:
-        say(f"{target}: {found.last_commit:,} commits, {found.bytes / 1e6:,.1f} MB, read back and whole")
+        return
+    kept = "no checkpoint" if found.version is None else f"the checkpoint of version {found.version:,}"
+    say(f"{target}: {found.last_commit:,} commits, {kept}, {found.bytes / 1e6:,.1f} MB, read back and whole")
 
 
 @calmly
@@ -58,16 +59,17 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Put a copy back as the data folder, which must not exist yet or be empty."""
-    from headrace.log.copies import copy_log
+    from headrace.history.copies import copy_folder
 
     if not (source / "log").is_dir():
         raise not_found("there is no copy of a data folder", where=str(source))
     folder = data_folder(project, data)
-    found = copy_log(source, folder)
+    found = copy_folder(source, folder)
     if as_json:
         say_json(asdict(found))
-    else:
-        say(f"{folder}: {found.last_commit:,} commits; `headrace run` computes the views from them")
+        return
+    begins = "" if found.version is None else f" behind version {found.version:,}"
+    say(f"{folder}: {found.last_commit:,} commits; `headrace run` computes the views from them{begins}")
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,9 @@ SEGMENT_BYTES_MAX = 64 << 20
 """Segments that would be larger together are not merged."""
 BLOCK_ROWS = 65_536
 """Blocks of a view are joined up to about so many rows."""
-_NAME = re.compile(r"(\d{12})-(\d{12})(?:-\d+)?\.past")
+SEGMENT_NAME = re.compile(r"(\d{12})-(\d{12})(?:-\d+)?\.past")
+CHAPTERS = "chapters"
+"""The file that tells which columns a view had when."""
 _VERSIONS = pa.schema([("clock_us", pa.int64()), ("commit", pa.int64()), ("watermarks", pa.string())])
 
 
@@ -199,7 +201,7 @@ class History:
         unread: list[tuple[int, int, Path]] = []
         for name in self._files.names(self._folder):
             path = self._folder / name
-            match = _NAME.fullmatch(name)
+            match = SEGMENT_NAME.fullmatch(name)
             if match is None:
                 if name.endswith(".tmp"):
                     self._files.remove(path)
@@ -232,7 +234,7 @@ class History:
         self.chapters.touched = {}
 
     def _chapters_file(self) -> list[dict[str, Any]]:
-        path = self._folder / "chapters"
+        path = self._folder / CHAPTERS
         try:
             return list(read_footer(self._files, path)["chapters"])
         except FileNotFoundError:

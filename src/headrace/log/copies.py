@@ -45,17 +45,14 @@ def copy_log(folder: Path, target: Path) -> Copied:
 
     Args:
         folder: the data folder.
-        target: a folder that is missing or empty.
+        target: a folder whose `log` is missing or empty.
 
     Raises:
-        StorageError: there is no log, or the target holds something, or a file cannot be copied.
+        StorageError: there is no log, or the target holds one, or a file cannot be copied.
         LogDamaged: what was copied is not whole.
     """
     files = Files()
-    if not (folder / LOG).is_dir() or not _files(files, folder / LOG):
-        raise StorageError("there is no log to copy", where=str(folder), expected="a data folder")
-    if target.exists() and any(target.iterdir()):
-        raise StorageError("the target is not empty", where=str(target), hint="name a folder of its own")
+    refuse_occupied(folder, target, LOG)
     try:
         _copy_all(files, folder / LOG, target / LOG)
         files.sync_folder(target)
@@ -64,6 +61,24 @@ def copy_log(folder: Path, target: Path) -> Copied:
     last_commit = checked(target)
     sizes = [path.stat().st_size for path in (target / LOG).rglob("*") if path.is_file()]
     return Copied(len(sizes), sum(sizes), last_commit)
+
+
+def refuse_occupied(folder: Path, target: Path, part: str = "") -> None:
+    """Check that there is a log to copy, and a place for it.
+
+    Args:
+        folder: the data folder.
+        target: where it goes.
+        part: the folder in `target` that must be missing or empty; all of it by default.
+
+    Raises:
+        StorageError: there is no log, or the target holds something.
+    """
+    if not (folder / LOG).is_dir() or not _files(Files(), folder / LOG):
+        raise StorageError("there is no log to copy", where=str(folder), expected="a data folder")
+    place = target / part
+    if place.exists() and any(place.iterdir()):
+        raise StorageError("the target is not empty", where=str(place), hint="name a folder of its own")
 
 
 def _files(files: Files, log: Path) -> list[Path]:
@@ -85,7 +100,7 @@ def _copy_all(files: Files, log: Path, target: Path) -> None:
             for path in found:
                 place = target / path.relative_to(log)
                 files.make_folder(place.parent)
-                _copy(files, path, place)
+                copy_file(files, path, place)
             is_whole = before == [_identity(path) for path in found]
         except FileNotFoundError:
             is_whole = False
@@ -103,7 +118,12 @@ def _identity(path: Path) -> tuple[int, int]:
     return (found.st_ino, 0 if path.suffix == ".seg" else found.st_mtime_ns)
 
 
-def _copy(files: Files, source: Path, target: Path) -> None:
+def copy_file(files: Files, source: Path, target: Path) -> None:
+    """Copy one file onto stable storage, with its times.
+
+    Raises:
+        OSError: it is gone, or the disk refuses.
+    """
     descriptor = files.create(target)
     try:
         with source.open("rb") as stream:

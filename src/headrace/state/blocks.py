@@ -106,6 +106,17 @@ class PackWriter:
             blocks.append(self._put(block, digest, aligned=True) if place is None else place)
         return Laid(blocks, patches, fixed)
 
+    def take_over(self, laid: Laid, reader: PackReader) -> Laid:
+        """Store a column that lies in packs of another folder; return where it lies here.
+
+        Raises:
+            OSError: the disk refuses.
+            StorageError: a block is missing or damaged there.
+        """
+        blocks = [self._put(memoryview(reader.block(at)), at[3], aligned=True) for at in laid.blocks]
+        patches = [(n, self._put(memoryview(reader.block(at)), at[3])) for n, at in laid.patches]
+        return Laid(blocks, patches, laid.fixed)
+
     def _patch(self, block: memoryview, base: Place) -> bytes | None:
         """Return what makes a block of its base; None where it has changed too much, or the base is lost."""
         if self._before is None:

@@ -314,6 +314,51 @@ class Checkpoints:
         self._remember(frozen, {name: _seats(part) for name, part in frozen.items()}, laid)
         return {name: thaw(part.shape, part.columns, functions) for name, part in frozen.items()}
 
+    def copy(self, target: Path) -> Facts | None:
+        """Copy the newest whole checkpoint into another data folder, its blocks checked and in one pack. It
+        does not matter which program wrote it, nor whether it goes while it is copied; None: there is none.
+
+        Raises:
+            OSError: the target's disk refuses.
+        """
+        for number in reversed(self._numbers()):
+            other = Checkpoints(target, self._files)
+            try:
+                document = self._document(number)
+                other._take_over(document, PackReader(self._files, self._folder))
+            except (StorageError, FileNotFoundError) as error:
+                logger.warning("checkpoint %d is not copied: %s", number, error)
+                other.clear()
+                continue
+            return Facts(**document["facts"])
+        return None
+
+    def _take_over(self, document: dict[str, Any], reader: PackReader) -> None:
+        """Write a checkpoint of another folder, as the first of this one."""
+        pack = PackWriter(self._files, self._folder, 1, {})
+        try:
+            parts = {}
+            for name, part in document["parts"].items():
+                shape, columns = _laid(part)
+                shape, *columns = [pack.take_over(laid, reader) for laid in (shape, *columns)]
+                parts[name] = {"shape": shape, "columns": columns}
+            pack.finish()
+            self._place(1, {**document, "parts": parts})
+        finally:
+            pack.close()
+            reader.close()
+
+    def clear(self) -> None:
+        """Delete every checkpoint: the next start reads the log.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        for number in self._numbers():
+            self._files.remove(self._path(number))
+        self._known, self._same, self._before = {}, {}, {}
+        remove_packs(self._files, self._folder, ())
+
     def needed_from(self) -> int | None:
         """Return the last commit of which the kept checkpoints need nothing; None: there are none."""
         facts = [document["facts"] for document in self._documents()]
