@@ -78,6 +78,44 @@ def test_a_plan_says_what_is_touched_and_what_is_reused(run: hr.Run) -> None:
     assert "~ view turnover: changed" in plan.text()
 
 
+def test_a_plan_tells_fingerprints_and_operators(run: hr.Run) -> None:
+    wanted = shop("SELECT shop, sum(amount) AS amount, 1 AS one FROM orders WHERE amount > 0 GROUP BY shop")
+    plan = run.plan(wanted)
+    found = {item["name"]: item for item in plan.as_dict()["items"]}
+    turnover = found["turnover"]
+    assert [(one["name"], one["reused"]) for one in turnover["operators"]] == [
+        ("scan", True), ("filter", True), ("aggregate", True), ("project", False),
+    ]  # fmt: skip
+    assert turnover["before"] != turnover["fingerprint"]
+    assert found["best"]["before"] == found["best"]["fingerprint"]
+    assert not any(one["reused"] for one in found["best"]["operators"])
+    assert found["best"]["rows"] == 3
+    prints = plan.as_dict()["fingerprints"]
+    assert prints.keys() == {"turnover", "best", "counted"}
+    assert prints["counted"] == run.plan(shop(NET)).fingerprints["counted"]
+    text = plan.text()
+    assert f"fingerprint {turnover['before']} → {turnover['fingerprint']}" in text
+    assert "reuses scan, filter, aggregate" in text
+    assert f"go on: counted {prints['counted']}" in text
+
+
+def test_what_a_view_will_hold_is_told_from_what_it_holds(run: hr.Run) -> None:
+    few = run.plan(shop(NET))
+    assert few.bytes == sum(item.rows for item in few.items) * 200  # nothing is known yet
+    run.append("orders", [{"shop": f"s{n}", "amount": 1} for n in range(20_000)])
+    run.advance()
+    plan = run.plan(shop(NET))
+    held = run._engine.state_bytes("turnover") + run._engine.state_bytes("best")
+    assert held * 0.9 < plan.bytes < held * 1.1
+    assert plan.seconds is not None
+    assert plan.seconds > 0
+
+
+def test_changes_of_a_stream_are_refused_in_words(run: hr.Run) -> None:
+    with pytest.raises(hr.UnknownName, match="is a stream: its rows only come"):
+        next(iter(run.changes("orders")))
+
+
 def test_layout_is_no_change(run: hr.Run) -> None:
     assert run.plan(
         shop("select  shop, SUM(amount) as amount\nfrom orders where amount > 0 group by shop")

@@ -259,6 +259,12 @@ class Reading(Parts):
 
     def _engine_name(self, name: str) -> str:
         lowered = name.lower()
+        if self._is_logged(name):
+            raise UnknownName(
+                f"{name!r} is a stream: its rows only come, and nothing is kept of them beside the log",
+                where=name, expected="a view or a table",
+                hint=f"read it with query, or follow a view of it: SELECT * FROM {lowered}",
+            )  # fmt: skip
         if lowered in self._bases:
             return KEPT_PREFIX + lowered
         error = self._engine.view_error(lowered)

@@ -16,14 +16,15 @@ from headrace.contracts.lineage import Lineage
 from headrace.contracts.schema import Schema
 from headrace.definitions import Changeover, ChangePlan, compare
 from headrace.definitions.changeover import Definition
+from headrace.definitions.compare import Measured, PlannedOperator
 from headrace.definitions.intent import Intent, IntentFile
 from headrace.definitions.shadow import Source
 from headrace.engine.engine import Engine
-from headrace.errors import ChangeFailed, DeclarationError, SqlError, StorageError
+from headrace.errors import ChangeFailed, DeclarationError, HeadraceError, SqlError, StorageError
 from headrace.evolving import Evolving, given
 from headrace.histories import history_plans
 from headrace.log.records import Commit, Record
-from headrace.relations import watched
+from headrace.relations import KEPT_PREFIX, watched
 from headrace.results import Version
 from headrace.retention import check_histories
 from headrace.sql import plan_view, relations_of
@@ -153,13 +154,44 @@ class Redefinition:
     def plan(self, wanted: Definition) -> ChangePlan:
         """Return what leads from the definitions in force to the wanted ones."""
         now = self._run._definition
+        rows = {**self.rows.counts, **self._view_rows()}
         plan = compare(
-            now.app.fingerprint(), wanted.app.fingerprint(), now.plans, wanted.plans, self.rows.counts,
-            rows_per_s=self.rows.per_s, given=given(wanted.app, self.lineages),
+            now.app.fingerprint(), wanted.app.fingerprint(), now.plans, wanted.plans, rows,
+            measured=self._measured(now, rows), given=given(wanted.app, self.lineages),
         )  # fmt: skip
         moved = plan.moved()
+        touched = plan.of("added", "changed", "recomputed")
+        plan = plan.composed({name: self._operators(wanted.plans[name.lower()], moved) for name in touched})
         taken = {name: self._taken(wanted.plans[name.lower()], moved) for name in plan.of("changed")}
         return plan.taking_over({name: found for name, found in taken.items() if found is not None})
+
+    def _view_rows(self) -> dict[str, int]:
+        """Return the rows of every running view, by lower-case name."""
+        names = [name.lower() for name in self.engine.views if not name.startswith(KEPT_PREFIX)]
+        return {name: self.engine.store(name).row_count for name in names}
+
+    def _measured(self, now: Definition, rows: Mapping[str, int]) -> Measured:
+        """Return what the running views have cost: their state, and the time in steps or of the start."""
+        read = {
+            name: sum(rows.get(one.lower(), 0) for one in plan.relations)
+            for name, plan in now.plans.items() if name in self.engine
+        }  # fmt: skip
+        known = {name: count for name, count in read.items() if count >= MEASURED_ROWS_MIN}
+        held = {name: self.engine.state_bytes(name) for name in known}
+        typical = sum(held.values()) / sum(known.values()) if known else None
+        steps = self._run._stepper.stats
+        stepped_per_s = steps.rows / steps.busy_s if steps.rows >= MEASURED_ROWS_MIN else None
+        logged_per_s = self.rows.per_s or stepped_per_s
+        logged = sum(self.rows.counts.values())
+        fed = sum(read.values()) / logged if logged else 1.0
+        per_s = None if logged_per_s is None else logged_per_s * max(fed, 1.0)
+        return Measured(per_s, {name: held[name] / count for name, count in known.items()}, typical)
+
+    def _operators(self, plan: ViewPlan, moved: frozenset[str]) -> tuple[PlannedOperator, ...]:
+        try:
+            return tuple(PlannedOperator(*one) for one in self.engine.operators(plan, moved))
+        except HeadraceError:  # it is told when it is applied
+            return ()
 
     def _taken(self, plan: ViewPlan, moved: frozenset[str]) -> tuple[str, int] | None:
         """Return which operator of a running view its new plan takes over, and how many rows that saves."""

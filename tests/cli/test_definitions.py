@@ -52,6 +52,17 @@ def test_a_folder_under_other_definitions_is_refused_until_they_are_applied(
     assert json.loads(invoke("query", "FROM gmv", "--json").out) == [{"gmv": "12.00", "orders": 1}]
 
 
+def test_a_preview_without_a_server_is_a_difference_and_no_more(loaded: Path, invoke: Invoke) -> None:
+    change(loaded)
+    found = invoke("apply", "--preview", "--json")
+    assert found.code == 0, found.err
+    assert json.loads(found.out)["state"] == "compared"
+    assert "nothing is kept of it" in found.err
+    assert "sum of orders: 2 becomes 1" in invoke("apply", "--preview").out
+    assert not list(loaded.rglob("change.json"))
+    assert invoke("query", "FROM gmv").code == 4
+
+
 def test_a_wrong_file_changes_nothing(loaded: Path, invoke: Invoke) -> None:
     (loaded / "views" / "gmv.sql").write_text("SELECT nope FROM orders\n")
     assert invoke("apply").code == 1

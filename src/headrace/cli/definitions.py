@@ -146,9 +146,12 @@ class _Folder:
 
     def apply(self, preview: bool, on_busy: str) -> dict[str, Any]:
         change = self._run.apply(self._app, preview=preview, on_busy=on_busy, share=1.0)
-        if preview:
-            note("no server runs, so nobody can read the preview; this is its difference")
         found: dict[str, Any] = change.as_dict()
+        if preview and change.is_open:
+            change.cancel()
+            note("no server runs, so nobody could read the new views: this is their difference, and no more")
+            note("nothing is kept of it; `headrace apply` puts it in force")
+            found["state"] = "compared"
         return found
 
     def cancel(self) -> dict[str, Any]:

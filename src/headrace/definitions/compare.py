@@ -9,6 +9,7 @@ is.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
@@ -25,6 +26,42 @@ _BYTES_PER_ROW = 200
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedOperator:
+    """One operator of a view.
+
+    Attributes:
+        name: of the operator.
+        detail: its columns and expressions, for people.
+        reused: whether it is taken over from the running view, with its state; otherwise it is computed.
+    """
+
+    name: str
+    detail: str
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the running views have cost so far; it tells what others will.
+
+    Attributes:
+        rows_per_s: rows that views read in a second, each row counted once for every view that reads it;
+            None: too few have been read to say.
+        bytes_per_row: bytes of state per row read, by view in lower case.
+        typical_bytes: the same over all views; None: too few rows.
+    """
+
+    rows_per_s: float | None = None
+    bytes_per_row: Mapping[str, float] = field(default_factory=dict)
+    typical_bytes: float | None = None
+
+    def bytes_of(self, view: str, rows: int) -> int:
+        """Return about how many bytes of state a view will have that reads so many rows."""
+        typical = _BYTES_PER_ROW if self.typical_bytes is None else self.typical_bytes
+        return round(rows * self.bytes_per_row.get(view.lower(), typical))
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One declaration that a change touches.
 
@@ -36,6 +73,9 @@ class Item:
         breaking: whether somebody who reads it may fail: it goes, or columns go or change their type.
         refused: why it cannot be applied to a folder that holds rows, or None.
         rows: rows of history that must be read for it.
+        fingerprint: of a view, what it computes and shows from now on: equal ones, equal answers.
+        before: the fingerprint of what it replaces.
+        operators: of a view that is added, changed or recomputed, inputs first.
     """
 
     kind: str
@@ -45,6 +85,22 @@ class Item:
     breaking: bool = False
     refused: str | None = None
     rows: int = 0
+    fingerprint: str | None = None
+    before: str | None = None
+    operators: tuple[PlannedOperator, ...] = ()
+
+    def composition(self) -> list[str]:
+        """Return fingerprints and operators for people, a line each."""
+        lines = []
+        if self.fingerprint is not None:
+            known = self.before is not None and self.before != self.fingerprint
+            lines.append(f"    fingerprint {f'{self.before} → ' if known else ''}{self.fingerprint}")
+        for words, reused in (("reuses", True), ("computes", False)):
+            named = Counter(one.name for one in self.operators if one.reused is reused)
+            if named:
+                told = ", ".join(f"{count} × {name}" if count > 1 else name for name, count in named.items())
+                lines.append(f"    {words} {told}")
+        return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +114,7 @@ class ChangePlan:
         seconds: about how long that takes; None: nothing has been measured yet.
         bytes: about how much memory the new views take beside the old ones.
         lineages: of streams and tables whose columns change: where the new ones come from.
+        fingerprints: per wanted view, what it computes and shows.
     """
 
     items: tuple[Item, ...]
@@ -66,6 +123,7 @@ class ChangePlan:
     seconds: float | None = None
     bytes: int = 0
     lineages: Mapping[str, Lineage] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -107,6 +165,14 @@ class ChangePlan:
         seconds = None if self.seconds is None else self.seconds * share
         return replace(self, items=items, rows=read, seconds=seconds)
 
+    def composed(self, operators: Mapping[str, tuple[PlannedOperator, ...]]) -> ChangePlan:
+        """Return the plan with the operators of views, by name as declared."""
+        items = tuple(
+            replace(item, operators=operators.get(item.name, ())) if item.kind == "view" else item
+            for item in self.items
+        )
+        return replace(self, items=items)
+
     def moved(self) -> frozenset[str]:
         """Return everything that is not what it was, in lower case."""
         return frozenset(item.name.lower() for item in self.items)
@@ -132,10 +198,13 @@ class ChangePlan:
             flag = " (breaking)" if item.breaking else ""
             lines.append(f"{_SIGNS[item.action]} {item.kind} {item.name}: {item.action}{flag}{read}")
             lines += [f"    {note}" for note in item.notes]
+            lines += item.composition()
             if item.refused is not None:
                 lines.append(f"    cannot be applied: {item.refused}")
         if self.rows:
             lines.append(self._cost())
+        if self.reused:
+            lines.append("go on: " + ", ".join(f"{name} {self.fingerprints[name]}" for name in self.reused))
         return "\n".join(lines)
 
     def _cost(self) -> str:
@@ -153,6 +222,11 @@ def plan_fingerprint(plan: ViewPlan) -> str:
     return hashlib.sha256(repr((plan.root, shown, plan.order)).encode()).hexdigest()
 
 
+def shown_fingerprint(plan: ViewPlan) -> str:
+    """Return as much of the fingerprint as people compare."""
+    return plan_fingerprint(plan)[:12]
+
+
 def compare(
     old: Facts,
     new: Facts,
@@ -160,7 +234,7 @@ def compare(
     new_plans: Mapping[str, ViewPlan],
     rows: Mapping[str, int],
     *,
-    rows_per_s: float | None = None,
+    measured: Measured | None = None,
     given: Given | None = None,
 ) -> ChangePlan:
     """Return what leads from one set of declarations to another.
@@ -170,8 +244,8 @@ def compare(
         new: the wanted ones.
         old_plans: plans of the views in force, by lower-case name.
         new_plans: plans of the wanted views, by lower-case name, inputs first.
-        rows: rows of history per relation, by lower-case name.
-        rows_per_s: how many rows a second history has been read at, where that was measured.
+        rows: rows of history per relation, and rows of the running views, by lower-case name.
+        measured: what the running views have cost.
         given: what is known of columns beside that.
     """
     found: dict[str, Evolution] = {}
@@ -191,21 +265,26 @@ def compare(
             views.append(Item("view", plan.name, "removed", ("nobody can read it any more",), breaking=True))
     reused = tuple(plan.name for key, plan in new_plans.items() if key not in moved)
     read = sum(item.rows for item in views)
-    seconds = None if not rows_per_s else read / rows_per_s
+    known = measured or Measured()
+    seconds = None if not known.rows_per_s else read / known.rows_per_s
+    held = sum(known.bytes_of(item.name, item.rows) for item in views)
     lineages = {name: one.lineage for name, one in found.items() if one.moved}
-    return ChangePlan((*items, *views), reused, read, seconds, read * _BYTES_PER_ROW, lineages)
+    prints = {plan.name: shown_fingerprint(plan) for plan in new_plans.values()}
+    return ChangePlan((*items, *views), reused, read, seconds, held, lineages, prints)
 
 
 def _view(plan: ViewPlan, before: ViewPlan | None, moved: set[str], rows: Mapping[str, int]) -> Item | None:
     read = sum(rows.get(name.lower(), 0) for name in plan.relations)
     if before is None:
-        return Item("view", plan.name, "added", rows=read)
+        return Item("view", plan.name, "added", rows=read, fingerprint=shown_fingerprint(plan))
+    new, old = shown_fingerprint(plan), shown_fingerprint(before)
     if plan_fingerprint(plan) != plan_fingerprint(before):
         notes, breaking = _columns(_shown(before), _shown(plan))
-        return Item("view", plan.name, "changed", notes, breaking, rows=read)
+        return Item("view", plan.name, "changed", notes, breaking, rows=read, fingerprint=new, before=old)
     through = [name for name in plan.relations if name.lower() in moved]
     if through:
-        return Item("view", plan.name, "recomputed", (f"reads {', '.join(through)}",), rows=read)
+        notes = (f"reads {', '.join(through)}",)
+        return Item("view", plan.name, "recomputed", notes, rows=read, fingerprint=new, before=old)
     return None
 
 

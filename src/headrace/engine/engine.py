@@ -575,6 +575,23 @@ class Engine:
         found = adoption(self._circuit(plan, self._views), view.circuit, changed)
         return None if found is None else (view.circuit, view.store, found)
 
+    def operators(self, plan: ViewPlan, changed: Collection[str]) -> list[tuple[str, str, bool]]:
+        """Return name and detail of every operator of a plan, inputs first, and whether it would be taken
+        over from the running view of that name.
+
+        Raises:
+            UnsupportedSql: the plan has no circuit.
+        """
+        circuit, donor = self._circuit(plan, self._views), self.donor(plan, changed)
+        kept = frozenset(mine for mine, _ in donor[2].pairs) if donor is not None else frozenset()
+        stages = enumerate(circuit.stages)
+        return [(one.operator.name, one.operator.detail, at in kept) for at, one in stages]
+
+    def state_bytes(self, view: str) -> int:
+        """Return about how many bytes a view holds: its operators, and its rows."""
+        found = self._views[self._key(view)]
+        return found.store.nbytes + sum(stage.operator.state_bytes for stage in found.circuit.stages)
+
     def lend(self, view: str, circuit: Circuit, rows: pa.Table, changed: Collection[str]) -> None:
         """Give a view that is built next a copy of a running circuit, to take over what it can."""
         self._lent[view.lower()] = Lent(circuit, rows, frozenset(changed))
