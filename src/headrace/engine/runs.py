@@ -40,8 +40,10 @@ CHUNK_ROWS_MAX = 524_288
 _32 = np.uint64(32)
 _SORTED_AT_ONCE = 131_072
 """Waiting entries that one probe sorts at least; four times as many as it asks for, where that is more."""
-_SPAN_MAX = 4
-"""A run has a table of its slots only where it holds at least every fourth of those between its ends."""
+_SPAN_MAX, _TABLE_ROWS_MAX = 2, 1_048_576
+"""A run has a table of its slots only where it holds at least every second of those between its ends, and not
+so many entries that making the table holds up a step.
+"""
 
 
 class Run:
@@ -89,7 +91,7 @@ class Run:
         if self._begins is None:
             self._asked += asked
             first, span = int(self.keys[0] >> _32), int((self.keys[-1] >> _32) - (self.keys[0] >> _32)) + 1
-            if span <= _SPAN_MAX * len(self) <= _SPAN_MAX * self._asked:
+            if len(self) <= min(self._asked, _TABLE_ROWS_MAX) and span <= _SPAN_MAX * len(self):
                 self._begins = np.zeros(span + 1, dtype=np.int32)
                 np.cumsum(np.bincount(self.slots() - first, minlength=span), out=self._begins[1:])
         return self._begins
