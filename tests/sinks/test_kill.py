@@ -12,14 +12,17 @@ rows that change and go, and a position, before it.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from tests.conftest import Torture
 from tests.sinks.killed import VERSIONS
 from tests.sinks.shop import URLS, content, orders, shop, wanted
+from tests.torture import SEEDS
 
 from headrace.sinks.duck import DuckTable
 from headrace.sinks.files import read_mark
@@ -98,10 +101,17 @@ def test_exactly_once_a_kill_leaves_a_whole_version(kind: str, point: str, nth: 
     exactly_once(tmp_path, kind, point, nth)
 
 
-@pytest.mark.torture
-@pytest.mark.parametrize(("kind", "point", "nth"), MORE)
-def test_exactly_once_at_every_point(kind: str, point: str, nth: int, tmp_path: Path) -> None:
-    exactly_once(tmp_path, kind, point, nth)
+@pytest.mark.torture(weight=2, least=30)
+def test_exactly_once_at_every_point(tmp_path: Path, torture: Torture) -> None:
+    """Every point in its turn, at other shipments each time round; the first ones have no rows."""
+
+    def case(seed: int) -> None:
+        kind, point, nth = MORE[seed % len(MORE)]
+        again = seed % SEEDS // len(MORE)
+        exactly_once(tmp_path / str(seed), kind, point, nth if nth == 1 else 3 + (nth - 3 + again) % 5)
+        shutil.rmtree(tmp_path / str(seed))
+
+    torture.play(case)
 
 
 def test_no_version_is_appended_twice_or_left_out(tmp_path: Path) -> None:
