@@ -72,7 +72,7 @@ def plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 def is_packed(batch: pa.RecordBatch, schema: pa.Schema) -> bool:
     """Whether some column of a batch is packed; `schema` is that of plain rows, which may have ENUMs."""
-    return any(map(_is_packed, batch.columns, schema))
+    return not batch.schema.equals(schema) and any(map(_is_packed, batch.columns, schema))
 
 
 def _is_packed(array: pa.Array, field: pa.Field) -> bool:
