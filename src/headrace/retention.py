@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,6 +26,8 @@ from headrace.log.trimming import Trimmed, Wish
 from headrace.sql.plan import ViewPlan
 
 EVERY_S = 600.0
+AHEAD_MAX = timedelta(hours=1)
+"""How far the clock may run ahead of the time that has passed since the start, before old rows stay."""
 KEYS_KEPT = timedelta(microseconds=KEPT_US)
 MOMENT = timedelta(microseconds=1)
 logger = logging.getLogger("headrace")
@@ -106,6 +109,12 @@ def compact(log: Log, needed_from: int | None, now: datetime | None = None) -> T
     return log.trim(wish(log, streams, tables, needed, now or datetime.now(UTC), history))
 
 
+def steady_s() -> float:
+    """Return seconds that only ever pass, those in which the machine slept included."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
 class Trimmer:
     """Lets rows go that have outlived their stream's retention, now and then.
 
@@ -124,6 +133,7 @@ class Trimmer:
         clock: Callable[[], datetime],
     ) -> None:
         self._log, self._streams, self._needed_from, self._clock = log, streams, needed_from, clock
+        self._began = clock(), steady_s()
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -135,11 +145,25 @@ class Trimmer:
     def _loop(self) -> None:
         while not self._end.wait(EVERY_S):
             try:
-                self.trim()
+                self.trim_unless_jumped()
             except HeadraceError as error:
                 logger.warning("old rows stay for now: %s", error)
             except Exception:
                 logger.exception("old rows stay: trimming met a defect")
+
+    def trim_unless_jumped(self) -> Trimmed:
+        """Let go what may go, unless the clock has run ahead of the time that has passed since the start:
+        what seems old then need not be, and would be gone for good.
+
+        Raises:
+            StorageError: the log is as it was.
+        """
+        clock, began_s = self._began
+        ahead = self._clock() - clock - timedelta(seconds=steady_s() - began_s)
+        if ahead <= AHEAD_MAX:
+            return self.trim()
+        logger.warning("old rows stay: the clock has jumped ahead by %s since the start", ahead)
+        return Trimmed()
 
     def trim(self) -> Trimmed:
         """Let go what may go.

@@ -21,8 +21,8 @@ import headrace as hr
 from headrace.errors import StorageError
 from headrace.history import copies
 from headrace.history.copies import copy_folder
-from headrace.log.copies import copy_log
 from headrace.intake import Intake
+from headrace.log.copies import copy_log
 from headrace.state.checkpoint import Checkpoints
 
 
