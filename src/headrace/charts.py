@@ -46,6 +46,10 @@ TIME_LABEL = (
 """A tick of a time axis: a clock of 24 hours in UTC, the day at midnight, the month at its first day."""
 
 
+EXTENT_PX = 26
+"""What the labels of an axis of values have at least: they grow with the data, and would be cut."""
+
+
 def step_of_x(step: str | None) -> list[Spec]:
     """Return transforms that give every row the end of its time bucket, `x2`.
 
@@ -189,7 +193,7 @@ def _x_axis(kind: pa.DataType) -> Spec:
 
 
 def _y_axis(panel: Line | Area | Bar, schema: Schema) -> Spec:
-    axis: Spec = {"title": None, "tickCount": {"expr": "max(2, floor(height / 38))"}}
+    axis: Spec = {"title": None, "tickCount": {"expr": "max(2, floor(height / 38))"}, "minExtent": EXTENT_PX}
     if all(pa.types.is_integer(schema[name].arrow) for name in panel.ys):
         axis["tickMinStep"] = 1
     label = _axis_label(parse_format(panel.format) if panel.format else None)
@@ -428,11 +432,12 @@ def _funnel() -> Spec:
 
 def _waterfall(panel: Waterfall) -> Spec:
     label = _axis_label(parse_format(panel.format) if panel.format else None)
+    size = {"expr": "max(7, min(11, width / max(1, length(data('rows'))) / 5.2))"}
     category = {
         "field": "x",
         "type": "ordinal",
         "sort": BY_PLACE,
-        "axis": {"title": None, "labelAngle": 0, "labelColor": "$ink", "labelLimit": 110},
+        "axis": {"title": None, "labelAngle": 0, "labelColor": "$ink", "labelLimit": 110, "labelFontSize": size},
     }
     number = {
         "field": "low",
@@ -453,7 +458,7 @@ def _waterfall(panel: Waterfall) -> Spec:
         "encoding": {"y": number, "y2": {"field": "high"}, "color": shade, "tooltip": tooltip},
     }
     text = {
-        "mark": {"type": "text", "baseline": "bottom", "dy": -3, "color": "$ink", "fontSize": 11},
+        "mark": {"type": "text", "baseline": "bottom", "dy": -3, "color": "$ink", "fontSize": size},
         "encoding": {"y": number | {"field": "top"}, "text": {"field": "label", "type": "nominal"}},
     }
     return _frame(

@@ -71,6 +71,12 @@ def test_a_sheet_without_a_head(files: Path, invoke: Invoke) -> None:
     assert asked.out == "product,price\ncup,2.50\npot,9.00\n"
 
 
+def test_a_sheet_for_a_source_is_counted_in_its_own_lines(files: Path, invoke: Invoke) -> None:
+    (files / "a.csv").write_text('name\ntea\n\n"mug\nblue"\n')
+    told = invoke("import", str(files / "a.csv"), "--source", "lines", "--param", "shop=north")
+    assert told.out.startswith("a.csv into lines: 2 lines; rows of tables: "), told.err
+
+
 def test_a_source_takes_files_as_they_are(files: Path, invoke: Invoke) -> None:
     (files / "a.txt").write_text("tea mug")
     told = invoke("import", str(files / "a.txt"), "--source", "lines", "--param", "shop=north")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -33,13 +35,18 @@ if TYPE_CHECKING:
     from headrace.sources.files import FileSource
 
 KINDS = {"table": "upsert", "stream": "append"}
+SHEETS = (".csv", ".tsv")
 SKIPPED = (".", "_")
 """Files whose names begin so are left alone in a folder."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What has become of one file."""
+    """What has become of one file.
+
+    Attributes:
+        lines: of a sheet that was given to a source, without its heading; None: it is no sheet.
+    """
 
     file: str
     into: str
@@ -50,6 +57,7 @@ class Imported:
     rejected: int = 0
     commit: int | None = None
     first_rejection: str | None = None
+    lines: int | None = None
 
 
 @calmly
@@ -140,12 +148,29 @@ def _loaded(asked: Any, source: FileSource, name: str, verb: Any) -> Imported:
 
 
 def _delivered(asked: Any, file: Path, source: str, params: dict[str, str]) -> Imported:
-    results = asked.receive(source, file.read_bytes(), params={"file": file.name, **params})
+    body = file.read_bytes()
+    results = asked.receive(source, body, params={"file": file.name, **params})
     counts = {name: sum(getattr(result, name) for result in results) for name in COUNTS}
     reasons = [rejection.reason for result in results for rejection in result.rejections]
     commits = [result.commit for result in results if result.commit is not None]
     first, last = next(iter(reasons), None), max(commits, default=None)
-    return Imported(file.name, source, sum(counts.values()), **counts, commit=last, first_rejection=first)
+    return Imported(
+        file.name,
+        source,
+        sum(counts.values()),
+        **counts,
+        commit=last,
+        first_rejection=first,
+        lines=_lines(file, body),
+    )
+
+
+def _lines(file: Path, body: bytes) -> int | None:
+    """Count the lines of a sheet below its heading; a cell may hold line breaks."""
+    if file.suffix.lower() not in SHEETS:
+        return None
+    rows = csv.reader(io.StringIO(body.decode("utf-8-sig", "replace"), newline=""))
+    return max(0, sum(1 for row in rows if any(row)) - 1)
 
 
 def _parameters(given: Sequence[str], source: str | None) -> dict[str, str]:
@@ -164,7 +189,13 @@ def _tell(done: Sequence[Imported], as_json: bool) -> None:
         return
     for one in done:
         counts = (f"{getattr(one, name):,} {name}" for name in COUNTS if getattr(one, name))
-        say(f"{one.file} into {one.into}: {', '.join(counts) or 'nothing'}")
+        what = ", ".join(counts) or "nothing"
+        read = (
+            ""
+            if one.lines is None
+            else f"{one.lines:,} line{'' if one.lines == 1 else 's'}; rows of tables: "
+        )
+        say(f"{one.file} into {one.into}: {read}{what}")
         if one.first_rejection:
             note(f"first rejection: {one.first_rejection}")
         elif one.rejected:

@@ -22,6 +22,8 @@ def tables() -> hr.App:
         app.table(name, model, key=("merchant_id", column) if column else "merchant_id", sequence="seq")
     for name, (model, column) in HISTORIES.items():
         app.table(name, model, key=("merchant_id", column), effective="valid_at", sequence="seq")
+    app.table("stripe_mappings", models.StripeMapping, key=("merchant_id", "event_id"))
+    app.table("meters", models.Meter, key=("merchant_id", "meter_id"))
     app.table("fx_rates", models.FxRate, key=("day", "currency"))
     app.stream("meter_events", models.MeterEvent, event_id="event_id")
     app.stream("stripe_events", models.StripeEvent, event_id="event_id")

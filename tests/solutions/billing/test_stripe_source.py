@@ -25,6 +25,9 @@ from tests.solutions.billing.stripe_objects import (
 
 import headrace as hr
 from headrace.errors import BadRequest
+from headrace.solutions.billing.app import app
+from headrace.solutions.billing.stripe.again import map_again
+from headrace.solutions.billing.stripe.mapping import MAPPERS
 from headrace.solutions.billing.stripe.signature import sign
 from headrace.solutions.billing.stripe.source import SECRETS, StripeSource, changes
 
@@ -137,6 +140,81 @@ def test_an_event_that_comes_again_with_another_count_of_hooks_is_the_same() -> 
     assert len(taken([once, again])["stripe_events"]) == 1
 
 
+# --- after an upgrade ----
+
+
+def take(run: hr.Run, told: Object) -> None:
+    with run.transaction() as transaction:
+        for put in changes(told, "m"):
+            getattr(transaction, put.verb)(put.name, put.rows)
+
+
+def test_what_could_not_be_read_is_mapped_again_and_is_as_if_it_had_been(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def cannot(*_: Any) -> None:
+        raise KeyError("a field of the next version")
+
+    events = life()
+    with tables().open(None) as run:
+        with monkeypatch.context() as older:
+            older.setitem(MAPPERS, "subscription", cannot)
+            older.delitem(MAPPERS, "customer")
+            for told in events:
+                take(run, told)
+        run.advance()
+        assert run.query("SELECT * FROM subscriptions").num_rows == 0
+        outcomes = "SELECT outcome, count(*) AS n FROM stripe_events GROUP BY 1 ORDER BY 1"
+        kept = run.query(outcomes).to_pylist()
+        assert [row["outcome"] for row in kept] == ["mapped", "unknown", "unread"]
+        assert map_again(run) == {"mapped": kept[1]["n"] + kept[2]["n"]}
+        run.advance()
+        held = {
+            name: sorted(run.query(f"SELECT * FROM {name}").to_pylist(), key=str)
+            for name in NAMES
+            if name != "stripe_events"
+        }
+        assert effective(held) == {
+            name: rows for name, rows in effective(taken(events)).items() if name != "stripe_events"
+        }
+        assert map_again(run) == {}
+
+
+def test_what_still_cannot_be_read_stays_waiting_and_stops_nothing() -> None:
+    broken = event("customer.subscription.created", {"object": "subscription", "id": "sub_9"})
+    other = event("tax_rate.created", {"object": "tax_rate", "id": "txr_1"})
+    with tables().open(None) as run:
+        for told in (broken, other):
+            take(run, told)
+        run.advance()
+        for _ in range(2):
+            assert map_again(run) == {"unread": 1, "unknown": 1}
+            run.advance()
+        said = run.query("SELECT outcome, problem FROM stripe_mappings ORDER BY outcome").to_pylist()
+        assert [row["outcome"] for row in said] == ["unknown", "unread"]
+        assert "subscription" in said[1]["problem"]
+
+
+def test_usage_of_a_meter_that_a_price_names_by_its_id() -> None:
+    recurring = {"interval": "month", "interval_count": 1, "usage_type": "metered", "meter": "mtr_1"}
+    metered = price("price_m", 5, recurring=recurring)
+    held = subscription("active", listing(item("si_m", priced=metered)))
+    used = {"object": "billing.meter_event", "identifier": "use-1", "event_name": "api_calls"}
+    payload = {"stripe_customer_id": held["customer"], "value": "7"}
+    with app.open(None) as run:
+        for told in (
+            event("customer.subscription.created", held),
+            event("v1.billing.meter_event", used | {"timestamp": JAN_1 + DAY, "payload": payload}),
+            event(
+                "billing.meter.created", {"object": "billing.meter", "id": "mtr_1", "event_name": "api_calls"}
+            ),
+        ):
+            take(run, told)
+        run.advance()
+        found = run.query("SELECT meter, units, amount FROM usage_monthly").to_pylist()
+        assert [(row["meter"], int(row["units"]), row["amount"]) for row in found] == [("api_calls", 7, 35)]
+
+
 # --- who is meant ----
 
 
@@ -173,11 +251,11 @@ def test_bytes_that_are_no_event_are_a_bad_request(body: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Shop]:
-    app = tables()
-    app.source("stripe", StripeSource(), signed=True)
-    with serving(app, token="correct-horse") as shop:
-        shop.http.headers.pop("Authorization")
-        yield shop
+    shop = tables()
+    shop.source("stripe", StripeSource(), signed=True)
+    with serving(shop, token="correct-horse") as found:
+        found.http.headers.pop("Authorization")
+        yield found
 
 
 def post(shop: Shop, told: Any, secret: str = SECRET) -> Any:

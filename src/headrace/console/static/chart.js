@@ -179,7 +179,8 @@ export class Chart {
   async draw(values) {
     this.shown = values;
     if (!this.view) return;
-    await this.view.data("rows", values.map((one, i) => ({ ...one, i }))).runAsync();
+    const rows = values.map((one, i) => ({ ...one, i }));
+    await this.view.data("rows", rows).resize().runAsync(); // labels of an axis grow with the values
   }
 
   resize() {

@@ -40,6 +40,8 @@ for _name, (_model, _id) in FACTS.items():
 for _name, (_model, _key) in HISTORIES.items():
     app.table(_name, _model, key=("merchant_id", _key), effective="valid_at", sequence="seq")
 
+app.table("stripe_mappings", models.StripeMapping, key=("merchant_id", "event_id"))
+app.table("meters", models.Meter, key=("merchant_id", "meter_id"))
 app.table("fx_rates", models.FxRate, key=("day", "currency"))
 app.table("proofs", models.Proof, key=("merchant_id", "customer_id", "scenario"))
 app.stream("meter_events", models.MeterEvent, event_id="event_id")

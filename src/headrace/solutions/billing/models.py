@@ -282,6 +282,24 @@ class StripeEvent(hr.Event):
     payload: Annotated[JsonValue, hr.pii("billing")]
 
 
+class StripeMapping(hr.Table):
+    """What became of an event of Stripe's when it was mapped again; see stripe/again.py."""
+
+    merchant_id: str
+    event_id: str
+    outcome: Literal["mapped", "unknown", "unread"]
+    problem: str | None = None
+    mapped_at: datetime
+
+
+class Meter(hr.Table):
+    """Under which name the usage of a meter comes, where prices name the meter otherwise, as Stripe's do."""
+
+    merchant_id: str
+    meter_id: str
+    event_name: str
+
+
 class FxRate(hr.Table):
     """How many units of a currency one US dollar buys on a day, in major units; `usd` itself is 1."""
 

@@ -1,7 +1,8 @@
 """What well-known products mean by the same words, as settings.
 
 A preset is a row of settings like any other. Set under scenarios of their own (`settings.compare`), presets
-stand side by side over the same data; README.md says where and why their numbers differ.
+stand side by side over the same data; README.md says where and why their numbers differ, what of this the
+vendors publish and what is assumed.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from headrace.solutions.billing.stripe.product import map_product
 from headrace.solutions.billing.stripe.refund import map_charge, map_refund
 from headrace.solutions.billing.stripe.rows import Gathered
 from headrace.solutions.billing.stripe.subscription import map_item, map_subscription
-from headrace.solutions.billing.stripe.usage import map_meter_event
+from headrace.solutions.billing.stripe.usage import map_meter, map_meter_event
 from headrace.solutions.billing.stripe.values import Object
 
 Mapper = Callable[[Object, Occasion, Gathered], None]
@@ -38,6 +38,7 @@ MAPPERS: dict[str, Mapper] = {
     "line_item": map_line,
     "charge": map_charge,
     "refund": map_refund,
+    "billing.meter": map_meter,
     "billing.meter_event": map_meter_event,
 }
 """One function for each object, by the name that Stripe gives it."""

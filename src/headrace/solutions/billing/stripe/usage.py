@@ -1,10 +1,16 @@
-"""Meter events: usage of a customer, under the name of its meter."""
+"""Meter events: usage of a customer, under the name of its meter; and meters, which prices name by ids."""
 
 from __future__ import annotations
 
 from headrace.solutions.billing.stripe.occasion import Occasion
 from headrace.solutions.billing.stripe.rows import Gathered
 from headrace.solutions.billing.stripe.values import Object, exact, inner, moment, must
+
+
+def map_meter(found: Object, told: Occasion, out: Gathered) -> None:
+    """Which name the events of a meter bear."""
+    row = {"meter_id": must(found, "id"), "event_name": must(found, "event_name")}
+    out.upsert("meters", told.of_merchant | row)
 
 
 def map_meter_event(found: Object, told: Occasion, out: Gathered) -> None:

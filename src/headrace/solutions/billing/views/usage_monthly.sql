@@ -2,12 +2,12 @@
 -- It is no part of MRR.
 --
 -- The price is that of the item which the customer had for the meter when the quarter of an hour began; tiers count
--- over the month. Usage without a priced item is in usage_daily.sql alone.
+-- over the month. A price names its meter by the name of its events, or by an id of the table `meters`. Usage without a priced item is in usage_daily.sql alone.
 -- Grain: one row per merchant, scenario, month, customer, meter, item and price.
 -- amount  in minor units, rounded half away from zero
 WITH metered AS (
     SELECT
-        items.merchant_id, standings.customer_id, prices.meter, items.item_id, items.price_id, prices.product_id,
+        items.merchant_id, standings.customer_id, coalesce(meters.event_name, prices.meter) AS meter, items.item_id, items.price_id, prices.product_id,
         prices.currency, prices.scheme, prices.tiers_mode, prices.unit_amount, prices.tiers,
         greatest(items.since, standings.since) AS since, least(items.until, standings.until) AS until
     FROM item_stretches AS items
@@ -16,6 +16,8 @@ WITH metered AS (
         AND standings.since < items.until AND items.since < standings.until
     JOIN prices
         ON prices.merchant_id = items.merchant_id AND prices.price_id = items.price_id
+    LEFT JOIN meters
+        ON meters.merchant_id = prices.merchant_id AND meters.meter_id = prices.meter
     WHERE prices.usage_type = 'metered' AND standings.standing IN ('trialing', 'active', 'past_due', 'unpaid')
 ),
 used AS (
