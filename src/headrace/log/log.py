@@ -328,8 +328,8 @@ class Log:
         """Put the rows of a relation down anew, such as to erase one person's columns.
 
         Everything durable is sealed first. Commits, clocks, weights and the number of rows stay; the log
-        notes what was done. What was computed from the rows (checkpoints, views) is not touched: whoever
-        erases takes the folder `state` away and computes it again.
+        notes what was done. What was computed from the rows (checkpoints, the past) is not touched:
+        `headrace.history.erasing.erase` removes that too.
 
         Args:
             relation: a stream, table or side table, by its exact name.
