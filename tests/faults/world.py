@@ -18,7 +18,7 @@ import pyarrow as pa
 
 import headrace as hr
 from headrace.errors import VersionGone
-from headrace.log.copies import copy_log
+from headrace.history.copies import copy_folder
 from headrace.results import RowStatus
 from headrace.testing import ManualClock, Oracle, difference
 
@@ -250,7 +250,7 @@ class World:
         target = self._folder / f"backup-{len(self.journal)}-{self._lives}"
         if target.exists():
             return
-        copy_log(self._data, target)
+        copy_folder(self._data, target)
         self.backup_of = (target, len(self.journal), self.turnover, self.has_extra)
 
     def restore(self, chance: random.Random) -> None:
@@ -261,7 +261,7 @@ class World:
         self.run.close()
         shutil.rmtree(self._data)
         self._lives += 1
-        copy_log(source, self._data)
+        copy_folder(source, self._data)
         self.oracle.close()
         self.oracle = Oracle(shop(TURNOVERS[0]))
         journal, self.journal = self.journal[:length], []
