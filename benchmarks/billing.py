@@ -15,9 +15,9 @@ views of the solution are kept, as `headrace run` keeps them, in a folder on dis
 - *pages*: the named queries that the pages ask, of merchants in turn, the large one among them;
 - *settings* of the large merchant, changed forth and back: those that choose parts of the ledger (discounts
   that are subtracted, past-due subscriptions, the first payment, when churn counts), one that derives
-  movements again (after how long a customer who returns is new), and its time zone, which moves every movement
-  to another day: from the call until the new numbers can be read. `--changes 1100000 --large 1000000` asks it
-  of a merchant with a million changes;
+  movements again (after how long a customer who returns is new), and its time zone, which moves every
+  movement to another day: from the call until the new numbers can be read. With
+  `--changes 1100000 --large 1000000` the merchant has a million changes;
 - *memory*: of the process at the end. Above two million changes, state of the views beyond a third of the
   machine's memory lies in files (`--state-mb` sets another bound); pages of those are in memory as long as
   there is room.
