@@ -8,8 +8,9 @@ Orders come in steps of a thousand. Views over them: turnover per shop (10,000 s
 change a shop each), and all large orders (one row each, which stay). First the same steps with and without a
 past: time of a step, time that the writing takes beside the steps, bytes per version and per changed row.
 Then the time of `as_of` at versions further and further back, after a restart, and of `AT` in a join of two
-moments. At last the time of `difference` from versions further and further back, beside the time to create
-the view.
+moments. Then the time of `difference` from versions further and further back, beside the time to create
+the view. At last versions of table rows are loaded, into the table and its `__history`: the CPU seconds of
+door, log and views together, for versions in the order of time and in no order.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ HEAD_KEPT = [
     "bytes per changed row",
 ]  # fmt: skip
 HEAD_READ = ["versions back", "turnover, 10,000 rows, ms", "large, all rows ms", "two moments joined, ms"]
+HEAD_LOADED = ["versions in", "versions", "keys", "CPU s", "versions per CPU s", "rows of __history"]
+LOAD_ROWS, LOAD_KEYS, LOAD_BATCH_ROWS = 1_000_000, 100_000, 50_000
+PLANS = "id BIGINT, plan TEXT, seats BIGINT, price DECIMAL(18,2), valid_at TIMESTAMP, seq BIGINT"
 HEAD_CAUSES = ["versions back", "rows before", "rows between", "difference ms", "creating the view ms"]
 
 
@@ -133,9 +137,33 @@ def causes(folder: Path, versions: int) -> list[list[str]]:
     return found
 
 
+def loaded(folder: Path, rows: int, *, in_order: bool) -> list[str]:
+    """Load versions of table rows; return what that costs."""
+    chance = np.random.default_rng(7)
+    declared = hr.App("loaded")
+    declared.table("plans", PLANS, key="id", effective="valid_at", sequence="seq")
+    seq = np.arange(rows) if in_order else chance.permutation(rows)
+    at = np.datetime64("2020-01-01", "us") + seq * np.timedelta64(60_000_000, "us")
+    ids = chance.integers(0, LOAD_KEYS, rows)
+    prices = pa.array(chance.integers(1, 1_000, rows)).cast(pa.decimal128(20, 0)).cast(pa.decimal128(18, 2))
+    kinds = np.array(["free", "team", "large"])[chance.integers(0, 3, rows)]
+    columns = {"id": ids, "plan": kinds, "seats": chance.integers(1, 99, rows), "price": prices}
+    table = pa.table({**columns, "valid_at": pa.array(at), "seq": seq})
+    with declared.open(folder) as run:
+        began = time.process_time()
+        for first in range(0, rows, LOAD_BATCH_ROWS):
+            run.upsert("plans", table.slice(first, LOAD_BATCH_ROWS))
+            run.advance()
+        took_s = time.process_time() - began
+        kept = run.query("SELECT count(*) AS n FROM plans__history").column("n")[0].as_py()
+    words = "order" if in_order else "no order"
+    return [words, f"{rows:,}", f"{LOAD_KEYS:,}", f"{took_s:.2f}", f"{rows / took_s:,.0f}", f"{kept:,}"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--versions", type=int, default=1_000)
+    parser.add_argument("--rows", type=int, default=LOAD_ROWS, help="versions of table rows to load")
     parser.add_argument("--docs", action="store_true", help="write the tables into the documentation")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="headrace-history-"))
@@ -146,9 +174,12 @@ def main() -> None:
         ]  # fmt: skip
         read = reads(folder / "kept" / "0", options.versions)
         told = causes(folder / "kept" / "0", options.versions)
+        load = [
+            loaded(folder / words, options.rows, in_order=words == "order") for words in ("order", "none")
+        ]
     finally:
         shutil.rmtree(folder)
-    tables = [(HEAD_KEPT, kept), (HEAD_READ, read), (HEAD_CAUSES, told)]
+    tables = [(HEAD_KEPT, kept), (HEAD_READ, read), (HEAD_CAUSES, told), (HEAD_LOADED, load)]
     for head, table in tables:
         print(aligned(head, table), "\n")
     print(machine())
