@@ -243,7 +243,24 @@ def test_money_without_a_rate_is_empty_and_says_why() -> None:
         run.advance()
         without = rows(run, "metrics", **asked)
         assert [row["problem"] for row in before] == [None] * len(before)
-        assert {row["mrr"] for row in without} == {None}
-        assert all(row["problem"].startswith("no exchange rate between ") for row in without)
+        money = (
+            "mrr",
+            "arr",
+            "new_mrr",
+            "fx_mrr",
+            "arpu",
+            "ltv",
+            "nrr",
+            "grr",
+            "quick_ratio",
+            "net_mrr_churn",
+        )
+        assert {row[name] for row in without if row["problem"] for name in money} == {None}
+        assert all(
+            row["mrr"] == one["mrr"] for row, one in zip(without, before, strict=True) if not row["problem"]
+        )
+        problems = [row["problem"] for row in without if row["problem"]]
+        assert problems
+        assert all(one.startswith("no exchange rate between ") for one in problems)
         assert [row["subscribers"] for row in before] == [row["subscribers"] for row in without]
         assert run.query("SELECT count(*) AS n FROM mrr_reported WHERE type = 'FX'").to_pylist() == [{"n": 0}]

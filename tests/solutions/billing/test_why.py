@@ -130,4 +130,4 @@ def test_another_reporting_currency_is_a_definition(run: hr.Run, clock: ManualCl
 def test_a_report_before_anything_was_known_is_nothing(run: hr.Run) -> None:
     found = why(run, "m", DAY, 0)
     assert (found.reported, found.now) == (0, 2000)
-    assert sum(found.moved.values()) == 2000
+    assert found.moved == {"new data": 2000}

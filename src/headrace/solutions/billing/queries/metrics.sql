@@ -76,9 +76,9 @@ amounts AS (
 rated AS (
     SELECT
         amounts.day, amounts.type, amounts.currency, CAST(amounts.amount AS HUGEINT) AS amount,
-        CASE WHEN amounts.currency = chosen.reporting_currency THEN 1
+        CASE WHEN amounts.currency = chosen.reporting_currency OR amounts.amount = 0 THEN 1
             ELSE CAST(into_rate.rate AS HUGEINT) * CAST(power(10, into_rate.minor_digits) AS HUGEINT) END AS up,
-        CASE WHEN amounts.currency = chosen.reporting_currency THEN 1
+        CASE WHEN amounts.currency = chosen.reporting_currency OR amounts.amount = 0 THEN 1
             ELSE CAST(from_rate.rate AS HUGEINT) * CAST(power(10, from_rate.minor_digits) AS HUGEINT) END AS down
     FROM (
         SELECT
@@ -245,19 +245,20 @@ SELECT
         start_subscribers + CASE chosen.churn_formula WHEN 'stripe' THEN new_subscribers ELSE 0 END, 0) AS churn_rate,
     churned_subscribers / nullif(start_subscribers + new_subscribers, 0) AS churn_rate_stripe,
     churned_subscribers / nullif(start_subscribers, 0) AS churn_rate_common,
-    (-churned_mrr - contraction_mrr) / nullif(start_mrr, 0) AS gross_mrr_churn,
-    (-churned_mrr - contraction_mrr - expansion_mrr - reactivation_mrr) / nullif(start_mrr, 0) AS net_mrr_churn,
-    1 - (-churned_mrr - contraction_mrr - expansion_mrr) / nullif(start_mrr, 0) AS nrr,
-    1 - (-churned_mrr - contraction_mrr) / nullif(start_mrr, 0) AS grr,
-    (new_mrr + expansion_mrr + reactivation_mrr) / nullif(-churned_mrr - contraction_mrr, 0) AS quick_ratio,
-    mrr / nullif(subscribers, 0) AS arpu,
-    mrr / nullif(subscribers, 0) / nullif(churned_subscribers / nullif(
+    known * (-churned_mrr - contraction_mrr) / nullif(start_mrr, 0) AS gross_mrr_churn,
+    known * (-churned_mrr - contraction_mrr - expansion_mrr - reactivation_mrr) / nullif(start_mrr, 0)
+        AS net_mrr_churn,
+    1 - known * (-churned_mrr - contraction_mrr - expansion_mrr) / nullif(start_mrr, 0) AS nrr,
+    1 - known * (-churned_mrr - contraction_mrr) / nullif(start_mrr, 0) AS grr,
+    known * (new_mrr + expansion_mrr + reactivation_mrr) / nullif(-churned_mrr - contraction_mrr, 0) AS quick_ratio,
+    known * mrr / nullif(subscribers, 0) AS arpu,
+    known * mrr / nullif(subscribers, 0) / nullif(churned_subscribers / nullif(
         start_subscribers + CASE chosen.churn_formula WHEN 'stripe' THEN new_subscribers ELSE 0 END, 0), 0) AS ltv,
     (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
      WHERE merchant_id = $merchant AND scenario = $scenario) AS definition,
     CASE WHEN unknown > 0
         THEN 'no exchange rate between ' || lacking.currencies || ' and ' || chosen.reporting_currency END AS problem
-FROM periods
+FROM (SELECT *, CASE WHEN unknown = 0 THEN 1 END AS known FROM periods) AS periods
 CROSS JOIN chosen
 CROSS JOIN lacking
 ORDER BY periods.period

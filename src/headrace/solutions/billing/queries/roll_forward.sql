@@ -71,7 +71,10 @@ rated AS (
 ),
 converted AS (
     SELECT
-        *, CAST(sign(balance) * ((2 * CAST(abs(balance) AS HUGEINT) * up + down) // (2 * down)) AS BIGINT) AS amount
+        *,
+        CASE WHEN balance = 0 THEN 0
+            ELSE CAST(sign(balance) * ((2 * CAST(abs(balance) AS HUGEINT) * up + down) // (2 * down)) AS BIGINT)
+        END AS amount
     FROM rated
 ),
 moves AS (
