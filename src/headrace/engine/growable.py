@@ -141,6 +141,16 @@ class Tally:
         """Return the counts of those slots."""
         return self._column.data[slots].astype(np.int64)
 
+    def mark(self, slots: npt.NDArray[np.int64]) -> None:
+        """Set counts to 1: of what only has to be told from nothing."""
+        self._column.data[slots] = 1
+        self._most = max(self._most, 1)
+
+    def empty(self) -> npt.NDArray[np.bool_]:
+        """Return which slots count 0."""
+        found: npt.NDArray[np.bool_] = self._column.view() == 0
+        return found
+
     def clear(self, slots: npt.NDArray[np.int64]) -> None:
         """Set counts to 0; slots beyond the end count 0 already."""
         self._column.clear(slots)

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.engine.columns import I64, U64, Bools, group_keys, nonzero, views
-from headrace.engine.growable import Growable
+from headrace.engine.growable import Growable, Tally
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.key_table import KeyTable
@@ -64,7 +64,7 @@ class SlotTotals:
     """The sum of the weights under each slot."""
 
     def __init__(self) -> None:
-        self._totals: Growable[np.int64] = Growable(np.int64)
+        self._totals = Tally()
 
     def add(self, batch: Keyed) -> tuple[I64, I64, I64]:
         """Add a change; return the slots it touches, and their sums before and after."""
@@ -73,15 +73,15 @@ class SlotTotals:
         if len(touched) == 0:
             return touched, touched, touched
         self._totals.resize(max(self._totals.size, int(touched[-1]) + 1))
-        before = self._totals.data[touched]
-        np.add.at(self._totals.data, batch.slots[there], batch.change.weights[there])
-        return touched, before, self._totals.data[touched]
+        before = self._totals.at(touched)
+        self._totals.add(batch.slots[there], batch.change.weights[there])
+        return touched, before, self._totals.at(touched)
 
     def held(self, size: int) -> Bools:
         """Return which of the slots below `size` have a sum other than 0."""
         found = np.zeros(size, dtype=np.bool_)
-        sums = self._totals.view()[:size]
-        found[: len(sums)] = sums != 0
+        held = ~self._totals.empty()[:size]
+        found[: len(held)] = held
         return found
 
     def clear(self, slots: I64) -> None:
@@ -91,7 +91,7 @@ class SlotTotals:
     def of(self, slots: I64) -> I64:
         """Return the sums of those slots, 0 for slot −1."""
         known = (slots >= 0) & (slots < self._totals.size)
-        sums: I64 = np.where(known, self._totals.data[np.where(known, slots, 0)], 0)
+        sums: I64 = np.where(known, self._totals.at(np.where(known, slots, 0)), 0)
         return sums
 
     @property

@@ -20,7 +20,7 @@ from headrace.engine.aggregates.choose import choose_parts
 from headrace.engine.aggregates.part import GroupBatch, Result
 from headrace.engine.columns import I64, Bools, equal, group_keys, nonzero, view, views
 from headrace.engine.frontier import kept
-from headrace.engine.growable import Growable
+from headrace.engine.growable import Growable, Tally
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_rows import KeyRows
 from headrace.engine.key_table import KeyTable
@@ -45,7 +45,7 @@ class AggregateOperator(Operator):
         self._key_rows = KeyRows.where_needed(
             pa.schema([node.input.schema.arrow.field(k) for k in node.keys])
         )
-        self._rows: Growable[np.int64] = Growable(np.int64)
+        self._rows = Tally()
         self._failed: Growable[np.bool_] = Growable(np.bool_)
         self._failures = 0
         self._sweep = Sweep()
@@ -80,20 +80,20 @@ class AggregateOperator(Operator):
         self._rows.resize(self._size)
         self._failed.resize(self._size)
         if self.append_only and self._key_rows is None:
-            self._rows.data[slots] = 1
+            self._rows.mark(slots)
             rows = pa.RecordBatch.from_arrays(keys, schema=self.arrow).take(pa.array(added))
             return Change(rows, np.ones(len(added), dtype=np.int64), slots[added])
         touched, firsts = _distinct_slots(slots, self._size)
         batch = GroupBatch(change.rows, change.weights, slots, touched, self._size, context.duck)
-        before_rows, before_failed = self._rows.data[touched], self._failed.data[touched]
+        before_rows, before_failed = self._rows.at(touched), self._failed.data[touched]
         before, _, _ = self._results(batch)
-        np.add.at(self._rows.data, slots, change.weights)
+        self._rows.add(slots, change.weights)
         for part in self._parts:
             part.update(batch)
         after, failed, message = self._results(batch)
         self._note_failures(touched, failed, message)
         had = ~before_failed & (self._global | (before_rows > 0))
-        has = ~failed & (self._global | (self._rows.data[touched] > 0))
+        has = ~failed & (self._global | (self._rows.at(touched) > 0))
         taken = [key.take(pa.array(firsts)) for key in keys]
         if self._key_rows is not None:
             taken = self._key_rows.settled(touched, taken, before_rows <= 0, self._size)
@@ -106,7 +106,7 @@ class AggregateOperator(Operator):
             return
         self._rows.resize(self._size)
         self._failed.resize(self._size)
-        gone = (self._rows.view() == 0) & ~self._failed.view()
+        gone = self._rows.empty() & ~self._failed.view()
         if not self._global:
             gone |= self._keys.final(self._node.keys, inputs[0]) & ~self._failed.view()
         slots = nonzero(gone & ~self._keys.free()) if not self._global else np.empty(0, dtype=np.int64)
