@@ -153,7 +153,7 @@ def why(
     figure = note(moved, RATES, figure, with_rates.figure(balances, day))
     if settings:
         balances = added(balances, found.change(DEFINITION), merchant_id, scenario, day)
-    cause = NEW if before.currency is None else DEFINITION  # before the merchant was known nothing was defined
+    cause = NEW if before.currency is None else DEFINITION  # nothing was defined yet
     figure = note(moved, cause, figure, after.figure(balances, day))
     return Why(merchant_id, scenario, day, after.currency, reported, figure, moved, found.inputs)
 
