@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.serve.conftest import serving
 
 import headrace as hr
 from headrace import points
@@ -212,6 +213,26 @@ def test_advance_waits_for_what_is_held_back() -> None:
         change = weigh(run, 3)
         assert run.advance().has_all(change)
         assert reported(run) == (3 * SUM, MANY)
+
+
+def test_a_server_tells_what_is_computed_aside_and_after_waits_for_it() -> None:
+    with opened() as run, serving(run=run) as served, hr.connect(served.url) as remote, stopped() as stop:
+        fill(run)
+        change = remote.upsert("settings", [{"tenant": 0, "weight": 3}]).commit
+        assert change is not None
+        assert stop.reached.wait(30)
+        sold = remote.append("events", [event(1, 1)]).commit
+        assert sold is not None
+        assert remote.wait_for(sold, 30).commit >= sold
+        status = remote.status()
+        assert status["held"] == [change]
+        assert status["stats"]["held"][0]["tables"] == ["settings"]
+        served.get("/v1/views/report", status=429, params={"after": change, "after_s": 0.05})
+        stop.go_on.set()
+        remote.advance()
+        assert remote.status()["held"] == []
+        assert reported(run) == (3 * SUM, MANY)
+        served.get("/v1/views/report", params={"after": change})
 
 
 # --- several changes ---------------------------------------------------------------------------------

@@ -219,7 +219,11 @@ class RemoteRun:
 
     def advance(self) -> Version:
         """Return the version once everything committed before the call is in every view."""
-        return self.wait_for(int(self.status()["commit"] or 0), None)
+        commit = int(self.status()["commit"] or 0)
+        version = self.wait_for(commit, None)
+        for held in self.status()["held"]:  # what is computed aside is in no version that is near
+            version = self.wait_for(held, None) if held <= commit else version
+        return version
 
     def wait_for(self, commit: int, timeout_s: float | None = 10.0) -> Version:
         """Block until `commit` is in a published version or the time is up; return the version then."""

@@ -43,6 +43,7 @@ async def status(request: Request) -> Response:
         "uptime_s": round(time.time() - service.started_at, 1),
         "commit": stats.get("commit"),
         "version_commit": version.commit,
+        "held": list(version.held),
         "clock": iso(version.clock),
         "watermarks": {name: iso(moment) for name, moment in version.watermarks.items()},
         "pending_commits": run.freshness.pending_commits,

@@ -271,6 +271,7 @@ class StatusAnswer(Stamped):
     uptime_s: float
     commit: int | None
     version_commit: int
+    held: list[int]
     clock: str | None
     watermarks: dict[str, str | None]
     pending_commits: int
