@@ -42,8 +42,10 @@ VIEWS = [
     ),
     "SELECT k, s FROM t GROUP BY k, s",
     "SELECT f, b FROM t GROUP BY f, b HAVING b",
-    "SELECT a.k, a.x, c.k AS other FROM (SELECT k, x FROM t GROUP BY k, x) AS a JOIN "
-    "(SELECT k FROM u GROUP BY k) AS c ON a.k = c.k",
+    (
+        "SELECT a.k, a.x, c.k AS other FROM (SELECT k, x FROM t GROUP BY k, x) AS a JOIN "
+        "(SELECT k FROM u GROUP BY k) AS c ON a.k = c.k"
+    ),
 ]
 
 
