@@ -152,7 +152,10 @@ class Holding:
     def _may_reach(self, commits: Sequence[Commit]) -> bool:
         """Whether all commits that could be held back reach too far together."""
         light = [commit for commit in commits if self._is_light(commit)]
-        return bool(light) and self._engine.reach(merged(light), self._rows_max) > self._rows_max
+        names = {name.lower() for commit in light for name in commit.changes}
+        if not light or self._engine.joined_rows(names) <= self._rows_max:
+            return False
+        return self._engine.reach(merged(light), self._rows_max) > self._rows_max
 
     def _is_light(self, commit: Commit) -> bool:
         if commit.number <= self._released or commit.watermarks or rows_of(commit) > COMMIT_ROWS_MAX:

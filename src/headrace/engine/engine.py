@@ -22,7 +22,7 @@ from headrace.engine.memory import Memory
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import OperatorInfo, StepContext
 from headrace.engine.operators.refreshed import RefreshedOperator
-from headrace.engine.reach import reach
+from headrace.engine.reach import JOINS, reach
 from headrace.engine.store import ViewStore
 from headrace.engine.view import Advanced, View
 from headrace.engine.zset import consolidate
@@ -603,6 +603,12 @@ class Engine:
                 moved.add(name)
                 found[name] = self._views[name]
         return found
+
+    def joined_rows(self, relations: Collection[str]) -> int:
+        """Return how many rows are kept by the joins that changes of relations (lower case) may meet."""
+        stages = (stage for view in self.reached(relations).values() for stage in view.circuit.stages)
+        joins = (one.operator for one in stages if isinstance(one.operator, JOINS))
+        return sum(operator.state_rows for operator in joins)
 
     def reach(self, changes: Mapping[str, Change], rows_max: int) -> int:
         """Return about how many rows changes of base relations would move; counts no further than beyond

@@ -30,6 +30,7 @@ from headrace.engine.operators.union_all import UnionAllOperator
 if TYPE_CHECKING:
     from headrace.engine.circuit import Circuit
 
+JOINS = (JoinOperator, MatchJoinOperator)
 Known: TypeAlias = "pa.RecordBatch | None"
 """Rows that would move, with those of their columns that are known; None: none, or nothing is known."""
 
@@ -60,7 +61,7 @@ def reach(circuit: Circuit, moved: Mapping[str, Known], rows_max: int) -> tuple[
 def _through(operator: Operator, inputs: Sequence[Known], rows_max: int) -> tuple[int, Known]:
     if all(one is None or one.num_rows == 0 for one in inputs):
         return 0, None
-    if isinstance(operator, JoinOperator | MatchJoinOperator):
+    if isinstance(operator, JOINS):
         return operator.reach(inputs, rows_max)
     if isinstance(operator, UnionAllOperator):
         return 0, _united([_renamed(operator, one) for one in inputs])
