@@ -30,6 +30,8 @@ SMALLEST_BYTES = 16_384
 """What is smaller stays in memory."""
 ARRAYS_SHARE = 0.75
 """Part of the bound that columns and tables of hashes may take before they lie in files."""
+SPARE_SHARE = 0.05
+"""Part of the bound that is made free beyond need, so that not every small step has to make room again."""
 _watching: ContextVar[Memory | None] = ContextVar("headrace_engine_memory", default=None)
 
 
@@ -119,6 +121,7 @@ class Memory:
         over = self.resident_bytes - self.limit_bytes
         if over <= 0:
             return
+        over += int(SPARE_SHARE * self.limit_bytes)
         parts = [part for part in self._parts() if part.resident_bytes >= SMALLEST_BYTES]
         parts.sort(key=lambda part: (part.used, -part.resident_bytes))
         for part in parts:
