@@ -1,6 +1,7 @@
 -- MRR in currencies other than the reporting currency on the days on which it, or its rate, changed.
 --
--- Grain: one row per merchant, scenario, currency and such a day on which there was MRR before or after it.
+-- Grain: one row per merchant, scenario, currency and such a day on which there was MRR before, after or on it:
+-- movements of one day may cancel.
 -- balance_before, balance  MRR of the day before and of the day, in minor units of `currency`
 -- rate_before, rate_from   which rates they are converted by: day_from of conversion_rates, by the scenario's
 --                          rate_rule; NULL where no rate is known
@@ -35,13 +36,13 @@ points AS (
 days AS (
     SELECT
         merchant_id, scenario, currency, reporting, day,
-        CAST(sum(amount) AS BIGINT) AS amount, max(rate_from) AS rate_from
+        CAST(sum(amount) AS BIGINT) AS amount, max(rate_from) AS rate_from, count(*) > count(rate_from) AS is_moved
     FROM points
     GROUP BY merchant_id, scenario, currency, reporting, day
 ),
 running AS (
     SELECT
-        merchant_id, scenario, currency, reporting, day, amount,
+        merchant_id, scenario, currency, reporting, day, amount, is_moved,
         CAST(sum(amount) OVER course AS BIGINT) AS balance,
         max(rate_from) OVER course AS rate_from
     FROM days
@@ -56,4 +57,4 @@ SELECT
     merchant_id, scenario, currency, reporting, day,
     balance - amount AS balance_before, balance, rate_before, rate_from
 FROM beside
-WHERE balance <> 0 OR amount <> 0
+WHERE balance <> 0 OR is_moved
