@@ -52,6 +52,17 @@ def live(folder: Path, point: str, visit: int) -> None:
         server.run()
 
 
+def outlived_by(parent: int) -> None:
+    """End this life when the process that forked it is gone: nobody would."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def serve() -> None:
     """Answer orders until there are no more."""
     assert threading.active_count() == 1
@@ -59,6 +70,7 @@ def serve() -> None:
         folder, point, visit = order.rstrip("\n").split("\t")
         child = os.fork()
         if child == 0:
+            outlived_by(os.getppid())
             status = 1
             try:
                 live(Path(folder), point, int(visit))
