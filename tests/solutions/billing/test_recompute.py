@@ -174,7 +174,7 @@ def any_world_in_any_order(seed: int) -> None:
 
 
 def test_movements_of_a_first_day_that_cancel_are_reported() -> None:
-    """The balance was nothing before and after: the day had no row in the reporting currency. Found by torture."""
+    """The balance was nothing before and after, and the day had no row in the reporting currency."""
     any_world_in_any_order(31_000_002)
 
 
