@@ -310,7 +310,7 @@ TestIntakeAgainstModel = IntakeAgainstModel.TestCase
 TestIntakeAgainstModel.settings = settings(stateful_step_count=40)
 
 
-@pytest.mark.torture
+@pytest.mark.torture(weight=0.5)
 def test_many_long_lives(torture: Torture) -> None:
     # Without making it small, which has no bound on its time: the seed tells the program again.
     long = settings(

@@ -64,7 +64,7 @@ def test_killed_and_started_again_each_row_is_there_once(tmp_path: Path, root: P
     run_lives(tmp_path / "data", root, lives=3, seed=1)
 
 
-@pytest.mark.torture
+@pytest.mark.torture(weight=0.5)
 def test_killed_again_and_again(tmp_path: Path, root: Path, torture: Torture) -> None:
     def case(seed: int) -> None:
         run_lives(tmp_path / f"data{seed}", root, lives=5, seed=seed)
