@@ -98,7 +98,9 @@ def test_a_bucket_is_as_wide_as_the_smallest_gap_or_as_declared(step: str | None
         for minute, s in [(0, "a"), (6, "a"), (8, "b")]
     ]
     drawn = vl_convert.vegalite_to_svg(filled(Bar(view="v", x="at", y="n", step=step), rows))
-    bar_px, plot_px = sorted({round(float(px), 3) for px in re.findall(r"M[\d.]+,[\d.]+h([\d.]+)v[\d.]+h-", drawn)})
+    bar_px, plot_px = sorted(
+        {round(float(px), 3) for px in re.findall(r"M[\d.]+,[\d.]+h([\d.]+)v[\d.]+h-", drawn)}
+    )
     assert bar_px / plot_px == pytest.approx(width_ms / (8 * MINUTE_MS + width_ms), abs=0.01)
 
 

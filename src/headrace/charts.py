@@ -437,7 +437,13 @@ def _waterfall(panel: Waterfall) -> Spec:
         "field": "x",
         "type": "ordinal",
         "sort": BY_PLACE,
-        "axis": {"title": None, "labelAngle": 0, "labelColor": "$ink", "labelLimit": 110, "labelFontSize": size},
+        "axis": {
+            "title": None,
+            "labelAngle": 0,
+            "labelColor": "$ink",
+            "labelLimit": 110,
+            "labelFontSize": size,
+        },
     }
     number = {
         "field": "low",
