@@ -74,6 +74,7 @@ class Stub:
         self.number = 1
         self.freshness_ms = 0.0
         self.silent = False
+        self.trouble = None
         self.app = type("App", (), {"name": "shop", "named_queries": {}})()
         self.sockets: dict[str, list[asyncio.Queue[str]]] = {}
         self.server_app = FastAPI()
