@@ -38,6 +38,9 @@ FLUSH_S = 10.0
 """How often the newest versions are written to disk."""
 FLUSH_ROWS, FLUSH_VERSIONS = 200_000, 2_000
 """So many rows or versions are written at once, whatever the time."""
+WORK_S, REST_S = 0.001, 0.008
+"""After so much CPU time the writer in the background leaves the interpreter to steps and doors for so long:
+what it computes in one go would stand before every row that comes in meanwhile."""
 BASE_ROWS_MIN = 100_000
 """A content is written down once so many rows have changed since the last, or as many as it has."""
 ROW_COST = 0.2
@@ -574,13 +577,22 @@ class Past:
 
     def _tables(self, entries: Sequence[Entry], chapters: Chapters) -> dict[tuple[str, int], pa.Table]:
         parts: dict[tuple[str, int], list[pa.Table]] = {}
+        began_s = time.thread_time()
         for entry in entries:
             for name, change in entry.changes.items():
                 chapter = chapters.at(name, entry.version.number)
                 if chapter is not None and chapter.view.kept_ms:
                     table = self._as(chapter, with_version(change, entry.version.number))
                     parts.setdefault(chapter.id, []).append(table)
+                began_s = self._rested(began_s)
         return {at: pa.concat_tables(tables).combine_chunks() for at, tables in parts.items()}
+
+    def _rested(self, began_s: float) -> float:
+        """Rest where the background has worked long enough; return since when, in CPU time, it works."""
+        if threading.current_thread() is not self._thread or time.thread_time() - began_s < WORK_S:
+            return began_s
+        self._end.wait(REST_S)
+        return time.thread_time()
 
     def _tend(self) -> None:
         """Merge and trim; under `_busy`."""
