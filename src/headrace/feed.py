@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.change import VERSION, Change
@@ -198,8 +199,13 @@ def clock_us_of(version: Version) -> int:
     return -(1 << 62) if version.clock is None else to_us(version.clock)
 
 
-def with_version(change: Change, version: int) -> pa.Table:
-    """Return the change as an Arrow table with `_weight` and `_version` as its last columns."""
+def with_version(change: Change, version: int | npt.NDArray[np.int64]) -> pa.Table:
+    """Return the change as an Arrow table with `_weight` and `_version` as its last columns.
+
+    Args:
+        change: of one version, or of several.
+        version: its number, or one for each row.
+    """
     table = change.to_table()
-    numbers = pa.array(np.full(table.num_rows, version, dtype=np.int64))
+    numbers = pa.array(np.broadcast_to(np.asarray(version, dtype=np.int64), table.num_rows))
     return table.append_column(pa.field(VERSION, pa.int64()), numbers)

@@ -18,9 +18,10 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from headrace.change import VERSION, WEIGHT
+from headrace.change import VERSION, WEIGHT, Change
 from headrace.engine.engine import Engine
 from headrace.engine.heap import Snapshot
 from headrace.errors import BadRequest, StorageError, VersionAhead, VersionGone, ViewInError
@@ -576,16 +577,22 @@ class Past:
         return {name: why for name, why in found.items() if why is not None}
 
     def _tables(self, entries: Sequence[Entry], chapters: Chapters) -> dict[tuple[str, int], pa.Table]:
-        parts: dict[tuple[str, int], list[pa.Table]] = {}
-        began_s = time.thread_time()
+        parts: dict[tuple[str, int], tuple[Chapter, list[Change], list[int]]] = {}
         for entry in entries:
+            number = entry.version.number
             for name, change in entry.changes.items():
-                chapter = chapters.at(name, entry.version.number)
+                chapter = chapters.at(name, number)
                 if chapter is not None and chapter.view.kept_ms:
-                    table = self._as(chapter, with_version(change, entry.version.number))
-                    parts.setdefault(chapter.id, []).append(table)
-                began_s = self._rested(began_s)
-        return {at: pa.concat_tables(tables).combine_chunks() for at, tables in parts.items()}
+                    _, changes, numbers = parts.setdefault(chapter.id, (chapter, [], []))
+                    changes.append(change)
+                    numbers.append(number)
+        found: dict[tuple[str, int], pa.Table] = {}
+        began_s = time.thread_time()
+        for at, (chapter, changes, numbers) in parts.items():
+            versions = np.repeat(np.array(numbers, dtype=np.int64), [len(change) for change in changes])
+            found[at] = self._as(chapter, with_version(Change.concat(changes), versions))
+            began_s = self._rested(began_s)
+        return found
 
     def _rested(self, began_s: float) -> float:
         """Rest where the background has worked long enough; return since when, in CPU time, it works."""
