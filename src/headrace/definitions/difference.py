@@ -148,7 +148,7 @@ def _texts_of_sums(names: Sequence[str], cast: str = "") -> str:
 
 def _largest(con: duckdb.DuckDBPyConnection, old: Content, new: Content) -> tuple[dict[str, Any], ...]:
     key = new.key or ()
-    if not key or old.key != new.key:
+    if not key or old.key != new.key or not _comparable(old.schema, new.schema, key):
         return ()
     columns = [name for name in _numbers(new.schema) if name in _numbers(old.schema) and name not in key]
     found: list[tuple[Any, ...]] = []
@@ -156,6 +156,13 @@ def _largest(con: duckdb.DuckDBPyConnection, old: Content, new: Content) -> tupl
         found += con.execute(_moves_sql(key, column)).fetchall()
     found.sort(key=lambda row: -abs(row[-1]))
     return tuple(_move(key, row) for row in found[:LARGEST_MAX])
+
+
+def _comparable(old: Schema, new: Schema, key: Sequence[str]) -> bool:
+    """Return whether rows of both can have the same key: its columns are of one type, or numbers in both."""
+    kinds = [{column.name: column.sql_type for column in schema} for schema in (old, new)]
+    numbers = set(_numbers(old)) & set(_numbers(new))
+    return all(kinds[0][name] == kinds[1][name] or name in numbers for name in key)
 
 
 def _moves_sql(key: Sequence[str], column: str) -> str:
