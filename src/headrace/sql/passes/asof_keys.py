@@ -30,7 +30,7 @@ def asof_join(work: Work, node: OtherJoin) -> Node:
     others = [tree for tree in trees if not any(tree is one for one, _ in orders)]
     left_only = all(keys.part_of(tree) == 0 for tree in others)
     if node.words not in _KINDS or len(orders) != 1 or not left_only:
-        return _by_key(node, keys)
+        return _by_key(work, node, keys, trees)
     order = orders[0][1]
     is_after = order.large_side == 0
     mine, theirs = (order.large, order.small) if is_after else (order.small, order.large)
@@ -52,12 +52,21 @@ def _where(tree: Tree, conditions: list[Tree]) -> Tree:
     return case_of([(conjunction(conditions), tree)], null()) if conditions else tree
 
 
-def _by_key(node: OtherJoin, keys: Keys) -> Node:
+def _by_key(work: Work, node: OtherJoin, keys: Keys, rest: list[Tree]) -> Node:
+    """Return the join, asked key by key; INNER and LEFT are not asked for the equalities again.
+
+    Beside the number of the key DuckDB answers `{'a': NULL} = {'a': NULL}` otherwise than alone. RIGHT and
+    FULL are asked as they are written: over the other form DuckDB may wait for ever.
+    """
     left, right = keys.parts()
-    key = f"coalesce(l.{KEY_COLUMN}, r.{KEY_COLUMN})"
-    items = ", ".join([key, *(quote(name) for name in node.schema.names)])
-    on = f"l.{KEY_COLUMN} = r.{KEY_COLUMN} AND {node.condition.sql}"
-    sql = f"SELECT {items} FROM l {node.words} r ON {on}"
     pairs = keys.pairs()
     columns = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
+    has_key = " AND ".join(f"l.{quote(name)} IS NOT NULL" for name in columns[0]) or "TRUE"
+    same_key = f"CASE WHEN {has_key} THEN l.{KEY_COLUMN} ELSE -1 END = r.{KEY_COLUMN}"
+    on = " AND ".join([same_key, *(work.render(tree) for tree in rest)])
+    if node.words not in _KINDS:
+        on = f"l.{KEY_COLUMN} = r.{KEY_COLUMN} AND {node.condition.sql}"
+    key = f"coalesce(l.{KEY_COLUMN}, r.{KEY_COLUMN})"
+    items = ", ".join([key, *(quote(name) for name in node.schema.names)])
+    sql = f"SELECT {items} FROM l {node.words} r ON {on}"
     return Touched(node.schema, (left, right), columns, ("l", "r"), sql, node.words)
