@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from headrace.contracts.readable import readable
 from headrace.contracts.schema import Schema
 
 LARGEST_MAX = 10
@@ -96,8 +97,8 @@ def view_difference(name: str, old: Content | None, new: Content | None) -> View
             name, None if old is None else old.table.num_rows, None if new is None else new.table.num_rows
         )
     with duckdb.connect(config={"threads": 1}) as con:
-        con.register("old_rows", old.table)
-        con.register("new_rows", new.table)
+        con.register("old_rows", readable(old.table))
+        con.register("new_rows", readable(new.table))
         gone, come = _moved(con, old.schema, new.schema)
         return ViewDifference(
             name, old.table.num_rows, new.table.num_rows, gone, come,
