@@ -360,7 +360,8 @@ def main() -> None:
     head = ["", "of", "", ""]
     print(aligned(head, table))
     if given.docs:
-        publish("billing", markdown(["", "of", "measured", "and"], table))
+        section = "billing" if state is None else "billing bounded"
+        publish(section, markdown(["", "of", "measured", "and"], table))
 
 
 if __name__ == "__main__":
