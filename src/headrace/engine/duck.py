@@ -46,6 +46,14 @@ class Duck:
     def __init__(self, threads: int = 1, settings: Sequence[str] = _SETTINGS) -> None:
         self._connection = _database(threads, tuple(settings)).cursor()
         self._careful: Duck | None = None
+        self._paired: Duck | None = None
+
+    @property
+    def paired(self) -> Duck:
+        """A connection with two threads: with one, DuckDB waits for ever in some joins over nothing."""
+        if self._paired is None:
+            self._paired = Duck(threads=2)
+        return self._paired
 
     @property
     def careful(self) -> Duck:
@@ -98,8 +106,9 @@ class Duck:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
-        if self._careful is not None:
-            self._careful.close()
+        for other in (self._careful, self._paired):
+            if other is not None:
+                other.close()
 
 
 def plainly(error: duckdb.Error) -> str:
