@@ -38,7 +38,7 @@ def test_the_demo_verifies_itself() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "all 19 equal the books" in done.stderr
+    assert "all 20 equal the books" in done.stderr
     assert done.stdout.startswith("http://127.0.0.1:")
 
 

@@ -6,6 +6,7 @@ integers, so "equal" means to the cent.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -166,7 +167,8 @@ def test_the_kept_ledger_in_the_reporting_currency_is_the_asked_one(
         "WHERE merchant_id = $merchant AND scenario = $scenario "
         "AND day BETWEEN CAST($since AS DATE) AND CAST($until AS DATE) ORDER BY day, currency, type"
     )
-    ledger = [row for row in rows(run, "roll_forward", **asked, **span) if row["type"] != "start"]
+    whole = [row for row in rows(run, "roll_forward", **asked, **span) if row["type"] != "start"]
+    ledger = [{name: value for name, value in row.items() if name != "slice"} for row in whole]
     assert run.query(kept, asked | span).to_pylist() == ledger
     before = (
         "SELECT sum(amount) AS amount FROM mrr_reported "
@@ -174,6 +176,31 @@ def test_the_kept_ledger_in_the_reporting_currency_is_the_asked_one(
     )
     mrr = run.query(before, {**asked, "until": span["until"]}).to_pylist()[0]["amount"] or 0
     assert mrr == rows(run, "metrics", **asked, **span, period="all")[0]["mrr"]
+
+
+@relaxed
+@given(data=st.data(), span=spans(), by=st.sampled_from([*BY, "size", "channel", "nothing"]))
+def test_roll_forwards_of_slices_add_up_each_in_itself_and_together(
+    run: hr.Run, data: st.DataObject, span: dict[str, str], by: str
+) -> None:
+    asked = {name: value for name, value in a_slice(run, data).items() if name in ("merchant", "scenario")}
+    parts = rows(run, "roll_forward", **asked, **span, by=by)
+    own, told = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for sums, ledger in ((own, parts), (told, rows(run, "roll_forward", **asked, **span))):
+        for row in ledger:
+            sums[row["currency"], row["type"].removesuffix(" in").removesuffix(" out")] += row["own_amount"]
+    assert +own == +told
+    assert -own == -told
+    for value in {row["slice"] for row in parts} - {None}:
+        chosen = (
+            {"of_currency" if by == "currency" else by: value}
+            if by in BY
+            else {"dimension": by, "value": value}
+        )
+        only = rows(run, "roll_forward", **asked, **span, **chosen)
+        assert [{**row, "slice": value} for row in only] == [row for row in parts if row["slice"] == value]
+        whole = rows(run, "metrics", **asked, **span, **chosen, period="all")[0]
+        assert sum(row["amount"] for row in only) == whole["mrr"]
 
 
 def test_fx_has_rows_only_for_days_on_which_a_rate_or_a_balance_changed(run: hr.Run) -> None:

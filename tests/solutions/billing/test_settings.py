@@ -17,6 +17,7 @@ from tests.solutions.billing.test_metrics import put, told
 from headrace.solutions import billing
 from headrace.solutions.billing import settings
 from headrace.solutions.billing.app import app
+from headrace.solutions.billing.models import Setting
 from headrace.solutions.billing.presets import PRESETS
 from headrace.testing import difference
 
@@ -136,6 +137,52 @@ def test_presets_side_by_side(books: Any) -> None:
     books.advance()
     rows = books.ask("compare_scenarios", asked).table.to_pylist()
     assert [row["scenario"] for row in rows] == ["live"]
+
+
+def test_the_presets_of_the_page_are_those_of_python(books: Any) -> None:
+    settings.compare(books, MERCHANT, by="ada")
+    books.advance()
+    by_python = {name: settings.current(books, MERCHANT, name) for name in PRESETS}
+    for name in PRESETS:
+        settings.discard(books, MERCHANT, name)
+    asked = books.ask("preset_settings", {"merchant": MERCHANT}).table.to_pylist()
+    at = {"valid_at": "2037-01-01", "seq": 4_000_000_000_000_000}
+    assert not books.upsert("settings", [row | at for row in asked]).rejected
+    books.advance()
+    assert {name: settings.current(books, MERCHANT, name) for name in PRESETS} == by_python
+    for name in PRESETS:
+        settings.discard(books, MERCHANT, name)
+
+
+def test_every_setting_that_differs_has_its_reason(books: Any) -> None:
+    others = {
+        "subtract_recurring_discounts": False,
+        "subtract_once_discounts": True,
+        "active_from": "first_payment",
+        "churn_at": "cancellation",
+        "count_past_due": False,
+        "reactivation_days": 90,
+        "reporting_currency": "eur",
+        "rate_rule": "latest",
+        "time_zone": "Asia/Tokyo",
+        "week_start": "sunday",
+        "churn_formula": "common",
+        "refunds": "subtract",
+    }
+    settings.preview(books, MERCHANT, by="ada", **others)
+    books.advance()
+    rows = books.ask("scenario_reasons", {"merchant": MERCHANT, "other": settings.PREVIEW}).table.to_pylist()
+    assert [row["setting"] for row in rows] == list(others)
+    said = [str(value).lower() if isinstance(value, bool) else str(value) for value in others.values()]
+    assert [row["value"] for row in rows] == said
+    assert all(row["reason"] and row["moves"] and row["in_force"] != row["value"] for row in rows)
+    assert others.keys() == Setting.model_fields.keys() - KEYS
+    settings.discard(books, MERCHANT)
+    books.advance()
+    assert books.ask("scenario_reasons", {"merchant": MERCHANT}).table.num_rows == 0
+
+
+KEYS = {"merchant_id", "scenario", "preset", "valid_at", "seq", "changed_by", "note"}
 
 
 def test_what_is_no_setting_is_refused(books: Any) -> None:

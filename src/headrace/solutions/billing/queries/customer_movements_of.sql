@@ -1,7 +1,7 @@
 -- All MRR movements of one customer, newest first, and its MRR after each moment, per currency in minor units.
 -- $merchant TEXT: whose customer
 -- $scenario TEXT = live: by which settings
--- $customer TEXT = '': which customer
+-- $customer TEXT = '': which customer; its name and what it pays now stand in customer_facts.sql
 SELECT
     moves.happened_at, moves.type, moves.cause, moves.amount, moves.currency,
     CAST(sum(moves.amount) OVER (PARTITION BY moves.currency ORDER BY moves.happened_at) AS BIGINT) AS mrr_after,

@@ -5,6 +5,7 @@
 -- type        `start` (one row per currency, on the day before the first), then as in mrr_reported
 -- amount      minor units of `reporting`; NULL where no rate is known
 -- own_amount  minor units of `currency`
+-- slice       of which slice the row is, where `$by` parts them: each slice is converted as a whole, and adds up in itself
 -- $merchant TEXT: whose
 -- $scenario TEXT = live: by which settings
 -- $since DATE: first day
@@ -16,42 +17,74 @@
 -- $cohort DATE = NULL: of customers who began in one month only (its first day)
 -- $customer TEXT = NULL: of one customer only
 -- $of_currency TEXT = NULL: of one currency only
+-- $dimension TEXT = NULL: of customers with a value of the merchant's own dimension only, such as `segment`
+-- $value TEXT = NULL: which value
+-- $by TEXT = NULL: a ledger for each product, price, plan_interval, country, cohort or currency, or for each value of one
+--   of the merchant's own dimensions (customers without it have one together); NULL: one for all
 WITH chosen AS (
     SELECT reporting_currency AS reporting, rate_rule
     FROM scenarios
     WHERE merchant_id = $merchant AND scenario = $scenario
 ),
+asked AS (
+    SELECT
+        $customer IS NOT NULL OR $dimension IS NOT NULL OR coalesce($by, 'product') NOT IN (
+            'product', 'price', 'plan_interval', 'country', 'cohort', 'currency') AS per_customer
+),
+people AS (
+    SELECT
+        customer_id, list_extract(map_extract(named, $dimension), 1) AS value,
+        list_extract(map_extract(named, $by), 1) AS own
+    FROM (
+        SELECT customer_id, TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR)) AS named
+        FROM customers
+        WHERE merchant_id = $merchant AND json_type(dimensions) = 'OBJECT' AND (SELECT per_customer FROM asked)
+    )
+),
 sums AS (
     SELECT
+        CASE $by
+            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
+            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
+            ELSE own
+        END AS slice,
         greatest(day, $since - 1) AS day, currency, CASE WHEN day < $since THEN 'start' ELSE type END AS type,
         CAST(sum(amount) AS BIGINT) AS amount
     FROM (
-        SELECT * EXCLUDE (movements) FROM mrr_daily
-        WHERE merchant_id = $merchant AND scenario = $scenario AND $customer IS NULL
-        UNION ALL BY NAME
         SELECT
-            merchant_id, scenario, day, currency, product_id, price_id, plan_interval, country, cohort_month, type, amount
-        FROM mrr_movements
-        WHERE merchant_id = $merchant AND scenario = $scenario AND customer_id = $customer
+            day, currency, product_id, price_id, plan_interval, country, cohort_month, type, amount,
+            CAST(NULL AS TEXT) AS own
+        FROM mrr_daily
+        WHERE merchant_id = $merchant AND scenario = $scenario AND NOT (SELECT per_customer FROM asked)
+        UNION ALL
+        SELECT
+            moved.day, moved.currency, moved.product_id, moved.price_id, moved.plan_interval, moved.country,
+            moved.cohort_month, moved.type, moved.amount, people.own
+        FROM mrr_movements AS moved
+        LEFT JOIN people ON people.customer_id = moved.customer_id
+        WHERE moved.merchant_id = $merchant AND moved.scenario = $scenario AND (SELECT per_customer FROM asked)
+            AND ($customer IS NULL OR moved.customer_id = $customer)
+            AND ($dimension IS NULL OR people.value = $value)
     ) AS movements
     WHERE day <= $until
         AND ($product IS NULL OR product_id = $product) AND ($price IS NULL OR price_id = $price)
         AND ($plan_interval IS NULL OR plan_interval = $plan_interval) AND ($country IS NULL OR country = $country)
         AND ($cohort IS NULL OR cohort_month = $cohort) AND ($of_currency IS NULL OR currency = $of_currency)
-    GROUP BY 1, 2, 3
+    GROUP BY 1, 2, 3, 4
 ),
 balances AS (
     SELECT
-        days.day, known.currency,
-        CAST(sum(coalesce(net.amount, 0)) OVER (PARTITION BY known.currency ORDER BY days.day) AS BIGINT) AS balance
+        known.slice, days.day, known.currency,
+        CAST(sum(coalesce(net.amount, 0)) OVER (
+            PARTITION BY known.slice, known.currency ORDER BY days.day) AS BIGINT) AS balance
     FROM (
         SELECT CAST(day AS DATE) AS day
         FROM generate_series(CAST($since AS TIMESTAMP) - INTERVAL 1 DAY, CAST($until AS TIMESTAMP), INTERVAL 1 DAY)
             AS series(day)
     ) AS days
-    CROSS JOIN (SELECT DISTINCT currency FROM sums) AS known
-    LEFT JOIN (SELECT day, currency, sum(amount) AS amount FROM sums GROUP BY day, currency) AS net
-        ON net.day = days.day AND net.currency = known.currency
+    CROSS JOIN (SELECT DISTINCT slice, currency FROM sums) AS known
+    LEFT JOIN (SELECT slice, day, currency, sum(amount) AS amount FROM sums GROUP BY slice, day, currency) AS net
+        ON net.day = days.day AND net.currency = known.currency AND net.slice IS NOT DISTINCT FROM known.slice
 ),
 rates AS (
     SELECT currency, day_from, up, down, is_latest FROM conversion_rates JOIN chosen USING (reporting)
@@ -59,7 +92,7 @@ rates AS (
     SELECT reporting, DATE '0001-01-01', 1, 1, TRUE FROM chosen
 ),
 rated AS (
-    SELECT balances.day, balances.currency, balances.balance, rates.up, rates.down
+    SELECT balances.slice, balances.day, balances.currency, balances.balance, rates.up, rates.down
     FROM (
         SELECT
             balances.*,
@@ -79,26 +112,30 @@ converted AS (
 ),
 moves AS (
     SELECT
-        sums.day, sums.currency, sums.type, sums.amount AS own_amount,
+        sums.slice, sums.day, sums.currency, sums.type, sums.amount AS own_amount,
         CAST(sign(sums.amount) * ((2 * CAST(abs(sums.amount) AS HUGEINT) * rated.up + rated.down) // (2 * rated.down))
             AS BIGINT) AS amount
     FROM sums
-    JOIN rated ON rated.day = sums.day AND rated.currency = sums.currency
+    JOIN rated
+        ON rated.day = sums.day AND rated.currency = sums.currency AND rated.slice IS NOT DISTINCT FROM sums.slice
 ),
 exchange AS (
     SELECT
-        converted.day, converted.currency,
-        converted.amount - lag(converted.amount) OVER (PARTITION BY converted.currency ORDER BY converted.day)
+        converted.slice, converted.day, converted.currency,
+        converted.amount - lag(converted.amount) OVER (
+            PARTITION BY converted.slice, converted.currency ORDER BY converted.day)
             - coalesce(moved.amount, 0) AS amount
     FROM converted
-    LEFT JOIN (SELECT day, currency, sum(amount) AS amount FROM moves WHERE type <> 'start' GROUP BY 1, 2) AS moved
+    LEFT JOIN (
+        SELECT slice, day, currency, sum(amount) AS amount FROM moves WHERE type <> 'start' GROUP BY 1, 2, 3) AS moved
         ON moved.day = converted.day AND moved.currency = converted.currency
+        AND moved.slice IS NOT DISTINCT FROM converted.slice
 )
-SELECT found.day, found.currency, found.type, found.amount, found.own_amount, chosen.reporting
+SELECT found.day, found.currency, found.type, found.amount, found.own_amount, chosen.reporting, found.slice
 FROM (
-    SELECT day, currency, type, amount, own_amount FROM moves
+    SELECT slice, day, currency, type, amount, own_amount FROM moves
     UNION ALL
-    SELECT day, currency, 'FX', CAST(amount AS BIGINT), 0 FROM exchange WHERE amount <> 0
+    SELECT slice, day, currency, 'FX', CAST(amount AS BIGINT), 0 FROM exchange WHERE amount <> 0
 ) AS found
 CROSS JOIN chosen
-ORDER BY found.day, found.currency, found.type
+ORDER BY found.slice NULLS LAST, found.day, found.currency, found.type

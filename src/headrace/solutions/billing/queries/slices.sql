@@ -1,18 +1,34 @@
--- MRR by product, price, plan interval, country, currency or cohort between two days: start, movements, end.
+-- MRR by product, price, plan interval, country, currency, cohort, or one of the merchant's own dimensions of customers,
+-- between two days: start, movements, end.
 -- The slices add up to the whole, per currency and to the cent; transfers between slices sum to zero.
 --
--- Amounts in minor units of each row's currency.
+-- Amounts in minor units of each row's currency. Of an own dimension, customers without it are one slice, NULL.
 -- $merchant TEXT: whose
 -- $scenario TEXT = live: by which settings
--- $by TEXT = product: product, price, plan_interval, country, currency or cohort
+-- $by TEXT = product: product, price, plan_interval, country, currency, cohort, or a dimension such as `segment`
 -- $since DATE: first day
 -- $until DATE: last day
+WITH asked AS (
+    SELECT $by NOT IN ('product', 'price', 'plan_interval', 'country', 'currency', 'cohort') AS own
+),
+moved AS (
+    SELECT
+        CASE $by
+            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
+            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT)
+            WHEN 'currency' THEN currency
+        END AS slice,
+        currency, day, type, amount
+    FROM mrr_daily
+    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until
+    UNION ALL
+    SELECT unnest([value, NULL]) AS slice, currency, day, type, unnest([amount, -amount]) AS amount
+    FROM mrr_daily_by_dimension
+    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until AND dimension = $by
+        AND (SELECT own FROM asked)
+)
 SELECT
-    CASE $by
-        WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
-        WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT)
-        WHEN 'currency' THEN currency
-    END AS slice,
+    slice,
     currency,
     CAST(coalesce(sum(amount) FILTER (WHERE day < $since), 0) AS BIGINT) AS start_mrr,
     CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'new'), 0) AS BIGINT) AS new_mrr,
@@ -31,7 +47,11 @@ SELECT
         SELECT name FROM products WHERE products.merchant_id = $merchant AND products.product_id = slice) END AS name,
     (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
      WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
-FROM mrr_daily
-WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until
-GROUP BY 1, 2
-ORDER BY mrr DESC, 1, 2
+FROM (
+    SELECT slice, currency, day, type, sum(amount) AS amount
+    FROM moved
+    GROUP BY slice, currency, day, type
+    HAVING slice IS NOT NULL OR sum(amount) <> 0
+)
+GROUP BY slice, currency
+ORDER BY mrr DESC, slice, currency

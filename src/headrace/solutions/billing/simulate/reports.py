@@ -22,6 +22,8 @@ from headrace.solutions.billing.simulate.worth import Rules
 
 DIGITS = {"usd": 2, "eur": 2, "gbp": 2, "jpy": 0, "kwd": 3}
 """Decimals of each currency's minor unit."""
+DIMENSION = "size"
+"""By which of the merchants' own dimensions the roll-forward is parted."""
 KINDS = ("new", "reactivation", "expansion", "contraction", "churn")
 DAY = timedelta(days=1)
 
@@ -140,6 +142,34 @@ def mrr_reported(of: Reckoned, books: Books) -> Iterator[Row]:
             if fx:
                 facts = {"day": day, "currency": currency, "reporting": of.currency, "type": "FX"}
                 yield of.of_scenario | facts | {"amount": fx, "own_amount": 0}
+
+
+def roll_forward(span: Span) -> Iterator[Row]:
+    """The ledger in the reporting currency over the span, one for each size of customers: `DIMENSION`."""
+    exchange = Exchange(span.books, span.of.currency)
+    first = span.since - DAY
+    sums: dict[tuple[str | None, str], dict[date, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for move in span.of.moves:
+        day = span.of.day(move.at_us)
+        if day <= span.until:
+            value = span.of.customer(move.customer_id).dimensions.get(DIMENSION)
+            kind = "start" if day < span.since else move.kind
+            sums[value, move.key[0]][max(day, first)][kind] += move.amount
+    for (value, currency), days in sums.items():
+        balance = reported = 0
+        facts = {"slice": value, "currency": currency, "reporting": span.of.currency}
+        day = first
+        while day <= span.until:
+            for kind, amount in days.get(day, Counter()).items():
+                balance += amount
+                into = exchange.convert(amount, currency, day)
+                reported += into
+                yield facts | {"day": day, "type": kind, "amount": into, "own_amount": amount}
+            fx = exchange.convert(balance, currency, day) - reported
+            if fx:
+                reported += fx
+                yield facts | {"day": day, "type": "FX", "amount": fx, "own_amount": 0}
+            day += DAY
 
 
 class _Month:
@@ -323,6 +353,7 @@ def usage_revenue(span: Span) -> Iterator[Row]:
 
 QUERIES: tuple[Callable[[Span], Iterator[Row]], ...] = (
     metrics,
+    roll_forward,
     trials,
     cohorts,
     payment_recovery,
@@ -333,10 +364,13 @@ QUERIES: tuple[Callable[[Span], Iterator[Row]], ...] = (
 """One function for each named query, of the same name."""
 WHOSE = ("merchant", "scenario")
 PARAMETERS = {"revenue_at_risk": (*WHOSE, "today"), "cohorts": (*WHOSE, "until")}
+FIXED: dict[str, Row] = {"roll_forward": {"by": DIMENSION}}
+"""What a query is asked with besides."""
 """What a query is asked with, where it is not the merchant and the first and last day."""
 
 
 def asked(name: str, span: Span) -> Row:
     """Return the parameters of a named query."""
     given = span.asked | {"today": span.until}
-    return {parameter: given[parameter] for parameter in PARAMETERS.get(name, (*WHOSE, "since", "until"))}
+    chosen = {parameter: given[parameter] for parameter in PARAMETERS.get(name, (*WHOSE, "since", "until"))}
+    return chosen | FIXED.get(name, {})
