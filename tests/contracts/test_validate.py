@@ -558,6 +558,24 @@ def test_text_that_is_not_utf8_is_turned_away_alone() -> None:
     assert json.loads(found.rejected_rows[0]) == {"id": 2, "name": "(not valid Arrow data)"}
 
 
+def test_text_that_is_whole_only_beside_its_neighbours_is_turned_away() -> None:
+    parts = [b"a", "é".encode()[:1], "é".encode()[1:], "日本".encode(), b"", "é".encode()]
+    found = validate(parse_columns("name VARCHAR"), pa.table({"name": broken_text(parts)}))
+    assert found.batch.column(0).to_pylist() == ["a", "日本", "", "é"]
+    assert found.positions.tolist() == [0, 3, 4, 5]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_what_lies_beside_a_slice_or_under_a_null_is_no_matter(kind: pa.DataType) -> None:
+    whole = [b"\xff", "é".encode(), b"\xfe", b"", "日本".encode(), b"\xff"]
+    offsets = np.array([0, 1, 3, 4, 4, 10, 11], np.int64 if kind == pa.large_string() else np.int32)
+    buffers = [pa.py_buffer(b"\x3b"), pa.py_buffer(offsets.tobytes()), pa.py_buffer(b"".join(whole))]
+    text = pa.Array.from_buffers(kind, 6, buffers).slice(1, 4)
+    found = validate(parse_columns("name VARCHAR"), pa.table({"name": text}))
+    assert found.batch.column(0).to_pylist() == ["é", None, "", "日本"]
+    assert not found.rejections
+
+
 def test_broken_text_inside_of_lists_is_turned_away_alone() -> None:
     lists = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), broken_text([b"a", b"\xff", b"c"]))
     found = validate(parse_columns("x VARCHAR[]"), pa.table({"x": lists}))

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pt
 from pydantic import BaseModel
@@ -19,6 +21,9 @@ from headrace.errors import RowsRejected
 
 ROW_TEXT_BYTES_MAX = 1 << 24
 """A rejected row whose JSON is longer is kept with its long values cut."""
+NOT_ASCII, CONTINUED, CONTINUES = 0x80, np.uint8(0xC0), np.uint8(0x80)
+"""In UTF-8, bytes from here on are parts of longer characters; those whose first two bits are `10` go on with
+one."""
 _UNREADABLE = "(not valid Arrow data)"
 _EXPECTED = "dicts, models, or anything with __arrow_c_stream__ (pyarrow, pandas, polars, duckdb)"
 
@@ -94,24 +99,31 @@ def take_in(rows: Any) -> Incoming:
 def _take_arrow(rows: Any) -> Incoming:
     try:
         table = pa.table(rows) if not isinstance(rows, pa.RecordBatch) else pa.Table.from_batches([rows])
-        arrays = [
-            (name, _whole(column)) for name, column in zip(table.column_names, table.columns, strict=True)
+        named = [
+            (name, column)
+            for name, column in zip(table.column_names, table.columns, strict=True)
+            if not name.startswith("__index_level_")
         ]
+        found = Incoming(table.num_rows, None)
+        for name, column in named:
+            _take_column(name, _whole(column), found)  # one after the other: what was just copied is near
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise RowsRejected(f"the Arrow data cannot be read: {error}", expected=_EXPECTED) from None
-    kept = [(name, array) for name, array in arrays if not name.startswith("__index_level_")]
-    found = Incoming(table.num_rows, None, kept)
-    for index, (name, array) in enumerate(kept):
-        broken = _broken_rows(array)
-        if broken:
-            kept[index] = (name, _without(array, broken))
-            found.broken[name] = broken
-        for position, reason in broken.items():
-            found.faults.setdefault(position, Fault(reason, None, f".{name}"))
     return found
 
 
+def _take_column(name: str, array: pa.Array, found: Incoming) -> None:
+    broken = _broken_rows(array)
+    if broken:
+        array = _without(array, broken)
+        found.broken[name] = broken
+    found.arrays.append((name, array))
+    for position, reason in broken.items():
+        found.faults.setdefault(position, Fault(reason, None, f".{name}"))
+
+
 def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column in one piece that is ours alone: the caller may write into the memory of its own."""
     combined = column.combine_chunks()
     if not isinstance(combined, pa.ChunkedArray):
         return combined
@@ -126,6 +138,8 @@ def _broken_rows(array: pa.Array) -> dict[int, str]:
     A slice of lists still holds all their items, so nested rows are copied out one part at a time; that reads
     them, and is done only where all offsets inside are sound.
     """
+    if _is_sound_text(array):
+        return {}
     copy = array.type.num_fields > 0 and _has_sound_offsets(array)
     found: dict[int, str] = {}
     parts = [(0, len(array))]
@@ -139,6 +153,34 @@ def _broken_rows(array: pa.Array) -> dict[int, str]:
             half = length // 2
             parts += [(start, half), (start + half, length - half)]
     return found
+
+
+def _is_sound_text(array: pa.Array) -> bool:
+    """Whether a column of text is sound, as one look at all of its bytes together tells: they are ASCII, or
+    UTF-8 where no value begins inside a character. False leaves it to a look at each value.
+
+    What lies under a NULL is looked at too, and may break rules that no value breaks.
+    """
+    if not (pt.is_string(array.type) or pt.is_large_string(array.type)) or not len(array):
+        return False
+    if _invalid(array.view(_as_bytes(array.type))) is not None:
+        return False
+    _, places, data = array.buffers()
+    if data is None:
+        return False
+    width = np.int64 if pt.is_large_string(array.type) else np.int32
+    offsets = np.frombuffer(places, dtype=width)[array.offset : array.offset + len(array) + 1]
+    first, last = int(offsets[0]), int(offsets[-1])
+    text = np.frombuffer(data, dtype=np.uint8)[first:last]
+    return int(text.max(initial=0)) < NOT_ASCII or _is_utf8(text, offsets[:-1] - first)
+
+
+def _is_utf8(text: npt.NDArray[np.uint8], starts: npt.NDArray[Any]) -> bool:
+    ends = pa.py_buffer(np.array([0, len(text)], dtype=np.int64))
+    if _invalid(pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(text))) is not None:
+        return False
+    begins = text[starts[: np.searchsorted(starts, len(text))]]
+    return not bool(np.any(begins & CONTINUED == CONTINUES))
 
 
 def _invalid(array: pa.Array) -> str | None:

@@ -32,6 +32,8 @@ _NATURAL: dict[frozenset[type], pa.DataType] = {
     frozenset({dt.datetime}): pa.timestamp("us"),
 }
 """How clean Python values become Arrow before they are cast; what is not listed is read value by value."""
+_TAKEN_AS_THEY_ARE = ("bool", "int", "float", "text", "blob")
+"""Of these, every value that the Arrow type holds is one of the SQL type."""
 _SIZED = ("text", "blob", "json")
 
 
@@ -47,6 +49,8 @@ def read_leaves(source: Values, kind: SqlType, bytes_max: int) -> tuple[pa.Array
 
 
 def _cast_arrow(source: pa.Array, kind: SqlType) -> pa.Array | None:
+    if kind.kind in _TAKEN_AS_THEY_ARE and source.type == kind.arrow:
+        return source
     return cast_column(simple(source), kind)
 
 
