@@ -50,6 +50,19 @@ def back_commit(record: Commit) -> Commit:
 
 
 @pytest.mark.parametrize("column", COLUMNS)
+def test_rows_that_are_not_copied_together_are_the_same_bytes(
+    column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = pa.concat_arrays([COLUMNS[column]] * 50)
+    record = Commit(
+        1, START, {"t": Change.inserts(pa.RecordBatch.from_arrays([values[3:77]], names=[column]))}
+    )
+    copied = Encoder().encode(record).payload
+    monkeypatch.setattr(codec, "UNCOPIED_FROM_BYTES", 0)
+    assert Encoder().encode(record).payload == copied
+
+
+@pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("copies", [1, 5000])
 def test_rows_of_every_type_come_back(column: str, copies: int) -> None:
     values = pa.concat_arrays([COLUMNS[column]] * copies)

@@ -30,6 +30,8 @@ from headrace.log.records import Commit, Declared, Record, Step
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 COMPRESS_FROM_BYTES = 256 << 20
+UNCOPIED_FROM_BYTES = 1 << 20
+"""From this size on rows go to the file from where they lie, without being copied together before."""
 SCHEMAS_KEPT_MAX = 4096
 _LENGTHS = struct.Struct("<II")
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -98,6 +100,22 @@ def _shape(rows: pa.Schema) -> _Shape:
     return _Shape(rows, weighted, message, has_dictionary(rows))
 
 
+class _Parts:
+    """A file for Arrow to write to, which keeps what it is given, and copies nothing."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.taken: list[Bytes] = []
+
+    def write(self, data: bytes | pa.Buffer) -> int:
+        self.taken.append(memoryview(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+
 class Encoder:
     """Turns records into payloads; remembers each relation's schema message, so a small commit stays cheap.
 
@@ -154,6 +172,11 @@ class Encoder:
             with pa.ipc.new_stream(sink, shape.weighted, options=options) as writer:
                 writer.write_batch(batch)
             return [memoryview(sink.getvalue())]
+        if batch.nbytes >= UNCOPIED_FROM_BYTES:
+            parts = _Parts()
+            with pa.ipc.new_stream(pa.PythonFile(parts, mode="w"), shape.weighted) as writer:
+                writer.write_batch(batch)
+            return parts.taken
         return [shape.message, memoryview(batch.serialize()), _END_OF_STREAM]
 
 
