@@ -13,6 +13,9 @@ from headrace.log.store import Store
 RETRY_S = 60.0
 SLICE_S = 0.005
 """Seconds of work in Python between two rests."""
+REST_TIMES = 4.0
+"""It rests so many times as long as it worked, since nobody waits for it; only as long once another segment
+has ended meanwhile."""
 logger = logging.getLogger("headrace")
 
 
@@ -25,6 +28,7 @@ class Sealer:
         self._end = Event()
         self._thread: Thread | None = None
         self._rested_s = 0.0
+        self._rolls = 0
 
     def start(self) -> None:
         """Begin to seal in the background."""
@@ -51,18 +55,21 @@ class Sealer:
                 return
 
     def _rest(self) -> bool:
-        """Leave the interpreter to the doors as long as was worked; whether the log is being closed."""
+        """Leave processor and interpreter to the doors; whether the log is being closed."""
         worked_s = time.thread_time() - self._rested_s
         if worked_s > SLICE_S:
-            self._end.wait(worked_s)
+            is_behind = self._store.rolls > self._rolls
+            self._end.wait(worked_s if is_behind else worked_s * REST_TIMES)
             self._rested_s = time.thread_time()
         return self._end.is_set()
 
     def _seal(self) -> bool:
         """Seal all that is due; False: there is no use in going on."""
         try:
-            while self._store.seal_next(self._rest):
-                pass
+            is_due = True
+            while is_due:
+                self._rolls = self._store.rolls
+                is_due = self._store.seal_next(self._rest)
         except SealingStoppedError:
             return False
         except LogDamaged as error:
