@@ -278,8 +278,11 @@ class Intake:
     def _count(self, results: Sequence[tuple[str, AppendResult]]) -> None:
         with self._lock:
             for name, result in results:
-                found = np.bincount(result.statuses, minlength=len(RowStatus)).tolist()
-                counts = self._counts[name]
+                counts, statuses = self._counts[name], result.statuses
+                if not statuses.any():
+                    counts[_STATUS_NAMES[RowStatus.ACCEPTED]] += len(statuses)
+                    continue
+                found = np.bincount(statuses, minlength=len(RowStatus)).tolist()
                 for status, count in zip(_STATUS_NAMES, found, strict=True):
                     counts[status] += count
 

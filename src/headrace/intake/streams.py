@@ -124,6 +124,12 @@ class StreamState:
         times = None
         if self._time is not None:
             times = event_times(rows.batch.column(self._time))
+            latest_us = self._latest_of_plain(times, clock_us, watermark_us)
+            if latest_us is not None:
+                stamped = self._stamped(rows.batch, clock_us)
+                outcome.changes.append((self.decl.name, Change.inserts(stamped)))
+                outcome.is_heard, outcome.largest_us = True, latest_us
+                return outcome
             self._check_times(rows, times, clock_us, outcome)
         ids = self._check_ids(rows, clock_us, outcome) if self.ids is not None else None
         if times is not None and watermark_us is not None:
@@ -133,6 +139,14 @@ class StreamState:
             self._remember(ids, clock_us, outcome, undo)
         self._share_out(self._stamped(rows.batch, clock_us), times, watermark_us, outcome)
         return outcome
+
+    def _latest_of_plain(self, times: Entries, clock_us: int, watermark_us: int | None) -> int | None:
+        """Return the latest time where the two ends tell that every row is accepted, else None."""
+        if self.ids is not None or not len(times):
+            return None
+        earliest_us, latest_us = int(times.min()), int(times.max())
+        is_late = earliest_us == NO_TIME or (watermark_us is not None and earliest_us < watermark_us)
+        return None if is_late or latest_us > clock_us + self._max_ahead_us else latest_us
 
     def _check_times(self, rows: CheckedRows, times: Entries, clock_us: int, outcome: Outcome) -> None:
         name = self._time or ""
