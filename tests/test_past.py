@@ -18,6 +18,8 @@ import headrace as hr
 from headrace import past as past_room
 from headrace.errors import BadRequest, ViewInError
 from headrace.history import store
+from headrace.history.segment import BlockReader
+from headrace.log.codec import to_us
 from headrace.testing import ManualClock
 
 NINE = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -347,6 +349,81 @@ def test_damage_is_told_and_concerns_the_past_alone(
         assert told
         sell(run, 9)
         assert total(run, as_of=4) == 4
+
+
+def grown(folder: Path, clock: ManualClock, segments: int = store.MERGED - 1) -> list[Path]:
+    """Leave a folder with so many segments of the past, one short of a merge; return them in order."""
+    with app().open(folder, clock=clock) as run:
+        for n in range(segments - 1):  # the first one is written at the opening
+            sell(run, n)
+            run._past.flush()
+            clock.advance(timedelta(hours=1))
+    return sorted((folder / store.FOLDER).glob("*.past"))
+
+
+def test_a_damaged_segment_is_in_no_ones_way(tmp_path: Path, clock: ManualClock) -> None:
+    """It cannot be merged with its neighbours; once, that failed every write of the past behind it, with that
+    every checkpoint, and the closing, which left the folder locked."""
+    damaged = grown(tmp_path, clock)[3]
+    data = bytearray(damaged.read_bytes())
+    data[200] ^= 0xFF
+    damaged.write_bytes(bytes(data))
+    with app().open(tmp_path, clock=clock) as run:
+        for n in range(100, 130):
+            version = sell(run, n)
+            assert run._past.flush()
+        run.checkpoint()
+        assert total(run, as_of=version - 1) == total(run) - 1
+        assert damaged.exists()
+        assert run.stats()["history"]["segments"] < 20
+    with app().open(tmp_path, clock=clock) as run:
+        assert total(run, as_of=version - 1) == total(run) - 1
+
+
+@pytest.mark.parametrize("asked", ["version", "time", "content"])
+def test_segments_may_be_merged_while_they_are_read(
+    tmp_path: Path, clock: ManualClock, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past_room, "BASE_ROWS_MIN", 0)
+    grown(tmp_path, clock, 5)
+    with app().open(tmp_path, clock=clock) as run:
+        history = run._past._history
+        assert history is not None
+        monkeypatch.setattr(store, "MERGED", 3)
+        made: list[Path] = []
+
+        def merging(files: Any, path: Path) -> Any:
+            if not made:
+                made.append(path)
+                history.tend(lambda *_: True)
+                assert not path.exists()
+            return BlockReader(files, path)
+
+        chapter = run._past._chapters.open("total")
+        assert chapter is not None
+        [base, *_] = history.bases(chapter)
+        oldest = history.oldest
+        assert oldest is not None
+        monkeypatch.setattr(store, "BlockReader", merging)
+        if asked == "version":
+            assert history.version(oldest.number + 2) is not None
+        elif asked == "time":
+            found = history.newest_at(to_us(NINE + timedelta(minutes=90)))
+            assert found is not None
+            assert found.number == oldest.number + 2
+        else:
+            assert history.content(base).num_rows == base.rows
+        assert made
+
+
+def test_a_past_of_another_log_is_removed_as_a_whole(tmp_path: Path, clock: ManualClock) -> None:
+    grown(tmp_path, clock)
+    past = store.History(tmp_path)
+    past._save_chapters(0)
+    assert store.History(tmp_path).chapters.all()
+    past.forget()
+    assert list((tmp_path / store.FOLDER).iterdir()) == []
+    assert store.History(tmp_path).chapters.all() == []
 
 
 @pytest.mark.parametrize("versions", [1, 5])

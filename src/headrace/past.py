@@ -361,8 +361,8 @@ class Past:
             yield chapter.first, 0, chapter.view.schema.arrow.empty_table
         if self._history is not None:
             history = self._history
-            for segment, base in history.bases(chapter):
-                yield base.version, base.rows, partial(history.content, segment, base)
+            for base in history.bases(chapter):
+                yield base.version, base.rows, partial(history.content, base)
 
     def _rows_between(self, chapter: Chapter, after: int, upto: int, frozen: Frozen) -> int | None:
         begun = frozen.begun.number
@@ -533,7 +533,7 @@ class Past:
     def _changed_since_base(self, chapter: Chapter) -> int:
         """Return how many rows changed since the last content on disk; very many where there is none."""
         assert self._history is not None
-        bases = [base.version for _, base in self._history.bases(chapter)]
+        bases = [base.version for base in self._history.bases(chapter)]
         newest = self._history.newest
         if not bases and not chapter.starts_empty:
             return 1 << 62

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import pyarrow as pa
@@ -31,6 +31,7 @@ from headrace.log.files import Files
 from headrace.results import Version
 
 logger = logging.getLogger("headrace")
+T = TypeVar("T")
 
 FOLDER = "history"
 MERGED = 8
@@ -193,6 +194,7 @@ class History:
         self._versions_read: tuple[Path, pa.Table] | None = None
         self.chapters = Chapters()
         self._segments: tuple[Segment, ...] = ()
+        self._left_alone: set[Path] = set()
         self._load()
 
     # --- opening ----------------------------------------------------------------------------------
@@ -245,8 +247,9 @@ class History:
 
     def forget(self) -> None:
         """Remove everything: it belongs to another log."""
-        for segment in self._segments:
-            self._files.remove(segment.path)
+        for name in self._files.names(self._folder):
+            if name == CHAPTERS or SEGMENT_NAME.fullmatch(name):
+                self._files.remove(self._folder / name)
         self._segments = ()
         self.chapters = Chapters()
 
@@ -282,6 +285,9 @@ class History:
         Raises:
             StorageError: the segment is damaged.
         """
+        return self._unmoved(lambda: self._version(number))
+
+    def _version(self, number: int) -> Version | None:
         for segment in self._segments:
             if number == segment.before.number:
                 return segment.before
@@ -290,7 +296,14 @@ class History:
         return None
 
     def newest_at(self, clock_us: int) -> Version | None:
-        """Return the newest version that is not younger, or None where all kept ones are."""
+        """Return the newest version that is not younger, or None where all kept ones are.
+
+        Raises:
+            StorageError: the segment is damaged.
+        """
+        return self._unmoved(lambda: self._newest_at(clock_us))
+
+    def _newest_at(self, clock_us: int) -> Version | None:
         found: Version | None = None
         for segment in self._segments:
             if segment.before.clock is None or to_us(segment.before.clock) <= clock_us:
@@ -322,10 +335,24 @@ class History:
         self._versions_read = (segment.path, table)
         return table
 
+    def _unmoved(self, ask: Callable[[], T]) -> T:
+        """Return an answer; where a segment goes while it is read, merged or aged, ask those of then."""
+        while True:
+            segments = self._segments
+            try:
+                return ask()
+            except FileNotFoundError as error:
+                if self._segments is segments:
+                    raise StorageError(
+                        "a segment of the past is missing", where=str(error.filename)
+                    ) from None
+
     def _read(self, segment: Segment, place: Place) -> pa.Table:
         try:
             with BlockReader(self._files, segment.path) as reader:
                 return reader.table(place)
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise StorageError(f"the past cannot be read: {error}", where=str(segment.path)) from error
 
@@ -341,17 +368,24 @@ class History:
         return None
 
     # --- reading ----------------------------------------------------------------------------------
-    def bases(self, chapter: Chapter) -> list[tuple[Segment, Base]]:
+    def bases(self, chapter: Chapter) -> list[Base]:
         """Return the contents of a chapter that are on disk."""
-        return [(at, base) for at in self._segments for base in at.bases if base.chapter == chapter.id]
+        return [base for at in self._segments for base in at.bases if base.chapter == chapter.id]
 
-    def content(self, segment: Segment, base: Base) -> pa.Table:
+    def content(self, base: Base) -> pa.Table:
         """Return a content.
 
         Raises:
-            StorageError: it is damaged.
+            StorageError: it is damaged, or no longer there.
         """
-        return self._read(segment, base.place)
+        return self._unmoved(lambda: self._content(base))
+
+    def _content(self, base: Base) -> pa.Table:
+        for segment in self._segments:
+            for known in segment.bases:
+                if (known.chapter, known.version) == (base.chapter, base.version):
+                    return self._read(segment, known.place)
+        raise StorageError(f"the content at version {base.version} is no longer there", where=base.chapter[0])
 
     def rows_between(self, chapter: Chapter, after: int, upto: int) -> int | None:
         """Return about how many rows changed after one version and up to another; None: they are not kept."""
@@ -459,7 +493,8 @@ class History:
 
     # --- ageing -----------------------------------------------------------------------------------
     def tend(self, is_kept: Callable[[str, Version], bool]) -> None:
-        """Merge what has grown many, and remove what nobody keeps.
+        """Merge what has grown many, and remove what nobody keeps. Damaged segments stay as they are:
+        what can be read of them can be read on.
 
         Args:
             is_kept: of a view's lower-case name and the last version of a segment: whether that is within
@@ -469,11 +504,18 @@ class History:
             OSError: the disk refuses; what was there stays.
         """
         self._trim(is_kept)
-        while True:
-            run = self._mergeable()
-            if not run:
-                return
-            self._merge(run, is_kept)
+        while run := self._mergeable():
+            try:
+                self._merge(run, is_kept)
+            except (StorageError, FileNotFoundError) as error:
+                self._leave_alone(run, error)
+
+    def _leave_alone(self, run: Sequence[Segment], error: StorageError | FileNotFoundError) -> None:
+        """Never again merge the segment that cannot be read; where it is not known, none of the run."""
+        place = error.where if isinstance(error, StorageError) else error.filename
+        damaged = {segment.path for segment in run if str(segment.path) == str(place)}
+        self._left_alone |= damaged or {segment.path for segment in run}
+        logger.warning("a segment of the past stays as it is: %s", error)
 
     def _trim(self, is_kept: Callable[[str, Version], bool]) -> None:
         gone = 0
@@ -506,6 +548,9 @@ class History:
     def _mergeable(self) -> tuple[Segment, ...]:
         run: list[Segment] = []
         for segment in reversed(self._segments):
+            if segment.path in self._left_alone:
+                run = []
+                continue
             if run and (segment.tier != run[-1].tier or segment.last != run[-1].first - 1):
                 run = []
             run.append(segment)
