@@ -6,13 +6,14 @@ import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pytest
 
 import headrace as hr
 from headrace.change import VERSION, WEIGHT
+from headrace.errors import StepFailed
 from headrace.testing import ListOutlet, ManualClock
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -183,6 +184,74 @@ def test_a_changed_stream_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_folder_has_one_owner(tmp_path: Path) -> None:
     with shop().open(tmp_path), pytest.raises(hr.errors.FolderLocked):
         shop().open(tmp_path)
+
+
+@pytest.mark.parametrize("auto", [False, True])
+def test_an_opening_that_fails_leaves_nothing_behind(
+    tmp_path: Path, auto: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, threads went on stepping over a log that had been closed, and said that views stand still."""
+    with shop().open(tmp_path, clock=ManualClock(NOON)) as run:
+        run.append("orders", [order(1)])
+        run.advance()
+    wrong = shop()
+    wrong.view("broken", "SELECT CAST('x' || order_id AS INT) AS n FROM orders")
+    before = set(threading.enumerate())
+    with pytest.raises(hr.ChangeFailed):
+        wrong.open(tmp_path, auto=auto, on_change="apply", clock=ManualClock(NOON))
+    with pytest.raises(hr.DeclarationsChanged):
+        wrong.open(tmp_path, auto=auto, clock=ManualClock(NOON))
+    assert not [one.name for one in set(threading.enumerate()) - before if one.name.startswith("headrace")]
+    assert "stand still" not in caplog.text
+    with shop().open(tmp_path, auto=auto, clock=ManualClock(NOON)) as run:
+        run.advance()
+        assert run.query("FROM gmv").to_pylist()[0]["orders"] == 1
+
+
+def test_a_part_that_fails_at_the_end_keeps_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shop().open(tmp_path, clock=ManualClock(NOON))
+    run.append("orders", [order(1)])
+
+    def refused() -> None:
+        raise hr.StorageError("the past is damaged")
+
+    monkeypatch.setattr(run._past, "close", refused)
+    with pytest.raises(hr.StorageError, match="damaged"):
+        run.close()
+    with shop().open(tmp_path, clock=ManualClock(NOON)) as run:
+        run.advance()
+        assert run.query("FROM gmv").to_pylist()[0]["orders"] == 1
+
+
+def test_nothing_steps_after_a_step_that_met_a_defect(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the views hold then is half of something; a view that refreshes apart must not publish it."""
+    app = shop()
+    app.view("apart", "SELECT count(*) AS n FROM orders", refresh="100ms")
+    with app.open(None, auto=True) as run:
+        version, compute = run.advance(), run._engine.compute
+        defects = iter([RuntimeError("a defect")])
+
+        def broken(*given: Any) -> Any:
+            for defect in defects:
+                raise defect
+            return compute(*given)
+
+        monkeypatch.setattr(run._engine, "compute", broken)
+        run.append("orders", [order(1, at=datetime.now(UTC))])
+        with pytest.raises(StepFailed):
+            run.advance()
+        for _ in range(2):
+            with pytest.raises(StepFailed):
+                run._stepper.step()
+        with run._stepper.gate, pytest.raises(StepFailed):
+            run._stepper.publish({})
+        assert run.version == version
+        assert run.query("FROM gmv").to_pylist()[0]["orders"] == 0
+    assert "a defect" in caplog.text
 
 
 def test_changes_follow_from_a_version_and_add_up() -> None:

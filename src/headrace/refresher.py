@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from headrace.engine.duck import fit
 from headrace.engine.engine import Engine
-from headrace.errors import Closed, HeadraceError
+from headrace.errors import Closed, HeadraceError, StepFailed
 from headrace.results import Version
 from headrace.sql.plan import ViewPlan
 from headrace.stepper import Stepper
@@ -105,6 +105,8 @@ class Refresher:
         while not self._closing.wait(LOOK_S):
             try:
                 self.run_due()
+            except StepFailed:  # the views stand still, until a restart
+                return
             except Exception:
                 logger.exception("a view could not be refreshed; it is tried again when it is due")
 

@@ -6,7 +6,7 @@ import atexit
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,8 +124,19 @@ class Run(WaysIn, Defining):
                 self._past.start()
                 self._trimmer.start()
         except BaseException:
-            self._log.close()
+            self._give_up()
             raise
+
+    def _give_up(self) -> None:
+        """End what an opening has begun that did not come to its end; nothing more is written."""
+        self._closed = True
+        with ExitStack() as ends:
+            ends.callback(self._log.close)
+            ends.callback(self._reader.close)
+            for name in ("_engine", "_stepper", "_holding", "_refresher", "_definitions"):
+                part = getattr(self, name, None)
+                if part is not None:
+                    ends.callback(part.close)
 
     def _needed_from(self) -> int | None:
         """Return the last commit of which nothing is needed but what declarations keep; None: not now."""
@@ -438,20 +449,21 @@ class Run(WaysIn, Defining):
         if self._sinks is not None:
             self._sinks.close()
         self._closed = True
-        self._stepper.end()
-        self._trimmer.close()
-        self._definitions.close()
-        self._refresher.close()
-        if self._holding is not None:
-            self._holding.close()
-        self._stepper.close()
-        self._past.close()
-        if self._keeper is not None:
-            self._keeper.close()
-        self._feed.wake()
-        self._reader.close()
-        self._log.close()
-        self._engine.close()
+        with ExitStack() as ends:  # from the last to the first; each one, whatever another raises
+            ends.callback(self._engine.close)
+            ends.callback(self._log.close)
+            ends.callback(self._reader.close)
+            ends.callback(self._feed.wake)
+            if self._keeper is not None:
+                ends.callback(self._keeper.close)
+            ends.callback(self._past.close)
+            ends.callback(self._stepper.close)
+            if self._holding is not None:
+                ends.callback(self._holding.close)
+            ends.callback(self._refresher.close)
+            ends.callback(self._definitions.close)
+            ends.callback(self._trimmer.close)
+            ends.callback(self._stepper.end)
 
     def __enter__(self) -> Run:
         return self

@@ -213,15 +213,32 @@ class Stepper:
 
         None when nothing waits and no view changes by itself; that makes no version. Where memory runs out,
         `MemoryError` leaves the version as it was, and the next step takes the same commits, or fewer.
+
+        Raises:
+            StorageError: the disk is in trouble; the version is as it was.
+            StepFailed: a step has met a defect; what the views hold since is not to be trusted.
         """
         with self.gate:
+            self._check_whole()
             try:
                 version = self._stepped()
             except MemoryError as error:
                 self.trouble = _starved(self.version, error)
                 raise
+            except StorageError as error:  # before anything has moved
+                self.trouble = error
+                raise
+            except Exception as error:
+                if self._thread is not None:
+                    self._fail(error)
+                raise
             self.trouble = None
             return version
+
+    def _check_whole(self) -> None:
+        """Refuse to publish what a step may have left half done."""
+        if self._failure is not None:
+            raise self._failure
 
     def _stepped(self) -> Version | None:
         told = self._intake.tick()
@@ -274,6 +291,7 @@ class Stepper:
 
         The views move to its clock first, so that it means the same when it is computed again.
         """
+        self._check_whole()
         now, clock = self.version, self._read_clock()
         passed = self._engine.step({}, clock, now.watermarks).changes
         version = Version(now.number + 1, now.commit, clock, dict(now.watermarks), now.held)
@@ -292,6 +310,7 @@ class Stepper:
             exchange: puts the views that have them in place.
             changes: per view, what that changes.
         """
+        self._check_whole()
         now, clock = self.version, self._read_clock()
         reached = self._reached(commits)
         held = self._without(commits, reached)
@@ -489,17 +508,23 @@ class Stepper:
                         self._gather()
                     if self.step() is not None:
                         self._breathe(time.thread_time() - began_s)
-                except MemoryError:
+                except (MemoryError, StorageError):
                     logger.warning("%s", self.trouble)
                     self._pause()
-        except BaseException as error:
-            logger.exception("the step loop stopped; appends stay durable, views stand still")
-            with self._moved:
-                self._failure = StepFailed(
-                    f"the views stand still since version {self.version.number}: {error}",
-                    hint="restart: everything acknowledged is in the log and will be computed again",
-                )
-                self._moved.notify_all()
+        except BaseException as error:  # noqa: BLE001 - told and logged in `_fail`
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Publish nothing any more: a defect may have left the views half moved."""
+        if self._failure is not None:
+            return
+        logger.error("the step loop stopped; appends stay durable, views stand still", exc_info=error)
+        with self._moved:
+            self._failure = StepFailed(
+                f"the views stand still since version {self.version.number}: {error}",
+                hint="restart: everything acknowledged is in the log and will be computed again",
+            )
+            self._moved.notify_all()
 
 
 def _starved(version: Version, error: BaseException) -> OutOfMemory:

@@ -21,6 +21,7 @@ from tests.faults.mounts import run as command
 from tests.log.faulty import FaultyFiles
 
 import headrace as hr
+from headrace import stepper
 from headrace.errors import StorageError
 from headrace.runtime import open_run
 
@@ -113,6 +114,29 @@ def test_a_full_disk_refuses_and_goes_on_when_there_is_room(tmp_path: Path) -> N
         with shop().open(disk / "data") as run:
             run.advance()
             assert ids(run) == acknowledged
+
+
+def test_a_disk_that_stays_full_for_long_stops_no_step_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps look at the log now and then; that it cannot be mended yet is no reason never to step again."""
+    monkeypatch.setattr(stepper, "IDLE_TICK_S", 0.01)
+    monkeypatch.setattr(stepper, "RETRY_S", 0.01)
+    files = FaultyFiles()
+    with open_run(shop(), tmp_path, auto=True, files=files) as run:
+        run.append("orders", rows(0))
+        run.advance()
+        files.failing = {"write": errno.ENOSPC, "create": errno.ENOSPC}
+        with pytest.raises(StorageError):
+            run.append("orders", rows(1))
+        while run.trouble is None:  # the step loop has met it, too
+            next(pauses())
+        assert "disk is full" in str(run.trouble)
+        files.failing = {}
+        until(lambda: run.append("orders", rows(2)))
+        run.advance()
+        assert run.query("FROM counted")["n"].to_pylist() == [20]
+        assert run.trouble is None
 
 
 def test_a_disk_that_is_full_when_the_folder_is_opened_serves_what_there_is(tmp_path: Path) -> None:
