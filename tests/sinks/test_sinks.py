@@ -16,7 +16,7 @@ from tests.sinks.shop import BAGS, KINDS, TURNOVER, URLS, content, options, orde
 
 import headrace as hr
 from headrace.change import VERSION, WEIGHT
-from headrace.sinks import Position, Shipment, SinkKind, Target, register_sink, sink_kinds
+from headrace.sinks import Position, Shipment, SinkKind, Target, courier, register_sink, sink_kinds
 from headrace.sinks.registry import shown_url
 
 NET = "SELECT shop, sum(amount) AS amount, count(*) AS n FROM orders GROUP BY shop"
@@ -253,6 +253,34 @@ def test_a_sink_that_hangs_delays_no_step_and_catches_up(store: Store, tmp_path:
         store.gate.set()
         assert run.deliver()
         assert run.sinks()[0].versions_behind == 0
+
+
+def test_versions_that_come_while_a_long_queue_is_delivered_are_not_forgotten(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue of versions whose age is remembered is bounded; what does not fit must be delivered too."""
+    monkeypatch.setattr(courier, "WAITING_MAX", 1)
+    with stored(store, tmp_path).open(None, sinks=True) as run:
+        assert run.deliver()
+        store.gate.clear()
+        feed(run, 0)
+        assert not run.deliver(0.05)  # the courier hangs in its delivery, with what it has read
+        feed(run, 1, 2, 3)
+        store.gate.set()
+        while run.sinks()[0].version != run.version.number:  # nobody asks; it must come by itself
+            threading.Event().wait(0.01)
+
+
+def test_a_torn_name_of_a_folder_is_made_anew(store: Store, tmp_path: Path) -> None:
+    """Two folders whose name is an empty file would each take the other's positions for its own."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "sinks.id").write_bytes(b"")
+    with stored(store, tmp_path).open(tmp_path / "data") as run:
+        feed(run, 0)
+        assert run.deliver()
+    assert store.at is not None
+    assert len(store.at.history) == 32
+    assert (tmp_path / "data" / "sinks.id").read_text() == store.at.history
 
 
 def test_a_sink_that_is_down_is_tried_again_and_says_why(store: Store, tmp_path: Path) -> None:

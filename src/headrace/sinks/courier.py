@@ -53,6 +53,7 @@ class Courier:
         self._history = history
         self._moved = threading.Condition()
         self._published = run.version.number
+        self._moved_at = 0
         self._waiting: deque[tuple[int, float]] = deque()
         self._delivered: int | None = None
         self._kept: int | None = None
@@ -76,6 +77,7 @@ class Courier:
         with self._moved:
             self._published = version
             if has_moved:
+                self._moved_at = version
                 if len(self._waiting) < WAITING_MAX:
                     self._waiting.append((version, time.monotonic()))
                 self._moved.notify_all()
@@ -217,11 +219,7 @@ class Courier:
         with self._moved:
             if every is not None:
                 self._moved.wait_for(lambda: self._ending or self._asked > seen, every.total_seconds())
-            self._moved.wait_for(
-                lambda: (
-                    self._ending or self._asked > seen or bool(self._waiting and self._waiting[-1][0] > seen)
-                )
-            )
+            self._moved.wait_for(lambda: self._ending or self._asked > seen or self._moved_at > seen)
 
     # --- reading the run --------------------------------------------------------------------------
     def _next(self, seen: int | None) -> Shipment:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from headrace.change import Change
 from headrace.declarations import SinkDecl
 from headrace.errors import DeclarationError, UnknownName
+from headrace.log.documents import write_draft
+from headrace.log.files import Files
 from headrace.relations import KEPT_PREFIX
 from headrace.results import SinkStatus, Version
 from headrace.sinks.courier import Courier
@@ -105,12 +107,14 @@ def _history(path: Path | None) -> str:
     """Return the name of the versions of a data folder, which is made with the first sink and then stays."""
     if path is None:
         return uuid.uuid4().hex
-    file = path / _HISTORY
-    if not file.exists():
-        draft = file.with_suffix(".tmp")
-        draft.write_text(uuid.uuid4().hex)
-        draft.replace(file)
-    return file.read_text().strip()
+    file, files = path / _HISTORY, Files()
+    known = file.read_text().strip() if file.exists() else ""
+    if known:
+        return known
+    name = uuid.uuid4().hex
+    files.rename(write_draft(files, file, name.encode()), file)
+    files.sync_folder(path)
+    return name
 
 
 def open_sinks(run: Run) -> SinkOutlet:
