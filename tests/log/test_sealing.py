@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from tests.log.test_codec import COLUMNS
 
 from headrace.change import Change
 from headrace.errors import FormatTooNew, LogDamaged, StorageError
-from headrace.log import Commit, Declared, Log, Record, Step
+from headrace.log import Commit, Declared, Log, Record, Step, sealer
 from headrace.log.copies import checked, copy_log
 from headrace.log.documents import place_document, read_document
+from headrace.log.file_store import FileStore
 from headrace.log.finding import find
 from headrace.log.parquet_files import BLOCK_BYTES
 from headrace.log.sealed import Manifest
@@ -369,6 +371,39 @@ def test_a_disk_that_refuses_leaves_the_segments_as_they_were(tmp_path: Path, op
         log.seal()
         assert log.last_commit == 42
     assert checked(tmp_path) == 42
+
+
+def test_no_memory_is_no_reason_to_stop_sealing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealer, "RETRY_S", 0.0)
+    seal_next, refused = FileStore.seal_next, threading.Event()
+
+    def starved(store: FileStore, stopping: Callable[[], bool], *, everything: bool = False) -> bool:
+        if not refused.is_set():
+            refused.set()
+            raise MemoryError
+        return seal_next(store, stopping, everything=everything)
+
+    monkeypatch.setattr(FileStore, "seal_next", starved)
+    with Log.open(tmp_path, segment_bytes=4_096, seal_bytes=8_192, files=QuickFiles()) as log:
+        for record in script(60):
+            log.append(record).wait()
+        while not log.stats()["sealed"]:
+            threading.Event().wait(0.01)
+    assert refused.is_set()
+
+
+def test_whoever_seals_is_told_that_there_is_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starved(_: FileStore) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(FileStore, "roll", starved)
+    with Log.open(tmp_path, files=QuickFiles()) as log:
+        log.append(commit(1)).wait()
+        with pytest.raises(MemoryError):
+            log.seal()
+        log.append(commit(2)).wait()
 
 
 def test_a_copy_of_a_log_that_is_being_sealed_is_whole(tmp_path: Path) -> None:

@@ -262,11 +262,11 @@ class Log:
                 self._in_flight = None
                 while not self._queue and not self._rolls and not self._closing:
                     self._wake.wait()
-                rolls, self._rolls = self._rolls, []
-                if not self._queue and not rolls:
+                if not self._queue and not self._rolls:
                     return
                 group = self._take()
                 self._in_flight = group[-1] if group else None
+                rolls, self._rolls = self._rolls, []
             if group:
                 self._write(group)
             for roll in rolls:
@@ -283,7 +283,7 @@ class Log:
             self._store.roll()
         except OSError as error:
             wanted.set_exception(_storage_error("a new segment cannot be begun", None, error))
-        except HeadraceError as error:
+        except (HeadraceError, MemoryError) as error:
             wanted.set_exception(error)
         else:
             wanted.set_result(None)

@@ -75,8 +75,9 @@ class Sealer:
         except LogDamaged as error:
             logger.error("the log is damaged, and is not sealed any further: %s", error)
             return False
-        except (OSError, HeadraceError) as error:
-            logger.warning("the log's segments stay as they are for now: %s", error)
+        except (OSError, HeadraceError, MemoryError) as error:
+            reason = "there is no memory left" if isinstance(error, MemoryError) else error
+            logger.warning("the log's segments stay as they are for now: %s", reason)
             return not self._end.wait(RETRY_S)
         except Exception:
             logger.exception("the log's segments stay as they are: sealing met a defect")
