@@ -150,6 +150,27 @@ def test_what_is_wrong_with_one_is_told_to_one() -> None:
     groups.close()
 
 
+def test_nobody_waits_for_an_answer_that_could_not_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, the thread ended with it, and all that came after waited for ever."""
+
+    def starved(*_: Any) -> list[AppendResult]:
+        raise MemoryError
+
+    monkeypatch.setattr(groups_module, "shared_out", starved)
+    door = Door()
+    groups = Groups(door.begin, Turns(), 100)
+
+    async def both() -> tuple[list[Any], int]:
+        told = await sent(groups, door, [("a", [1]), ("a", [2])])
+        monkeypatch.undo()
+        return told, await one(groups, "a", [3])
+
+    told, after = asyncio.run(both())
+    assert [type(answer) for answer in told] == [MemoryError, MemoryError]
+    assert after == 1
+    groups.close()
+
+
 def test_a_full_queue_is_told_to_come_back() -> None:
     door = Door()
     groups = Groups(door.begin, Turns(), 3)

@@ -21,6 +21,7 @@ from tests.serve.conftest import Shop, declared, order, serving
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from headrace.serve import broadcast
 from headrace.serve.models import ChangeMessage, ErrorMessage, HeartbeatMessage, SnapshotMessage
 
 MODELS: dict[str, Any] = {
@@ -200,6 +201,19 @@ def test_a_slow_reader_gets_a_new_snapshot_and_holds_nobody_up() -> None:
             reader.until_rows(shop.rows("all_orders", limit=20_000))
             assert reader.kinds.count("snapshot") > 1
         assert "headrace_viewer_losses_total" in shop.http.get("/metrics").text
+
+
+def test_what_the_encoder_cannot_keep_up_with_is_shown_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(heartbeat_s=0.2) as shop, follow(shop, "by_category") as line:
+        reader = Reader(line)
+        reader.take()
+        monkeypatch.setattr(broadcast, "WAITING_MAX", 0)
+        shop.post("/v1/streams/orders", [order(1, "tea")])
+        reader.until_rows(shop.rows("by_category"))
+        assert "change" not in reader.kinds
+        monkeypatch.undo()
+        shop.post("/v1/streams/orders", [order(2, "mug")])
+        reader.until_rows(shop.rows("by_category"))
 
 
 def test_a_view_in_error_says_so_and_heals(shop: Shop) -> None:

@@ -29,6 +29,8 @@ TURN_WAIT_S = 0.1
 """How long the encoder waits for its turn."""
 DRAIN_MAX = 1_000
 """Versions that the encoder takes at once."""
+WAITING_MAX = 10_000
+"""Versions that may wait for the encoder; beyond, readers get new snapshots instead."""
 Delivery = list[tuple[Channel, list[Message]]]
 
 
@@ -96,8 +98,12 @@ class Broadcast:
         """Take a version's changes; returns at once, and does nothing where nobody listens."""
         if self._waiters:
             self._on_loop(self._wake_waiters, version)
-        if self._channels:
+        if not self._channels:
+            return
+        if self._queue.qsize() < WAITING_MAX:
             self._queue.put((version, changes))
+        else:
+            self._on_loop(self._lose_all)
 
     def _on_loop(self, call: Callable[..., None], *args: object) -> None:
         loop = self._loop
@@ -242,7 +248,7 @@ class Broadcast:
                 continue
             try:
                 errors = await asyncio.to_thread(self._errors)
-            except HeadraceError:
+            except (HeadraceError, MemoryError):  # the next beat tells
                 continue
             for channel in tuple(self._channels.values()):
                 channel.note_error(errors.get(channel.info.name, GONE))

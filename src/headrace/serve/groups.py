@@ -142,7 +142,10 @@ class Groups:
                         self._under_way += len(group)
                         self._next_at = time.monotonic() + GROUP_EVERY_S
                     begun = self._decided(group)
-            outcomes = self._ended(*begun)
+            try:
+                outcomes = self._ended(*begun)
+            except BaseException as error:  # noqa: BLE001 - told to all: nobody is left waiting
+                outcomes = [(waiting.future, None, error) for waiting in group]
             with self._wake:
                 self._under_way -= len(group)
             assert self._loop is not None
