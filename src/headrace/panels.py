@@ -176,7 +176,9 @@ class FormAction(Part):
             that grows with the time), `$name` (a parameter of the page).
         confirm: what is asked before; None: nothing.
         delete: take the row out of the table instead.
-        view: write the first row of this view or named query, instead of the form's.
+        view: write the first row of this view or named query, instead of the form's; what it lacks and the
+            form asks for, such as who does it, is the form's.
+        every: write all rows of `view`, in one commit.
         choose: what the page's parameters are set to afterwards.
         keep: what was typed stays in the form, for another button to write.
     """
@@ -186,8 +188,15 @@ class FormAction(Part):
     confirm: str | None = None
     delete: bool = False
     view: str | None = None
+    every: bool = False
     choose: dict[str, str] = {}
     keep: bool = False
+
+    @model_validator(mode="after")
+    def _rows_of_a_view(self) -> FormAction:
+        if self.every and self.view is None:
+            raise ValueError("every row of what? `every` wants a view")
+        return self
 
 
 _PARTS: dict[str, type[BaseModel]] = {
@@ -263,6 +272,7 @@ class ViewPanel(Panel):
         format: how its numbers are shown, as in `money GBP`.
         thresholds: levels by value, as in `{"warn": 70, "bad": 90}` or `{"bad": "< 0.01"}`.
         stamp: a column whose first value is shown beside the version, such as the number of a definition.
+        export: where the same is had as a file, as in `/v1/queries/sales?format=csv&shop={shop}`.
         empty: what is said where there are no rows; empty: `no rows`.
         reason: a column that says why a value is NULL; it is shown in the value's place.
     """
@@ -276,6 +286,7 @@ class ViewPanel(Panel):
     format: FormatText | None = None
     thresholds: Thresholds = {}
     stamp: ColumnName | None = None
+    export: LinkText | None = None
     empty: str = ""
     reason: ColumnName | None = None
 

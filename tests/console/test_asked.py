@@ -26,6 +26,10 @@ WHERE merchant_id = $merchant ORDER BY place
 RULES = """-- $merchant TEXT
 SELECT * FROM rules WHERE merchant_id = $merchant AND scenario = 'live'
 """
+KINDS = """-- $merchant TEXT
+SELECT $merchant AS merchant_id, kind AS scenario, 'end' AS churn_at
+FROM (VALUES ('early'), ('late')) AS kinds (kind)
+"""
 LINK = "/views/steps?at={place}&of={merchant}"
 CHURN_AT: list[str | tuple[str, str]] = ["cancellation", ("end", "end of period")]
 PAGE = Dashboard(
@@ -38,15 +42,15 @@ PAGE = Dashboard(
     panels=[
         Tile(
             view="movements", title="Start", value="amount", format="money EUR", stamp="definition",
-            link="/views/steps?of={merchant}", width=3,
+            link="/views/steps?of={merchant}&step={step}", width=3,
         ),
         Waterfall(
-            view="movements", title="Roll-forward", x="step", y="amount", total="is_total", order="place",
-            format="money EUR", width=9,
+            view="movements", title="Roll-forward", help="How it moved.", x="step", y="amount",
+            total="is_total", order="place", format="money EUR", width=9,
         ),
         Table(
             view="movements", columns=["step", Cell(column="amount", link=LINK)],
-            order="place", width=6,
+            order="place", width=6, export="/v1/queries/movements?merchant={merchant}&format=csv",
         ),
         Tile(view="movements", params={"merchant": "m2"}, title="Bolt", value="amount"),
         Form(
@@ -58,6 +62,8 @@ PAGE = Dashboard(
             actions=[
                 FormAction(label="Preview", set={"scenario": "preview"}),
                 FormAction(label="Apply", set={"scenario": "live", "seq": "$sequence"}),
+                FormAction(label="Both kinds", view="kinds", every=True, set={"seq": 7}),
+                FormAction(label="No kinds", view="kinds", every=True, delete=True),
             ],
         ),
     ],
@@ -78,6 +84,7 @@ def books() -> hr.App:
     app.query("merchant_list", MERCHANTS)
     app.query("movements", STEPS)
     app.query("rules_of", RULES)
+    app.query("kinds", KINDS)
     return app
 
 
@@ -193,6 +200,52 @@ def test_a_form_writes_what_was_changed_and_what_its_button_sets(served: Shop, o
         "SELECT churn_at, seq > 1 AS later FROM rules WHERE scenario = 'live' AND merchant_id = 'm&1'"
     )
     assert live.to_pylist() == [{"churn_at": "end", "later": True}]
+
+
+@pytest.mark.browser
+def test_a_button_writes_every_row_of_a_query_in_one_commit(served: Shop, open_page: OpenPage) -> None:
+    page = open_page(f"{served.url}/dashboards/mrr?merchant=m2")
+    page.until("document.querySelector('.form select')?.value === 'cancellation'")
+    before = served.run.version.number
+    page.page.fill(".form input", "to compare")
+    page.page.click("text=Both kinds")
+    page.until("document.querySelector('.form .message').textContent.startsWith('Both kinds: written')")
+    served.run.advance()
+    assert served.run.version.number == before + 1
+    beside = (
+        "SELECT scenario, churn_at, note, seq FROM rules "
+        "WHERE merchant_id = 'm2' AND scenario <> 'live' ORDER BY scenario"
+    )
+    assert served.run.query(beside).to_pylist() == [
+        {"scenario": name, "churn_at": "end", "note": "to compare", "seq": 7} for name in ("early", "late")
+    ]
+    page.page.click("text=No kinds")
+    page.until("document.querySelector('.form .message').textContent.startsWith('No kinds: written')")
+    served.run.advance()
+    assert served.run.query(beside).num_rows == 0
+    with pytest.raises(ValueError, match="wants a view"):
+        FormAction(label="b", every=True)
+
+
+@pytest.mark.browser
+def test_a_number_leads_to_its_row_its_file_and_its_sql(served: Shop, open_page: OpenPage) -> None:
+    page = open_page(f"{served.url}/dashboards/mrr?merchant=m2")
+    page.until("document.querySelector('.tile .number')?.textContent === '€1,000.00'")
+    page.page.hover(".tile h2 a")
+    assert (
+        page.js("document.querySelector('.tile h2 a').getAttribute('href')")
+        == "/views/steps?of=m2&step=start"
+    )
+    page.page.hover(".panel.table .export")
+    address = page.js("document.querySelector('.panel.table .export').href")
+    assert page.page.request.get(address).text().splitlines()[1:3] == [
+        '"start","0","1000.00","true","definition 3"',
+        '"new","1","400.00","false","definition 3"',
+    ]
+    page.page.click(".panel.waterfall .info")
+    page.page.click("dialog summary")
+    page.until("document.querySelector('dialog pre').textContent.includes('-- How MRR moved.')")
+    assert "definition 3" in page.js("document.querySelector('dialog').textContent")
 
 
 def test_a_page_that_does_not_ask_for_what_its_queries_want_is_refused() -> None:

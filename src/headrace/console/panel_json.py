@@ -162,7 +162,7 @@ def panel_json(panel: Panel, known: Mapping[str, Schema]) -> Json:
     assert isinstance(panel, ViewPanel)
     views = [source(panel) if view == panel.view else view for view in panel.views]
     told |= {"view": source(panel), "views": views, "stamp": panel.stamp, "problem": _problem(panel, known)}
-    told |= {"empty": panel.empty, "reason": panel.reason}
+    told |= {"empty": panel.empty, "reason": panel.reason, "export": panel.export}
     told["title"] = panel.title or panel.view
     if told["problem"] is None:
         told |= _words(panel) | _own(panel, known)

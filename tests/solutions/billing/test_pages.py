@@ -67,7 +67,9 @@ def test_a_preview_is_compared_and_put_in_force(served: Shop, open_page: OpenPag
     page.page.click("text=Preview")
     page.until("document.querySelector('.form .message').textContent.startsWith('Preview: written')")
     page.until("document.querySelector('select[name=other]').value === 'preview'")
-    page.until("headracePage.panels[2].feed.asked?.includes('scenario=preview')")
+    page.until("headracePage.panels[1].feed.asked?.includes('other=preview')")
+    page.until("headracePage.panels[1].feed.rows.select({}).some(row => row.includes('preview'))")
+    page.until("document.querySelectorAll('.panel')[2].textContent.includes('churn_at')")
     page.page.on("dialog", lambda dialog: dialog.accept())
     page.page.select_option(".form select", "baremetrics")
     page.page.click("text=Put in force")
@@ -91,7 +93,43 @@ def test_a_number_is_opened_down_to_its_events(served: Shop, open_page: OpenPage
     page.until("document.querySelectorAll('tbody tr').length > 3")
     address = page.js("document.querySelectorAll('tbody tr')[0].cells[5].querySelector('a').href")
     page.page.goto(address)
-    rows = "[...(document.querySelectorAll('.panel')[1]?.querySelectorAll('tbody tr') ?? [])]"
+    rows = "[...(document.querySelectorAll('.panel')[2]?.querySelectorAll('tbody tr') ?? [])]"
     page.until(f"{rows}.length > 0")
     relations = page.js(f"{rows}.map(row => row.cells[0].textContent)")
     assert set(relations) & {"subscriptions", "subscription_items", "prices", "discounts", "invoices"}
+
+
+@pytest.mark.browser
+def test_all_vendors_are_compared_by_one_button_with_the_reasons(served: Shop, open_page: OpenPage) -> None:
+    served.run.upsert("merchants", [{"merchant_id": "alone", "name": "Alone"}])
+    served.run.advance()
+    page = open_page(f"{served.url}/dashboards/definitions?merchant=alone")
+    rows = "document.querySelectorAll('.panel.table')[0].querySelectorAll('tbody tr')"
+    page.until(f"{rows}.length === 1")
+    page.page.fill(".form input", "Ada")
+    page.page.click("text=Compare all vendors")
+    page.until(f"{rows}.length === 5")
+    reasons = "document.querySelectorAll('.panel.table')[1].textContent"
+    page.until(f"{reasons}.includes('asked to leave') && {reasons}.includes('introductory offer')")
+    served.run.advance()
+    by = "SELECT scenario, changed_by FROM settings WHERE merchant_id = 'alone' ORDER BY scenario"
+    assert served.run.query(by).to_pylist() == [
+        {"scenario": name, "changed_by": "Ada"} for name in sorted(PRESETS)
+    ]
+    page.page.click("text=Take the vendors away")
+    page.until(f"{rows}.length === 1")
+
+
+@pytest.mark.browser
+def test_every_number_of_a_period_leads_to_what_it_is_made_of(served: Shop, open_page: OpenPage) -> None:
+    page = open_page(f"{served.url}/dashboards/overview")
+    table = "[...document.querySelectorAll('.panel.table')].find(one => one.textContent.startsWith('Period'))"
+    page.until(f"{table}.querySelectorAll('tbody tr').length > 3")
+    cells = f"[...{table}.querySelectorAll('tbody tr')].flatMap(row => [...row.cells].slice(2, 7))"
+    shown = page.js(f"{cells}.map(one => [one.textContent, one.firstElementChild.href])")
+    text, address = next(one for one in shown if any(digit in one[0] for digit in "123456789"))
+    page.page.goto(address)
+    page.until("document.querySelectorAll('tbody tr').length > 0")
+    kinds = page.js("[...document.querySelectorAll('tbody tr')].map(row => row.cells[1].textContent)")
+    assert len(set(kinds)) == 1, text
+    assert f"type={kinds[0]}" in address

@@ -155,7 +155,7 @@ def test_the_presets_of_the_page_are_those_of_python(books: Any) -> None:
 
 
 def test_every_setting_that_differs_has_its_reason(books: Any) -> None:
-    others = {
+    others: dict[str, Any] = {
         "subtract_recurring_discounts": False,
         "subtract_once_discounts": True,
         "active_from": "first_payment",

@@ -46,7 +46,7 @@ export class Asked extends Feed {
 
   async ask() {
     if (!this.parameters.known(this.wanted)) return { waiting: true };
-    if (this.required.some((name) => !this.parameters.value(name))) return { rows: [], version: this.version ?? 0, freshness_ms: 0 };
+    if (this.required.some((name) => !this.parameters.value(name))) return { rows: [], version: this.version, freshness_ms: 0 };
     const address = this.address();
     const headers = { Accept: "application/json" };
     if (this.tag && this.asked === address && this.loaded) headers["If-None-Match"] = this.tag;
@@ -84,7 +84,7 @@ export class Asked extends Feed {
     this.heard = performance.now();
     this.freshness_ms = Number(answer.freshness_ms);
     if (answer.same) return this.tell(false);
-    this.version = Number(answer.version);
+    this.version = answer.version === null ? null : Number(answer.version);
     const text = JSON.stringify(answer.rows);
     if (text !== this.text || !this.loaded || this.error) this.snapshot(answer);
     this.text = text;

@@ -56,6 +56,7 @@ export class FormPanel extends Panel {
   button(action) {
     const button = make("button", "", action.label);
     button.type = "button";
+    button.disabled = true; // until there is a row
     button.addEventListener("click", () => this.write(action, button));
     return button;
   }
@@ -64,6 +65,7 @@ export class FormPanel extends Panel {
     const rows = this.feed.rows;
     this.row = rows.select(this.told)[0] ?? null;
     this.empty(!this.row);
+    for (const button of this.buttons.children) if (button !== this.busy) button.disabled = !this.row;
     if (!this.row) return;
     for (const field of this.told.fields) {
       const input = this.inputs.get(field.column);
@@ -76,16 +78,22 @@ export class FormPanel extends Panel {
     }
   }
 
-  // The row that is written: as it stands, with what was changed, and what the button sets.
+  // The rows that are written: as they stand, with what was changed, and what the button sets.
   wanted(action) {
     const other = action.view ? this.feedOf(action.view)?.rows : null;
     const rows = other ?? this.feed.rows;
-    const row = other ? other.select({ limit: 1 })[0] : this.row;
-    if (!row) throw new Error("there is no such row");
+    const found = other ? other.select(action.every ? {} : { limit: 1 }) : [this.row];
+    if (!found.length) throw new Error("there is no such row");
+    const now = Date.now();
+    return found.map((row) => this.wantedRow(action, rows, row, now));
+  }
+
+  wantedRow(action, rows, row, now) {
     const wanted = {};
     rows.columns.forEach((column, at) => { wanted[column.name] = row[at]; });
-    if (!other) for (const [column, value] of this.edited) wanted[column] = value === "" ? null : value;
-    const now = Date.now();
+    for (const [column, value] of this.edited) {
+      if (!action.view || !(column in wanted)) wanted[column] = value === "" ? null : value;
+    }
     for (const [column, value] of Object.entries(action.set)) {
       if (value === "$now") wanted[column] = new Date(now).toISOString();
       else if (value === "$sequence") wanted[column] = String(now * 1000);
@@ -100,12 +108,13 @@ export class FormPanel extends Panel {
     if (!this.row || button.disabled) return;
     if (action.confirm && !window.confirm(action.confirm)) return;
     button.disabled = true;
+    this.busy = button;
     try {
       const what = action.delete ? "delete" : "upsert";
       const answer = await fetch(`/v1/tables/${encodeURIComponent(this.told.table)}/${what}?on_reject=raise`, {
         method: "POST",
         headers: { "Content-Type": "application/json", Accept: "application/json" },
-        body: JSON.stringify([this.wanted(action)]),
+        body: JSON.stringify(this.wanted(action)),
       });
       const body = await answer.json().catch(() => null);
       if (!answer.ok) throw new Error(problemOf(body) ?? `the server answered ${answer.status}`);
@@ -116,7 +125,8 @@ export class FormPanel extends Panel {
     } catch (error) {
       this.tell(String(error.message ?? error), "bad");
     }
-    button.disabled = false;
+    this.busy = null;
+    button.disabled = !this.row;
   }
 
   tell(text, level) {

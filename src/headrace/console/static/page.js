@@ -238,11 +238,15 @@ export class Page {
       const line = make("p", "muted", "From ");
       panel.views.forEach((view, at) => {
         const link = make("a", "", view);
-        const asked = this.feeds.get(view)?.address;
-        link.href = asked ? this.feeds.get(view).address() : `/views/${encodeURIComponent(view)}`;
+        const feed = this.feeds.get(view);
+        link.href = feed?.address ? feed.address() : `/views/${encodeURIComponent(view)}`;
         line.append(at ? ", " : "", link);
+        if (feed?.address) line.append(" (", file(feed), ")");
       });
       parts.push(line);
+      const shown = this.panels.find((one) => one.told === panel);
+      if (shown?.feed?.loaded) parts.push(make("p", "muted", `Version ${shown.feed.version}${shown.stampText()}`));
+      for (const name of new Set(panel.views.map((view) => this.feeds.get(view)?.query).filter(Boolean))) parts.push(howComputed(name));
     }
     if (parts.length) this.dialog(panel.title, ...parts);
   }
@@ -261,4 +265,24 @@ export class Page {
     document.body.append(dialog);
     dialog.showModal();
   }
+}
+
+function file(feed) {
+  const link = make("a", "", "CSV");
+  link.href = `${feed.address()}&format=csv`;
+  return link;
+}
+
+// The SQL of a named query, with what it says of itself; fetched when somebody wants to see it.
+function howComputed(name) {
+  const box = make("details");
+  box.append(make("summary", "", `How ${name} is computed`));
+  const code = make("pre", "", "loading");
+  box.append(code);
+  box.addEventListener("toggle", async () => {
+    const answer = await fetch("/v1/queries", { headers: { Accept: "application/json" } });
+    const body = await answer.json().catch(() => null);
+    code.textContent = body?.queries?.find((one) => one.name === name)?.sql ?? `the server answered ${answer.status}`;
+  }, { once: true });
+  return box;
 }

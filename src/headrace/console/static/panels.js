@@ -48,17 +48,14 @@ export class Panel {
     const head = make("header");
     const title = make("h2", "", told.link ? null : told.title);
     if (told.link) {
-      this.titleLink = make("a", "", told.title);
-      this.titleLink.addEventListener("pointerdown", () => this.point());
-      this.titleLink.addEventListener("focus", () => this.point());
-      title.append(this.titleLink);
-      this.point();
+      title.append(this.pointed(make("a", "", told.title), told.link));
     }
     title.id = `p${this.page.nextId()}`;
     root.setAttribute("aria-labelledby", title.id);
     this.newest = make("span", "newest");
     head.append(title, this.newest);
     if (told.help) head.append(this.infoButton());
+    if (told.export) head.append(this.pointed(make("a", "export", "CSV"), told.export));
     if (this.feed) {
       this.state = make("span", "state");
       this.stateWord = make("span", "word");
@@ -73,9 +70,17 @@ export class Panel {
     if (told.problem) this.fail(told.problem);
   }
 
-  // Where the heading leads depends on what is chosen by then.
-  point() {
-    this.titleLink.href = this.page.parameters ? this.page.parameters.fill(this.told.link) : this.told.link;
+  // Where a link leads depends on what is chosen, and on the row that is shown, by then.
+  pointed(link, address) {
+    const point = () => { link.href = this.page.parameters ? this.page.parameters.fill(address, (name) => this.read(name)) : address; };
+    for (const event of ["pointerenter", "pointerdown", "focus"]) link.addEventListener(event, point);
+    point();
+    return link;
+  }
+
+  // A column of the row that a panel of one row shows.
+  read() {
+    return undefined;
   }
 
   infoButton() {
@@ -209,6 +214,12 @@ class TilePanel extends Panel {
     if (length !== text.length || lines !== this.beneath.childElementCount) this.fit();
     this.speak(text, level);
     if (this.chart) await this.chart.draw(curveRows(told.curve, this.feedOf(told.curve.view).rows));
+  }
+
+  read(name) {
+    const at = this.feed.rows.position(name);
+    const row = at !== undefined && this.feed.loaded ? this.feed.rows.select(this.told)[0] : null;
+    return row?.[at] ?? undefined;
   }
 
   drawBeneath(value, cell, level) {

@@ -2,13 +2,27 @@
 -- between two days: start, movements, end.
 -- The slices add up to the whole, per currency and to the cent; transfers between slices sum to zero.
 --
--- Amounts in minor units of each row's currency. Of an own dimension, customers without it are one slice, NULL.
+-- Amounts in minor units of each row's currency; `reported` is MRR in those of the reporting one, at the last day's rate
+-- (NULL while there is none), converted slice by slice. Of an own dimension, customers without it are one slice, NULL.
 -- $merchant TEXT: whose
 -- $scenario TEXT = live: by which settings
 -- $by TEXT = product: product, price, plan_interval, country, currency, cohort, or a dimension such as `segment`
 -- $since DATE: first day
 -- $until DATE: last day
-WITH asked AS (
+WITH chosen AS (
+    SELECT
+        reporting_currency AS reporting,
+        CASE rate_rule WHEN 'day' THEN $until WHEN 'previous_day' THEN $until - 1 ELSE DATE '9999-12-30' END AS rate_day
+    FROM scenarios
+    WHERE merchant_id = $merchant AND scenario = $scenario
+),
+rates AS (
+    SELECT rates.currency, arg_max(rates.up, rates.day_from) AS up, arg_max(rates.down, rates.day_from) AS down
+    FROM conversion_rates AS rates
+    JOIN chosen ON chosen.reporting = rates.reporting AND rates.day_from <= chosen.rate_day
+    GROUP BY rates.currency
+),
+asked AS (
     SELECT $by NOT IN ('product', 'price', 'plan_interval', 'country', 'currency', 'cohort') AS own
 ),
 moved AS (
@@ -26,32 +40,43 @@ moved AS (
     FROM mrr_daily_by_dimension
     WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until AND dimension = $by
         AND (SELECT own FROM asked)
+),
+summed AS (
+    SELECT
+        slice,
+        currency,
+        CAST(coalesce(sum(amount) FILTER (WHERE day < $since), 0) AS BIGINT) AS start_mrr,
+        CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'new'), 0) AS BIGINT) AS new_mrr,
+        CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'reactivation'), 0) AS BIGINT)
+            AS reactivation_mrr,
+        CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'expansion'), 0) AS BIGINT) AS expansion_mrr,
+        CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'contraction'), 0) AS BIGINT)
+            AS contraction_mrr,
+        CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'churn'), 0) AS BIGINT) AS churned_mrr,
+        CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'transfer in'), 0) AS BIGINT)
+            AS transfer_in_mrr,
+        CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'transfer out'), 0) AS BIGINT)
+            AS transfer_out_mrr,
+        CAST(sum(amount) AS BIGINT) AS mrr
+    FROM (
+        SELECT slice, currency, day, type, sum(amount) AS amount
+        FROM moved
+        GROUP BY slice, currency, day, type
+        HAVING slice IS NOT NULL OR sum(amount) <> 0
+    )
+    GROUP BY slice, currency
 )
 SELECT
-    slice,
-    currency,
-    CAST(coalesce(sum(amount) FILTER (WHERE day < $since), 0) AS BIGINT) AS start_mrr,
-    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'new'), 0) AS BIGINT) AS new_mrr,
-    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'reactivation'), 0) AS BIGINT)
-        AS reactivation_mrr,
-    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'expansion'), 0) AS BIGINT) AS expansion_mrr,
-    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'contraction'), 0) AS BIGINT)
-        AS contraction_mrr,
-    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'churn'), 0) AS BIGINT) AS churned_mrr,
-    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'transfer in'), 0) AS BIGINT)
-        AS transfer_in_mrr,
-    CAST(coalesce(sum(amount) FILTER (WHERE day >= $since AND type = 'transfer out'), 0) AS BIGINT)
-        AS transfer_out_mrr,
-    CAST(sum(amount) AS BIGINT) AS mrr,
+    summed.*,
+    CASE WHEN summed.currency = chosen.reporting THEN summed.mrr
+        ELSE CAST(sign(summed.mrr) * ((2 * CAST(abs(summed.mrr) AS HUGEINT) * rates.up + rates.down) // (2 * rates.down))
+            AS BIGINT) END AS reported,
+    chosen.reporting,
     CASE $by WHEN 'product' THEN (
         SELECT name FROM products WHERE products.merchant_id = $merchant AND products.product_id = slice) END AS name,
     (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
      WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
-FROM (
-    SELECT slice, currency, day, type, sum(amount) AS amount
-    FROM moved
-    GROUP BY slice, currency, day, type
-    HAVING slice IS NOT NULL OR sum(amount) <> 0
-)
-GROUP BY slice, currency
-ORDER BY mrr DESC, slice, currency
+FROM summed
+CROSS JOIN chosen
+LEFT JOIN rates ON rates.currency = summed.currency
+ORDER BY reported DESC NULLS LAST, mrr DESC, slice, currency
