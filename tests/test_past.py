@@ -243,6 +243,24 @@ def killed(folder: Path, target: Path) -> Path:
     return target
 
 
+@pytest.mark.parametrize("long_rows", [1, 1_000])
+def test_long_changes_are_written_one_after_the_other(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, long_rows: int
+) -> None:
+    monkeypatch.setattr(past_room, "LONG_ROWS", long_rows)
+    shop = app()
+    shop.view("names", "SELECT DISTINCT shop || id AS name FROM orders")
+    with shop.open(tmp_path, clock=clock) as run:
+        ends = [sell(run, *range(first, first + 5)) for first in range(0, 20, 5)]
+    with shop.open(tmp_path, clock=clock) as run:
+        for count, version in enumerate(ends, 1):
+            assert run.query("FROM names", as_of=version).num_rows == 5 * count
+            assert total(run, as_of=version) == 5 * count
+        told = list(run.changes("names", since=ends[0]))
+        assert [len(table) for table in told] == [5, 5, 5]
+        assert [set(table.column("_version").to_pylist()) for table in told] == [{end} for end in ends[1:]]
+
+
 def test_what_was_not_written_is_computed_again(tmp_path: Path, clock: ManualClock) -> None:
     with app().open(tmp_path / "a", clock=clock) as run:
         versions = [sell(run, n) for n in range(3)]

@@ -42,6 +42,8 @@ FLUSH_ROWS, FLUSH_VERSIONS = 200_000, 2_000
 WORK_S, REST_S = 0.001, 0.008
 """After so much CPU time the writer in the background leaves the interpreter to steps and doors for so long:
 what it computes in one go would stand before every row that comes in meanwhile."""
+LONG_ROWS = 10_000
+"""Changes of so many rows on average are written one after the other, without being copied together first."""
 BASE_ROWS_MIN = 100_000
 """A content is written down once so many rows have changed since the last, or as many as it has."""
 ROW_COST = 0.2
@@ -589,8 +591,7 @@ class Past:
         found: dict[tuple[str, int], pa.Table] = {}
         began_s = time.thread_time()
         for at, (chapter, changes, numbers) in parts.items():
-            versions = np.repeat(np.array(numbers, dtype=np.int64), [len(change) for change in changes])
-            found[at] = self._as(chapter, with_version(Change.concat(changes), versions))
+            found[at] = self._as(chapter, _together(changes, numbers))
             began_s = self._rested(began_s)
         return found
 
@@ -639,6 +640,14 @@ def _fits(newest: Version, version: Version) -> bool:
 def _entries(frozen: Frozen, after: int, upto: int) -> list[Entry]:
     begun = frozen.begun.number
     return frozen.entries[max(0, after - begun) : max(0, upto - begun)]
+
+
+def _together(changes: Sequence[Change], numbers: Sequence[int]) -> pa.Table:
+    """Return changes of a view as one table, each with its version; long ones are not copied."""
+    sizes = [len(change) for change in changes]
+    if sum(sizes) >= LONG_ROWS * len(sizes):
+        return pa.concat_tables(with_version(*one) for one in zip(changes, numbers, strict=True))
+    return with_version(Change.concat(changes), np.repeat(np.array(numbers, dtype=np.int64), sizes))
 
 
 def _failed(failing: Mapping[str, str], entries: Sequence[Entry]) -> Iterator[tuple[int, str, str | None]]:
