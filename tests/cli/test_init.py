@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def test_every_placeholder_is_filled_and_python_compiles(tmp_path: Path) -> None
         assert "$now" not in text
         if path.suffix == ".py":
             ast.parse(text)
+
+
+def test_the_order_sent_by_hand_is_none_of_the_sample(tmp_path: Path) -> None:
+    """Once it was number 1, and was refused: the id had come with other content."""
+    write_project(tmp_path, "shop", NOW)
+    sent = re.search(r'"order_id": (\d+)', (tmp_path / "README.md").read_text())
+    assert sent is not None
+    assert int(sent[1]) > SAMPLE_ORDERS
+    assert "$(date -u" in (tmp_path / "README.md").read_text()
 
 
 def test_the_sample_ends_at_the_present_in_order() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 from tests.cli.conftest import Invoke
 
 from headrace.cli.server_file import ServerAddress, announced
@@ -65,16 +66,28 @@ def test_a_wrong_command_line(project: Path, invoke: Invoke) -> None:
 
 def test_what_is_not_there(project: Path, invoke: Invoke, tmp_path: Path) -> None:
     assert invoke("replay", "nothing.csv", "--stream", "orders").code == 3
+    assert "that is a folder" in invoke("replay", "views", "--stream", "orders").err
     assert invoke("replay", "orders.csv", "--stream", "ordres").code == 3
     nowhere = invoke("query", "-c", "SELECT 1", "--project", str(tmp_path))
     assert nowhere.code == 3
     assert "--project" in nowhere.err
 
 
-def test_a_server_that_does_not_answer_is_out_of_reach(project: Path, invoke: Invoke) -> None:
-    told = invoke("query", "-c", "SELECT 1", "--url", "http://127.0.0.1:1")
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:1", "http://127.0.0.1:1/?token=secret"])
+def test_a_server_that_does_not_answer_is_out_of_reach(
+    project: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.delattr("headrace.connect")  # whose patience nobody at a terminal has
+    told = invoke("query", "-c", "SELECT 1", "--url", url)
     assert told.code == 4
     assert "http://127.0.0.1:1" in told.err
+    assert "secret" not in told.err
+
+
+def test_a_server_that_is_no_address_is_told(project: Path, invoke: Invoke) -> None:
+    told = invoke("query", "-c", "SELECT 1", "--url", "http://127.0.0.1:port")
+    assert told.code == 4
+    assert "is no address" in told.err
 
 
 def test_a_server_that_was_killed_does_not_stand_in_the_way(project: Path, invoke: Invoke) -> None:

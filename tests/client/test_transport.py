@@ -180,7 +180,10 @@ def test_addresses(url: str, base: str, token: str | None) -> None:
     assert split_url(url) == (base, token)
 
 
-@pytest.mark.parametrize("url", ["", "ftp://h", "http://", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "ftp://h", "http://", "file:///x", "http://h:port", "http://h:70000", "h:0", "http://[x"],
+)
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(ConnectError):
         hr.connect(url, patience_s=0)

@@ -6,6 +6,7 @@ import csv
 import io
 import random
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -38,7 +39,7 @@ def init(
     written = write_project(folder, app_name, datetime.now(UTC))
     note(f"wrote {len(written)} files into {folder}/")
     note("next:")
-    step = "" if folder.resolve() == Path.cwd() else f"cd {name} && "
+    step = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(name)} && "
     say(f"{step}headrace run --dev")
 
 

@@ -71,7 +71,8 @@ def replay(
     from headrace.sources.replay import parse_speed
 
     if not file.is_file():
-        raise not_found("there is no such file", where=str(file))
+        problem = "that is a folder" if file.is_dir() else "there is no such file"
+        raise not_found(problem, where=str(file))
     options = ReadOptions(delimiter=delimiter, header=header, encoding=encoding, pattern=pattern)
     source = FileSource(file, form, options, parse_mapping(mapping or []), time_format=time_format)
     pace = parse_speed(speed)

@@ -96,16 +96,17 @@ def _asked(
 def _connected(url: str, token: str | None) -> contextlib.AbstractContextManager[Any]:
     """Connect at once or not at all: a client is patient with a server that restarts, a person is not."""
     import headrace
+    from headrace.client.transport import split_url
 
+    address, _ = split_url(url)
+    parts = urlsplit(address)
     try:
-        parts = urlsplit(url)
-        if parts.hostname:
-            place = (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
-            socket.create_connection(place, timeout=KNOCK_S).close()
-    except (OSError, ValueError) as error:
+        place = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        socket.create_connection(place, timeout=KNOCK_S).close()
+    except (OSError, UnicodeError) as error:
         raise ConnectError(
             f"nobody answers: {getattr(error, 'strerror', None) or error}",
-            where=url,
+            where=address,
             hint="is the server running? headrace run starts it",
         ) from None
     return headrace.connect(url, token=token)

@@ -99,9 +99,14 @@ def split_url(url: str) -> tuple[str, str | None]:
     Raises:
         ConnectError: it is no address.
     """
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ConnectError(f"{url!r} is no address", expected="http://host:port")
+    no_address = ConnectError(f"{url!r} is no address"[:300], expected="http://host:port")
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise no_address from None
+    if not is_whole:
+        raise no_address
     pairs = parse_qsl(parts.query)
     token = next((value for name, value in pairs if name == "token"), None)
     rest = urlencode([(name, value) for name, value in pairs if name != "token"])
