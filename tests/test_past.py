@@ -369,6 +369,16 @@ def test_damage_is_told_and_concerns_the_past_alone(
         assert total(run, as_of=4) == 4
 
 
+def test_what_never_was_is_told_as_unknown(run: hr.Run) -> None:
+    sell(run, 1)
+    version = sell(run, 2)
+    for asked in (1, version):
+        with pytest.raises(hr.UnknownName, match="did you mean 'turnover'"):
+            run.read("turnovr", as_of=asked)
+        with pytest.raises(hr.UnknownName):
+            run.difference("turnovr", since=asked)
+
+
 def grown(folder: Path, clock: ManualClock, segments: int = store.MERGED - 1) -> list[Path]:
     """Leave a folder with so many segments of the past, one short of a merge; return them in order."""
     with app().open(folder, clock=clock) as run:

@@ -19,6 +19,7 @@ import pytest
 
 import headrace as hr
 from headrace.change import VERSION, WEIGHT
+from headrace.definitions.difference import ColumnSums, ViewDifference
 from headrace.definitions.intent import Intent, IntentFile
 from headrace.testing import ManualClock
 
@@ -224,6 +225,12 @@ def test_a_view_that_would_have_no_answer_is_not_switched(run: hr.Run) -> None:
         run.apply(shop("SELECT shop, CAST(shop AS INTEGER) AS amount FROM orders"))
     assert answer(run, "best") == [{"amount": Decimal("30.00"), "shops": 3}]
     assert run.apply(shop(NET)).state == "switched"
+
+
+def test_a_column_that_comes_has_had_no_sum() -> None:
+    sums = (ColumnSums("customers", None, "5"), ColumnSums("amount", "0.00", "0.00"))
+    told = ViewDifference("gmv", 1, 1, 1, 1, sums).text()
+    assert told == "gmv: 1 rows become 1; 1 go, 1 come\n    sum of customers: nothing becomes 5"
 
 
 def test_views_come_and_go(run: hr.Run) -> None:

@@ -24,12 +24,21 @@ import pyarrow as pa
 from headrace.change import VERSION, WEIGHT, Change
 from headrace.engine.engine import Engine
 from headrace.engine.heap import Snapshot
-from headrace.errors import BadRequest, StorageError, VersionAhead, VersionGone, ViewInError
+from headrace.errors import (
+    BadRequest,
+    HeadraceError,
+    StorageError,
+    UnknownName,
+    VersionAhead,
+    VersionGone,
+    ViewInError,
+)
 from headrace.feed import Entry, Feed, clock_us_of, with_version
 from headrace.history.chapters import Chapter, Chapters, Described
 from headrace.history.contents import apart, shifted
 from headrace.history.store import Draft, History, as_change, between
 from headrace.log.codec import to_us
+from headrace.relations import KEPT_PREFIX
 from headrace.results import Version
 from headrace.state.replay import Replay
 
@@ -303,7 +312,8 @@ class Past:
         """Return a view as it was at a version, and its rows.
 
         Raises:
-            VersionGone: that is no longer kept, or there was no such view.
+            VersionGone: that is no longer kept, or there was no such view then.
+            UnknownName: there has never been such a view.
             ViewInError: the view had no answer at that version.
         """
         with self._gate():
@@ -320,12 +330,14 @@ class Past:
             raise ViewInError(failing, where=f"{chapter.view.name} at version {version.number}")
         return chapter.view, self._rows(chapter, version.number, frozen)
 
-    def _no_view(self, name: str, version: Version) -> VersionGone:
+    def _no_view(self, name: str, version: Version) -> HeadraceError:
         chapters = self._chapters.of(name)
-        first = chapters[0].first if chapters else None
+        if not chapters:
+            known = [one for one in self.names() if not one.startswith(KEPT_PREFIX)]
+            return UnknownName.of("view", name.removeprefix(KEPT_PREFIX), known)
         return VersionGone(
             f"there is no {name} at version {version.number}", where=name,
-            expected="a view that was there" if first is None else f"version {first} or later",
+            expected=f"version {chapters[0].first} or later",
         )  # fmt: skip
 
     def _failing(self, name: str, version: int, frozen: Frozen) -> str | None:

@@ -74,7 +74,11 @@ class ViewDifference:
             return f"{self.name}: the same {self.rows_new:,} rows"
         rows = f"{self.rows_old:,} rows become {self.rows_new:,}"
         lines = [f"{self.name}: {rows}; {self.rows_gone:,} go, {self.rows_come:,} come"]
-        lines += [f"    sum of {s.column}: {s.old} becomes {s.new}" for s in self.sums if s.old != s.new]
+        lines += [
+            f"    sum of {s.column}: {s.old or 'nothing'} becomes {s.new or 'nothing'}"
+            for s in self.sums
+            if s.old != s.new
+        ]
         for row in self.largest:
             key = ", ".join(f"{name} {value}" for name, value in row["key"].items())
             lines.append(f"    {key}: {row['column']} {row['old']} becomes {row['new']} ({row['delta']})")
