@@ -13,7 +13,7 @@ import pytest
 
 from headrace.engine.columns import nonzero
 from headrace.engine.hashing import truncated_hashes
-from headrace.engine.runs import Arrangement, ranges
+from headrace.engine.runs import Arrangement, holds, ranges
 
 SCHEMA = pa.schema([("a", pa.int64()), ("b", pa.string())])
 
@@ -107,3 +107,11 @@ def test_runs_stay_few_and_what_cancels_vanishes() -> None:
 
 def test_ranges_follow_each_other() -> None:
     assert ranges(np.array([5, 0, 9]), np.array([2, 0, 3])).tolist() == [5, 6, 9, 10, 11]
+
+
+@pytest.mark.parametrize("spread", [1, 3, 1_000])
+def test_numbers_are_told_from_others_wherever_they_lie(spread: int) -> None:
+    numbers = np.arange(50, 90, dtype=np.int64)[::2] * spread
+    asked = np.random.default_rng(3).permutation(np.arange(-5, 100 * spread, dtype=np.int64))
+    asked = np.concatenate([asked, [np.iinfo(np.int64).max, np.iinfo(np.int64).min]])
+    assert holds(numbers, asked).tolist() == np.isin(asked, numbers).tolist()

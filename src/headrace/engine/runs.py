@@ -44,6 +44,8 @@ _SPAN_MAX, _TABLE_ROWS_MAX = 2, 1_048_576
 """A run has a table of its slots only where it holds at least every second of those between its ends, and not
 so many entries that making the table holds up a step.
 """
+_MARKED_MAX = 8
+"""Numbers are marked in a table instead of being searched where every eighth between their ends is one."""
 
 
 class Run:
@@ -357,7 +359,14 @@ def numbers_below(heap: Heap, column: str, bound_us: int) -> I64:
 
 
 def holds(numbers: I64, asked: I64) -> Bools:
-    """Return which of the numbers asked for are among some ascending ones."""
+    """Return which of the numbers asked for are among some ascending ones, of which there is one at least."""
+    first, span = int(numbers[0]), int(numbers[-1] - numbers[0]) + 1
+    if span <= _MARKED_MAX * len(numbers):  # rows of one time mostly came together: nothing is searched
+        marked = np.zeros(span + 1, dtype=np.bool_)
+        marked[numbers - first] = True
+        places = np.minimum((asked - first).view(np.uint64), np.uint64(span))  # the last is for those outside
+        among: Bools = marked[places.view(np.int64)]
+        return among
     at = np.minimum(np.searchsorted(numbers, asked), len(numbers) - 1)
     found: Bools = numbers[at] == asked
     return found
