@@ -6,7 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -161,6 +161,7 @@ def _text(fn: Callable[..., Any]) -> str:
         return f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"
 
 
+@lru_cache(maxsize=4096)
 def _is_builtin(name: str) -> bool:
     found = scratch_query(f"SELECT 1 FROM duckdb_functions() WHERE lower(function_name) = '{name}' LIMIT 1")
     return bool(found.num_rows)

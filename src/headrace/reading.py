@@ -170,10 +170,12 @@ class Reading(Parts):
         return refreshed_as_of(self._engine, views, self._plans)
 
     def _asked(self, plan: ViewPlan) -> tuple[Version, pa.Table]:
-        """Ask DuckDB for a view, over the newest version of all that it reads."""
+        """Ask DuckDB for a view, over the newest version of all that it reads; `now()` is now, for a version
+        may be old where nothing but time has passed since.
+        """
         schemas = {info.name: info.schema for info in self._infos()}
         version, _, tables = self._tables([name for name in schemas if name.lower() in plan.relations])
-        sql = plan.reference_at(version.clock or self._clock())
+        sql = plan.reference_at(self._clock())
         return version, self._reader.run(sql, (), tables, schemas, QueryLimits.unbounded())[0]
 
     def read(self, view: str, *, as_of: Moment | None = None) -> Answer:

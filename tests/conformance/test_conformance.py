@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.oracle.functions import declare_called
 
 from headrace.engine import sweep
 from headrace.testing import Case, Runner, embedded, parse_cases, play, read_cases
@@ -34,7 +35,7 @@ def marked(case: Case, runner: Runner) -> object:
 def test_case(case: Case, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Play a case; state is looked through for what can go as soon as any is held."""
     monkeypatch.setattr(sweep, "SWEEP_ROWS_MIN", 1)
-    play(case, runner)
+    play(case, runner, prepare=declare_called)
 
 
 def test_names_are_unique() -> None:

@@ -25,7 +25,6 @@ from headrace.functions import PythonFunction
 from headrace.query.python_functions import Registered
 from headrace.sql.plan import ViewPlan
 from headrace.sql.planner import plan_view
-from headrace.sql.python_functions import of_rows
 
 CLOCK = datetime(2024, 1, 1, tzinfo=UTC)
 Row = dict[str, Any]
@@ -90,8 +89,7 @@ class World:
     def declare(self, function: PythonFunction) -> None:
         """Let views call a Python function, and DuckDB too."""
         self.functions[function.name] = function
-        scalar = of_rows(function) if function.is_aggregate else function
-        Registered(lambda: {scalar.name: scalar}, all_forms=True).refresh(self.duckdb)
+        Registered(lambda: {function.name: function}).refresh(self.duckdb)
 
     def history(self, name: str) -> Iterator[Change]:
         yield from self.given[name]

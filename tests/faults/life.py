@@ -74,6 +74,10 @@ class Orders:
     forks: bool = False
     seals: bool = False
 
+    def live(self) -> None:
+        """Live so; called in the child."""
+        live(self)
+
 
 class Report:
     """Frames at the end of a file; one `write` each."""

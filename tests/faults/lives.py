@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 from tests.faults.ledger import Ledger
 from tests.faults.life import Orders, told
+from tests.faults.zygote import Mortal
 
 
 class Zygote:
@@ -24,7 +25,7 @@ class Zygote:
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
-    def born(self, orders: Orders, delay_s: float | None, power_of: Path | None = None) -> int:
+    def born(self, orders: Mortal, delay_s: float | None, power_of: Path | None = None) -> int:
         """Let one life be lived; return how its process ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -15,16 +15,21 @@ import pickle
 import signal
 import sys
 import threading
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-from tests.faults import life
 from tests.faults.mounts import shut_down
 from tests.faults.shop import EXTRA, GROSS, NET, shop
 
 from headrace.testing import Oracle
 
 
-def born(orders: life.Orders, delay_s: float | None, power_of: str | None) -> int:
+class Mortal(Protocol):
+    """What a life is told, and how it is lived: `live` never returns."""
+
+    def live(self) -> None: ...
+
+
+def born(orders: Mortal, delay_s: float | None, power_of: str | None) -> int:
     """Fork one life, kill it after a while, and return how it ended.
 
     With `power_of` the file system that is mounted there loses its power first: nothing reaches it any more.
@@ -33,7 +38,7 @@ def born(orders: life.Orders, delay_s: float | None, power_of: str | None) -> in
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        life.live(orders)
+        orders.live()
     if delay_s is not None and signal.sigtimedwait({signal.SIGCHLD}, delay_s) is None:
         if power_of is not None:
             os.kill(child, signal.SIGSTOP)  # the system lets an fsync succeed that races with the cut

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from headrace.testing import Block, Case
 
+from .expressions import call, predicate
+from .functions import TWINS
 from .grammar import Grammar
 from .kinds import BAD, KEYS, ODD_KEYS, some_type, value
 from .scope import Relation, Types
@@ -60,13 +62,15 @@ def random_case(rnd: Random, name: str = "random") -> Case:
     """Return one case: several nested views and few changes, or one view and many."""
     is_long = rnd.random() < 0.25
     bases = _bases(rnd)
-    types = Types([at for base in bases for at in (base.relation, base.history) if at is not None])
+    types = Types([at for base in bases for at in (base.relation, base.history) if at is not None], TWINS)
     try:
         views, relations = _views(rnd, types, bases, is_long=is_long)
-        turns = _turns(rnd, types, relations, views[-1])
+        views, is_apart = _apart(rnd, views)
+        turns = [] if is_apart else _turns(rnd, types, relations, views[-1])
     finally:
         types.close()
-    steps = _among(rnd, _steps(rnd, bases, is_long=is_long), turns)
+    steps = _steps(rnd, bases, is_long=is_long)
+    steps = _in_time(rnd, steps) if is_apart else _among(rnd, steps, turns)
     return Case(name, (*(base.block for base in bases), *views), tuple(steps), always=True)
 
 
@@ -110,7 +114,10 @@ def _views(
         sql, columns = Grammar(rnd, types, relations).view(depth)
         name = f"v{at}"
         options = _emit(rnd, sql, timed)
-        if options:
+        if timed and not options and rnd.random() < 0.04:
+            sql, options = _final(rnd, types, timed), (("emit", "final"),)
+            columns = types.describe(sql)
+        elif options:
             sql = sql.replace("window_start AS ws, window_end AS we", "window_start, window_end")
             columns = types.describe(sql)
         blocks.append(Block("view", name, options, body=(sql,)))
@@ -119,6 +126,28 @@ def _views(
             types.declare(name, named)
             relations.append(Relation(name, name, tuple(named)))
     return blocks, relations
+
+
+def _apart(rnd: Random, views: list[Block]) -> tuple[list[Block], bool]:
+    """Let a view refresh apart, seldom."""
+    if rnd.random() > 0.06:
+        return views, False
+    at = rnd.randrange(len(views))
+    if views[at].options:
+        return views, False
+    pace = rnd.choice(("1m", "1m", "1h"))
+    return [*views[:at], replace(views[at], options=(("refresh", pace),)), *views[at + 1 :]], True
+
+
+def _in_time(rnd: Random, steps: list[Block]) -> list[Block]:
+    """Return the steps with more time between them; what is open again has all that was committed."""
+    made = []
+    for step in steps:
+        made += [Block("advance")] if step.word == "reopen" else []
+        made.append(step)
+        if step.word == "advance" and rnd.random() < 0.4:
+            made += [Block("clock", rest=rnd.choice(("+30s", "+1m", "+10m"))), step]
+    return made
 
 
 def _turns(rnd: Random, types: Types, relations: list[Relation], last: Block) -> list[Block]:
@@ -158,21 +187,39 @@ def _among(rnd: Random, steps: list[Block], turns: list[Block]) -> list[Block]:
 
 def _emit(rnd: Random, sql: str, timed: dict[str, str]) -> tuple[tuple[str, str], ...]:
     """Let some views of windows over one stream wait until their rows are final."""
-    found = re.search(r" FROM (TUMBLE|HOP)\((s\d), (\w+),", sql)
+    found = re.search(r" FROM (TUMBLE|HOP|CUMULATE|SESSION)\((s\d), (\w+),", sql)
     plain = sql.count(" FROM ") == 1 and " AS we" in sql and "now()" not in sql
     able = plain and found is not None and timed.get(found[2]) == found[3]
     return (("emit", "final"),) if able and rnd.random() < 0.8 else ()
 
 
+def _final(rnd: Random, types: Types, timed: dict[str, str]) -> str:
+    """Return a view whose rows become final, by their window's end or by event time itself."""
+    name, time = rnd.choice(sorted(timed.items()))
+    source = Relation(name, name, types.describe(f"FROM {name}"))
+    form = rnd.randrange(5)
+    if form < 3:
+        kind = rnd.choice(("SESSION({}, {}, '1m')", "SESSION({}, {}, '10m', k)", "HOP({}, {}, '30s', '1m')",
+                           "CUMULATE({}, {}, '30s', '1m')"))  # fmt: skip
+        listed = f"window_start, window_end, {call(rnd, replace(source, alias='w'))} AS a0"
+        return f"SELECT {listed} FROM {kind.format(name, time)} AS w GROUP BY window_start, window_end"
+    if form == 3:
+        return f"SELECT * FROM {name} WHERE {predicate(rnd, [source])}"
+    return f"SELECT {time} AS at, {call(rnd, source)} AS a0 FROM {name} GROUP BY 1"
+
+
 def _steps(rnd: Random, bases: list[Base], *, is_long: bool) -> list[Block]:
     """Return what happens: in one large step or many small ones, with time passing and a restart between."""
     advance = Block("advance")
-    often = 0.95 if is_long else rnd.choice((1.0, 0.6, 0.2))
+    often = 0.95 if is_long else rnd.choice((1.0, 1.0, 0.6, 0.6, 0.2, 0.0))
     lives = rnd.random() < 0.25
     steps: list[Block] = [advance] if rnd.random() < 0.3 else []
     for _ in range(rnd.randint(12, 25) if is_long else rnd.randint(1, 9)):
-        if rnd.random() < 0.1:
+        draw = rnd.random()
+        if draw < 0.1:
             steps += [Block("begin"), *(_change(rnd, rnd.choice(bases)) for _ in range(2)), Block("commit")]
+        elif draw < 0.16:
+            steps += _rekeyed(rnd, bases)
         else:
             steps.append(_change(rnd, rnd.choice(bases)))
         if rnd.random() < often:
@@ -187,6 +234,20 @@ def _steps(rnd: Random, bases: list[Base], *, is_long: bool) -> list[Block]:
     if rnd.random() < 0.06:
         steps.append(Block("query"))
     return steps
+
+
+def _rekeyed(rnd: Random, bases: list[Base]) -> list[Block]:
+    """Give a row of a table another key, or a row of a bag another value, in one commit."""
+    able = [base for base in bases if base.kind == "table" and base.sent]
+    if not able:
+        return []
+    base = rnd.choice(able)
+    row = rnd.choice(base.sent)
+    other = [value(rnd, base.columns[0][1], nulls=0.02), *row[1:]]
+    base.sent.append(other)
+    words = (("delete", row), ("upsert", other))
+    made = [Block(word, base.name, body=_lines([line])) for word, line in words]
+    return [Block("begin"), *made, Block("commit")]
 
 
 def _change(rnd: Random, base: Base) -> Block:

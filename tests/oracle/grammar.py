@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 from .expressions import ORDERED, call, predicate, scalar
+from .functions import AGGREGATES, SCALARS, called
 from .kinds import family, literal
 from .scope import NotBoundError, Relation, Types, pick
 
@@ -46,7 +47,7 @@ class Grammar:
             self.total, self.distinct, self.distinct_on, self.top, self.over, self.over, self.ranked,
             self.set_op, self.set_op, self.window, self.window, self.exists, self.in_, self.scalar_subquery,
             self.grouping_sets, self.unnest, self.with_, self.recursive, self.asof, self.interval_join,
-            self.lateral, self.chosen_row, self.pivot,
+            self.lateral, self.chosen_row, self.pivot, self.python,
         ]  # fmt: skip
 
     def view(self, depth: int, *, nested: bool = False) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -166,6 +167,23 @@ class Grammar:
         listed = ", ".join(source.of())
         limit = self.rnd.randint(1, 4)
         return f"SELECT {listed} FROM {source.sql}{self.where(source)}{order} LIMIT {limit}{offset}"
+
+    def python(self, depth: int) -> str:
+        """Python functions: of rows, in lists and conditions, or of groups."""
+        source = self.source(depth)
+        tests = predicate(self.rnd, [source])
+        if self.rnd.random() < 0.5:
+            calls = [called(self.rnd, source, AGGREGATES, tests) for _ in range(self.rnd.randint(1, 2))]
+            items = ", ".join(f"{sql} AS a{at}" for at, sql in enumerate(calls))
+            key = (
+                called(self.rnd, source, SCALARS, tests)
+                if self.rnd.random() < 0.3
+                else pick(self.rnd, source.of())
+            )
+            return f"SELECT {key} AS g, {items} FROM {source.sql}{self.where(source)} GROUP BY 1"
+        made = called(self.rnd, source, SCALARS, tests)
+        where = f" WHERE {made} IS NOT NULL" if self.rnd.random() < 0.3 else self.where(source)
+        return f"SELECT {', '.join(source.of())}, {made} AS f FROM {source.sql}{where}"
 
     def unnest(self, depth: int) -> str:
         source = self.source(depth)

@@ -21,6 +21,7 @@ from headrace.engine import sweep
 from headrace.errors import HeadraceError, UnsupportedSql
 from headrace.testing import Case, MismatchError, play
 
+from .functions import declare_called
 from .generator import random_case
 from .shrink import shrink
 
@@ -29,7 +30,7 @@ def outcome(case: Case) -> str | None:
     """Return why a case fails, or None; a view that cannot be planned is no case."""
     try:
         with patch.object(sweep, "SWEEP_ROWS_MIN", 1):
-            play(case)
+            play(case, prepare=declare_called)
     except MismatchError as error:
         is_refused = isinstance(error.__cause__, UnsupportedSql)
         return f"refused: UnsupportedSql: {error.__cause__}" if is_refused else str(error)

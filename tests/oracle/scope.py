@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
+from types import MappingProxyType
 
 import duckdb
 
 from .kinds import family
 
+_FUNCTIONS = re.compile(r"\bmy_\w+(?=\()")
 _WINDOWS = re.compile(r"(TUMBLE|HOP|SESSION|CUMULATE)\((\w+), (\w+)[^()]*\)")
 
 
@@ -43,10 +45,18 @@ class NotBoundError(Exception):
 
 
 class Types:
-    """Knows the relations of one case, as empty views of a scratch database."""
+    """Knows the relations of one case, as empty views of a scratch database.
 
-    def __init__(self, relations: Sequence[Relation] = ()) -> None:
+    Args:
+        relations: what texts may name.
+        twins: functions that DuckDB lacks, and those of its own that have their types.
+    """
+
+    def __init__(
+        self, relations: Sequence[Relation] = (), twins: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._con = _database().cursor()
+        self._twins = twins
         for relation in relations:
             self.declare(relation.alias, relation.columns)
 
@@ -58,6 +68,7 @@ class Types:
     def describe(self, sql: str) -> tuple[tuple[str, str], ...]:
         """Return columns and types of a query, or raise NotBoundError."""
         bare = _WINDOWS.sub(r"(SELECT *, \3 AS window_start, \3 AS window_end FROM \2)", sql)
+        bare = _FUNCTIONS.sub(lambda found: self._twins[found[0]], bare)
         try:
             relation = self._con.sql(f"SELECT * FROM ({bare})")
         except duckdb.Error as error:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.oracle.functions import declare_called
 
 import headrace as hr
 from headrace.errors import StorageError
@@ -55,7 +56,7 @@ def facts() -> Facts:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_start_from_what_a_copy_wrote(case: Case, forking: list[int]) -> None:
-    play(case)
+    play(case, prepare=declare_called)
     forking.append(0)  # a case that is opened again need not take a checkpoint
 
 

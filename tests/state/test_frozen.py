@@ -8,21 +8,25 @@ holds twice and gets back as two, makes a later step wrong.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
+from tests.oracle.functions import declare_called
 
 from headrace.errors import StorageError
+from headrace.functions import PythonFunction
 from headrace.state.frozen import freeze, thaw
 from headrace.testing import Case, Runner, play, read_cases
 
 CASES = read_cases(Path(__file__).parents[1] / "conformance")
 
 
-def copied(value: Any) -> Any:
+def copied(value: Any, functions: Mapping[str, PythonFunction] = MappingProxyType({})) -> Any:
     frozen = freeze(value)
-    return thaw(frozen.shape, [bytearray(column) for column in frozen.columns])
+    return thaw(frozen.shape, [bytearray(column) for column in frozen.columns], functions)
 
 
 class WrittenDown:
@@ -36,7 +40,8 @@ class WrittenDown:
 
     def advance(self) -> Any:
         version = self._run.advance()
-        self._run._engine.restore(copied(self._run._engine.state()), self._run._history)
+        state = copied(self._run._engine.state(), self._run.app.functions)
+        self._run._engine.restore(state, self._run._history)
         intake = self._run._intake
         _, memory = intake.frozen(copied)
         intake.restore(memory)
@@ -48,7 +53,7 @@ RUNNER = Runner("written down", lambda app, folder, clock: WrittenDown(app.open(
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.path.stem}: {case.name}")
 def test_case(case: Case) -> None:
-    play(case, RUNNER)
+    play(case, RUNNER, prepare=declare_called)
 
 
 class Evil:

@@ -11,6 +11,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from headrace.contracts.types import sql_type
 from headrace.functions import PythonFunction, WrongAnswer, call
+from headrace.sql.python_functions import of_rows
 
 
 class Registered:
@@ -18,19 +19,19 @@ class Registered:
 
     Args:
         functions: answers those declared at present, by lower-case name.
-        all_forms: do not refuse functions of rows, as they stand in a view's reference SQL.
     """
 
-    def __init__(
-        self, functions: Callable[[], Mapping[str, PythonFunction]], *, all_forms: bool = False
-    ) -> None:
+    def __init__(self, functions: Callable[[], Mapping[str, PythonFunction]]) -> None:
         self._functions = functions
-        self._all_forms = all_forms
         self._known: dict[str, str] = {}
 
     def refresh(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Bring the connection up to date; of aggregate functions it knows the name, to refuse them."""
-        wanted = self._functions()
+        """Bring the connection up to date; of aggregate functions it knows the name, to refuse them, and the
+        functions of lists of rows that stand for them in a view's reference SQL.
+        """
+        declared = self._functions()
+        by_rows = (of_rows(function) for function in declared.values() if function.is_aggregate)
+        wanted = {**declared, **{function.name: function for function in by_rows}}
         for name, fingerprint in list(self._known.items()):
             if name not in wanted or wanted[name].fingerprint != fingerprint:
                 con.remove_function(name)
@@ -39,7 +40,7 @@ class Registered:
             if name not in self._known:
                 con.create_function(
                     name,
-                    _over_chunks(function, refused=function.is_aggregate and not self._all_forms),
+                    _over_chunks(function, refused=function.is_aggregate and name in declared),
                     list(function.args),
                     function.returns,
                     type=PythonUDFType.ARROW,

@@ -50,6 +50,12 @@ def of_rows(function: PythonFunction) -> PythonFunction:
     return replace(function, name=function.name + ROWS_SUFFIX, args=(rows_type(function),))
 
 
+def known(functions: Functions, name: str) -> PythonFunction | None:
+    """Return a declared function by its name; behind an aggregate's name, that of lists of rows."""
+    found = functions.get(name.removesuffix(ROWS_SUFFIX))
+    return of_rows(found) if found is not None and name.endswith(ROWS_SUFFIX) else found
+
+
 def calls_in(tree: Tree, functions: Functions) -> Iterator[Tree]:
     """Yield every call of a declared function."""
     for part in walk(tree):

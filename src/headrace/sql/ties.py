@@ -128,7 +128,8 @@ class _Ties:
         if not args or (not orders and function_name(tree) in ("first", "last", "any_value", "arbitrary")):
             return tree
         by_both = function_name(tree) == "lttb" or canonical(function_name(tree)).startswith("arg_")
-        extra = [order_item(arg) for arg in args[: 2 if by_both else 1]]
+        open_ = [arg for arg in args[: 2 if by_both else 1] if arg["class"] != "CONSTANT"]
+        extra = [order_item(arg) for arg in open_]
         return tree | {"order_bys": tree["order_bys"] | {"orders": [*orders, *extra]}}
 
     # LIMIT

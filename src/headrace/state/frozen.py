@@ -17,6 +17,7 @@ import numpy as np
 
 from headrace.errors import StorageError
 from headrace.functions import PythonFunction
+from headrace.sql.python_functions import known as function_of
 
 INLINE_BYTES_MAX = 1 << 16
 """Columns up to this size lie in the pickle."""
@@ -121,7 +122,7 @@ class _Careful(pickle.Unpickler):
 
     def persistent_load(self, known: Any) -> PythonFunction:
         name, fingerprint = known
-        found = self._functions.get(name)
+        found = function_of(self._functions, name)
         if found is None or found.fingerprint != fingerprint:
             raise StorageError(f"the checkpoint asks for a function {name!r} that is not declared so")
         return found

@@ -25,8 +25,7 @@ from headrace.intake import side_schemas
 from headrace.query.python_functions import Registered
 from headrace.results import RowStatus
 from headrace.sql import plan_view, relations_of
-from headrace.sql.plan import ViewPlan
-from headrace.sql.python_functions import of_rows
+from headrace.sql.plan import Session, ViewPlan
 from headrace.testing.values import RefusedError, read_value
 from headrace.testing.versions import Versions
 
@@ -109,6 +108,8 @@ class Oracle:
         self._held: dict[str, int] = {}
         self._moved: Counter[str] = Counter()
         self._asked: dict[str, tuple[tuple[str | int, ...], pa.Table | ExpectedError]] = {}
+        self._refreshed: dict[str, datetime] = {}
+        self._due: set[str] = set()
         self._open: dict[str, tuple[datetime | None, list[Row]]] | None = None
 
     # --- rows in ------------------------------------------------------------------------------------
@@ -268,6 +269,23 @@ class Oracle:
         """The names of the views."""
         return tuple(self._views)
 
+    # --- views that refresh apart -------------------------------------------------------------------
+
+    def open(self, clock: datetime) -> None:
+        """Take the run as opened, also again: every view that refreshes apart is computed."""
+        self._refreshed = {}
+        self.advance(clock)
+
+    def advance(self, clock: datetime) -> None:
+        """Take the rows so far as stepped: views that refresh apart are computed where they are due."""
+        every = {name: plan.refresh for name, plan in self._planned().items() if plan.refresh is not None}
+        last = self._refreshed
+        self._due = {name for name in every if name not in last or clock - last[name] >= every[name]}
+        if self._due:
+            self.answers(self._due, clock)
+        self._refreshed |= dict.fromkeys(self._due, clock)
+        self._due = set()
+
     # --- answers ------------------------------------------------------------------------------------
 
     def rows(self, relation: str) -> list[Row]:
@@ -329,7 +347,12 @@ class Oracle:
         *,
         is_read: bool,
     ) -> pa.Table | ExpectedError:
-        """Return DuckDB's answer for a view; the same question about the same rows is asked once."""
+        """Return DuckDB's answer for a view; the same question about the same rows is asked once.
+
+        A view that refreshes apart keeps its answer between two times.
+        """
+        if name in self._refreshed and name in self._asked and name not in self._due:
+            return self._asked[name][1]
         sql = self._sql(plan, clock)
         asked: tuple[str | int, ...] = (sql, *(self._moved[at] for at in plan.relations))
         if name in self._asked and self._asked[name][0] == asked:
@@ -354,7 +377,8 @@ class Oracle:
         reached = min((marks[name] for name in streams if name in marks), default=None)
         if reached is None or not streams <= marks.keys():
             return f"SELECT * FROM ({sql}) WHERE false"
-        sign = "<=" if column == "window_end" else "<"
+        grows = any(isinstance(node, Session) for node in plan.root.walk())  # a row at its end is in it
+        sign = "<=" if column == "window_end" and not grows else "<"
         bound = reached.replace(tzinfo=None).isoformat(sep=" ")
         return f"SELECT * FROM ({sql}) WHERE \"{column}\" {sign} TIMESTAMP '{bound}'"
 
@@ -408,8 +432,7 @@ class Oracle:
         if not self._functions:
             return _database().cursor()
         con: duckdb.DuckDBPyConnection = _database.__wrapped__()
-        written = [of_rows(one) if one.is_aggregate else one for one in self._functions.values()]
-        Registered(lambda: {one.name: one for one in written}, all_forms=True).refresh(con)
+        Registered(lambda: self._functions).refresh(con)
         return con
 
     def _load_what_changed(self, con: duckdb.DuckDBPyConnection, read: set[str]) -> None:

@@ -35,6 +35,8 @@ from headrace.testing.values import read_value
 _EXPECTED_COMPLAINT = "a checkpoint of other declarations is passed over"
 Opener = Callable[[App, Path | None, ManualClock], Any]
 """Opens an app in a folder, or in memory, under a clock; what it returns has the methods of `hr.Run`."""
+Prepare = Callable[[App, Case], None]
+"""Declares on the app of a case what a case cannot say, such as Python functions."""
 
 
 class MismatchError(AssertionError):
@@ -78,15 +80,20 @@ def build(case: Case) -> App:
     return app
 
 
-def play(case: Case, runner: Runner | None = None) -> None:
+def play(case: Case, runner: Runner | None = None, *, prepare: Prepare | None = None) -> None:
     """Play a case to its end.
+
+    Args:
+        case: what to play.
+        runner: on what; None: in this process.
+        prepare: called with the app before it is opened, to declare the Python functions that the case calls.
 
     Raises:
         MismatchError: something is not as the case, the oracle or DuckDB says.
     """
     with ExitStack() as stack:
         complaints = stack.enter_context(_complaints())
-        player = Player(case, runner or embedded(), stack)
+        player = Player(case, runner or embedded(), stack, prepare)
         for block in case.steps:
             try:
                 player.step(block)
@@ -123,11 +130,14 @@ class Player:
         case: what to play.
         runner: on what.
         stack: closes the run and the folder.
+        prepare: declares what the case cannot say.
     """
 
-    def __init__(self, case: Case, runner: Runner, stack: ExitStack) -> None:
+    def __init__(self, case: Case, runner: Runner, stack: ExitStack, prepare: Prepare | None = None) -> None:
         self.case = case
         self.app = build(case)
+        if prepare is not None:
+            prepare(self.app, case)
         self.clock = ManualClock(datetime.fromisoformat(case.start))
         self.oracle = stack.enter_context(Oracle(self.app))
         self._runner = runner
@@ -136,6 +146,7 @@ class Player:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self.run = runner.open(self.app, self._folder, self.clock)
         stack.callback(lambda: self.run.close())
+        self.oracle.open(self.clock())
         self._moment = self.clock()
         self._transaction: ExitStack | None = None
         self._sums: dict[str, Counter[PlainRow]] = {}
@@ -217,6 +228,7 @@ class Player:
     def _do_advance(self, block: Block) -> None:
         self.run.advance()
         self._answers, self._moment = None, self.clock()
+        self.oracle.advance(self._moment)
         if self.case.always:
             self._do_check(block)
 
@@ -230,6 +242,8 @@ class Player:
     def _do_reopen(self, _: Block) -> None:
         self.run.close()
         self.run = self._runner.open(self.app, self._folder, self.clock)
+        self._answers = None
+        self.oracle.open(self.clock())
 
     def _do_checkpoint(self, _: Block) -> None:
         self.run.checkpoint()
