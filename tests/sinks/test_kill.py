@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,8 @@ def kill(folder: Path, kind: str, point: str, nth: int) -> None:
     assert done.returncode == -9, done.stderr[-2000:]
 
 
-def states(kind: str) -> dict[int, Counter[tuple[str, ...]]]:
+@cache
+def states() -> dict[int, Counter[tuple[str, ...]]]:
     """The rows of the view at every version that the program publishes."""
     with shop(Path(), None).open(None) as run:
         found = {run.version.number: wanted(run, "turnover")}
@@ -92,7 +94,7 @@ def exactly_once(folder: Path, kind: str, point: str, nth: int) -> None:
     kill(folder, kind, point, nth)
     at = position(folder, kind)
     if at is not None:
-        assert content(folder, kind) == states(kind)[at]
+        assert content(folder, kind) == states()[at]
     resumed(folder, kind)
 
 
