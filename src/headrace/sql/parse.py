@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
+from headrace.errors import UnsupportedSql
 from headrace.sql.duck import Duck
 from headrace.sql.errors import Known, Text, raise_from_duckdb
 from headrace.sql.tree import Tree, walk
+
+_APART = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+"""What is no word of SQL: texts, quoted names, comments."""
+_OPEN_PIVOT = re.compile(
+    r"\s*[(\s]*(?:(?:SELECT|WITH|FROM)\b.*?\b)??(?P<word>PIVOT(?:_WIDER)?)\b", re.I | re.S
+)
 
 
 def parse_select(duck: Duck, text: Text) -> Tree:
@@ -18,6 +27,7 @@ def parse_select(duck: Duck, text: Text) -> Tree:
     answer = duck.parse(text.sql)
     if answer.get("error"):
         if answer.get("error_type") == "not implemented":
+            _refuse_open_pivot(text)
             raise text.error(
                 "a view is one SELECT",
                 byte_offset=_first_word(text.sql),
@@ -33,6 +43,21 @@ def parse_select(duck: Duck, text: Text) -> Tree:
         raise text.error("there are several statements", byte_offset=second, expected="one SELECT")
     node: Tree = statements[0]["node"]
     return node
+
+
+def _refuse_open_pivot(text: Text) -> None:
+    """Refuse what DuckDB turns into several statements: it would first have to look at the rows."""
+    plain = _APART.sub(lambda found: " " * len(found[0]), text.sql)
+    found = _OPEN_PIVOT.match(plain)
+    if found is not None and not plain.partition(";")[2].strip():
+        raise text.error(
+            "the columns of a PIVOT without values depend on the rows",
+            byte_offset=len(text.sql[: found.start("word")].encode()),
+            byte_length=len(found["word"]),
+            expected="the values that become columns",
+            hint="PIVOT … ON status IN ('open', 'paid') USING …",
+            kind=UnsupportedSql,
+        )
 
 
 def _positions(tree: Tree) -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -73,11 +72,12 @@ _INTEGER_OF = {32: pa.int32(), 64: pa.int64()}
 
 
 def plain(value: Any) -> Any:
-    """Return a hashable form: NaN is one value, -0.0 is 0.0, intervals by their length, the rest is exact."""
+    """Return a hashable form: NaN is one value, -0.0 is 0.0, intervals by their length, the rest is exact.
+
+    Decimals stay as they are: equal ones of another scale are alike, and any arithmetic rounds to 28 digits.
+    """
     if isinstance(value, float):
         return "NaN" if math.isnan(value) else value + 0.0
-    if isinstance(value, Decimal):
-        return value.normalize() + 0
     if isinstance(value, pa.MonthDayNano):
         return ("interval", (value.months * 30 + value.days) * 86_400_000_000_000 + value.nanoseconds)
     if isinstance(value, Mapping):

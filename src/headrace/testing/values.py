@@ -108,10 +108,11 @@ def _decimal(kind: SqlType, value: Any) -> Decimal:
         raise RefusedError from None
     if not number.is_finite():
         raise RefusedError
-    scaled = number.scaleb(kind.scale)
+    sign, digits, exponent = number.as_tuple()
+    scaled = Decimal((sign, digits, int(exponent) + kind.scale))  # scaleb would round to 28 digits
     if scaled != scaled.to_integral_value() or abs(scaled) >= 10**kind.precision:
         raise RefusedError
-    return Decimal(int(scaled)).scaleb(-kind.scale)
+    return Decimal(f"{int(scaled)}e{-kind.scale}")
 
 
 def _text(_: SqlType, value: Any) -> str:

@@ -110,6 +110,8 @@ class SumPart(Part):
         low, high, over = self._wide.words(batch.touched)
         if self._average:
             return [Result(pa.array(self._averages(low, high, counts), mask=empty))]
+        if pa.types.is_floating(self._output.arrow):  # UHUGEINT
+            return [Result(pa.array(self._averages(low, high, np.ones_like(counts)), mask=empty))]
         return [self._exact(low, high, over, empty)]
 
     @override

@@ -161,7 +161,9 @@ class _Compiler:
         else:
             whole = load(array, kind)
             valid = None if whole.valid is None else whole.valid[0]
-            vec = Vec(whole.kind, whole.data[0], valid, whole.scale)
+            # beyond 64 bits an array without axes: NumPy has no room for such a number as a scalar
+            data = np.array(whole.data[0], dtype=object) if whole.data.dtype == object else whole.data[0]
+            vec = Vec(whole.kind, data, valid, whole.scale)
         return lambda _rows, _loaded: vec
 
     def _operation(self, part: exp.Expr) -> Kernel:
