@@ -103,6 +103,26 @@ def test_a_sheet_in_another_currency_reports_in_it(run: Any) -> None:
     assert (month["currency"], month["mrr"]) == ("eur", 450)
 
 
+def test_a_later_sheet_leaves_the_reporting_currency_as_it_is(run: Any) -> None:
+    told = {"merchant": "grown"}
+    first = b"customer,amount,currency,start\nAda,4.50,EUR,2026-01-01\n"
+    later = b"customer,amount,currency,start\nBo,5,USD,2026-01-01\nCy,6,USD,2026-01-01\n"
+    empty = b"customer,amount,currency,start\n"
+    for body in (empty, first, later, empty, later):
+        run.receive("sheet", body, params=told)
+    event = {
+        "id": "evt_1",
+        "object": "event",
+        "type": "x.y",
+        "created": 1_767_225_600,
+        "data": {"object": {}},
+    }
+    run.receive("stripe_export", json.dumps(event).encode(), params=told)
+    run.advance()
+    known = "SELECT reporting_currency FROM merchants WHERE merchant_id = 'grown'"
+    assert run.query(known).column(0).to_pylist() == ["eur"]
+
+
 @pytest.mark.parametrize("body", [b"", b"customer,amount\n", b"\xff\xfe"])
 def test_a_sheet_without_its_columns_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):

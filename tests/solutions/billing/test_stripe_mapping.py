@@ -23,6 +23,7 @@ from tests.solutions.billing.stripe_objects import (
 import headrace as hr
 from headrace.errors import BadRequest
 from headrace.solutions.billing.stripe.occasion import sequence
+from headrace.solutions.billing.stripe.rows import HARDLY_KNOWN
 from headrace.solutions.billing.stripe.source import changes
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -343,7 +344,7 @@ def test_cards_products_coupons_accounts_and_usage() -> None:
     known, named = sorted(
         rows(event("account.updated", account))["upsert", "merchants"], key=lambda r: r["seq"]
     )
-    assert (known["seq"], known["name"]) == (-1, "m")
+    assert (known["seq"], known["name"]) == (HARDLY_KNOWN, "m")
     assert (named["name"], named["time_zone"], named["reporting_currency"]) == (
         "Shop",
         "Europe/Berlin",

@@ -409,7 +409,7 @@ export class TablePanel extends Panel {
       const level = cell.levels[plain(value)] ?? levelOf(value, cell.thresholds);
       const wanted = `${cell.right ? "right" : ""} ${cell.grow ? "grow" : ""} ${level ?? ""} ${cell.bar ? "share" : ""} ${value === null ? "null" : ""}`;
       if (td.dataset.look !== wanted) { td.className = wanted; td.dataset.look = wanted; }
-      if (cell.bar && largest[n] > 0) td.style.setProperty("--share", `${(Math.abs(toNumber(value)) / largest[n]) * 100}%`);
+      if (cell.bar && largest[n] > 0) td.style.setProperty("--share", `${((Math.abs(toNumber(value)) || 0) / largest[n]) * 100}%`);
     });
   }
 }

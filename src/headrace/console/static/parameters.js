@@ -65,6 +65,10 @@ export class Parameters {
     const input = one.view || one.choices.length ? make("select") : make("input");
     input.name = one.name;
     if (one.is_date) input.type = "date";
+    if (one.name === "as_of") {
+      input.placeholder = "now";
+      input.title = "a version, or a time in UTC such as 2026-01-31T09:00Z";
+    }
     this.inputs.set(one.name, input);
     if (one.choices.length) this.options(input, one, one.choices);
     else if (feed) feed.listen(() => feed.loaded && this.fromRows(input, one, feed.rows));

@@ -36,7 +36,7 @@ from itertools import zip_longest
 import headrace as hr
 from headrace.errors import BadRequest
 from headrace.solutions.billing.stripe.occasion import version_of
-from headrace.solutions.billing.stripe.rows import Gathered, Row
+from headrace.solutions.billing.stripe.rows import Gathered, Row, merchant_heard_of
 from headrace.solutions.billing.stripe.subscription import past_of
 
 NEEDED = ("customer", "amount", "currency", "start")
@@ -55,7 +55,8 @@ Line = Mapping[str, str]
 def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
     """Return what a CSV of subscriptions means; `merchant` is told in the address.
 
-    A merchant of whom nothing else is known reports in the currency of most lines. Equal lines count once.
+    A merchant of whom nothing else is known reports in the currency of most lines of the first sheet. Equal
+    lines count once.
 
     Raises:
         BadRequest: a line lacks what it needs, or holds what cannot be; nothing of the file is taken.
@@ -78,13 +79,17 @@ def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
         rest = f"; and {len(wrong) - WRONG_MAX} more" if len(wrong) > WRONG_MAX else ""
         problem = "; ".join(wrong[:WRONG_MAX]) + rest
         raise BadRequest(problem, where=delivery.params.get("file", "sheet"), hint="nothing of it was taken")
-    merchant = {"merchant_id": merchant_id, "name": merchant_id, "seq": -1}
-    if lines:
-        merchant["reporting_currency"] = Counter(line["currency"].lower() for _, line in lines).most_common(
-            1
-        )[0][0]
-    out.upsert("merchants", merchant)
+    out.upsert("merchants", _merchant(merchant_id, lines, delivery.received_at))
     return out.puts()
+
+
+def _merchant(merchant_id: str, lines: Sequence[tuple[int, Line]], received_at: datetime) -> Row:
+    """Return the merchant as the first sheet makes it known; later ones have a smaller `seq`."""
+    if not lines:
+        return merchant_heard_of(merchant_id)
+    (most, _), *_ = Counter(line["currency"].lower() for _, line in lines).most_common(1)
+    seq = -int(received_at.timestamp() * 1_000_000)
+    return merchant_heard_of(merchant_id) | {"seq": seq, "reporting_currency": most}
 
 
 def _lines(body: bytes) -> list[tuple[int, Line]]:

@@ -143,6 +143,8 @@ def why(
         for row in books.query(BALANCES, {**asked, "day": day}, as_of=found.since.number).to_pylist()
     }
     reported = figure = before.figure(balances, day)
+    if reported is None:
+        raise ValueError(f"nothing was reported of {day} at {since}: an exchange rate was missing then")
     moved: dict[str, int] = {}
     parts = [total.cause for total in found.totals]
     settings = DEFINITION in parts
@@ -179,7 +181,7 @@ def added(balances: Balances, change: pa.Table, merchant_id: str, scenario: str,
 def note(moved: dict[str, int], cause: str, before: int | None, after: int | None) -> int:
     """Write down what a cause moved, if anything, and return the figure after it."""
     if before is None or after is None:
-        raise ValueError(f"the figure cannot be told {cause}: an exchange rate is missing")
+        raise ValueError(f"the figure cannot be told after {cause}: an exchange rate is missing")
     if after != before:
         moved[cause] = moved.get(cause, 0) + after - before
     return after
@@ -189,7 +191,8 @@ def main(address: str, merchant_id: str, day: str, since: str) -> int:
     """Answer on the command line; 1 where there is no answer."""
     try:
         with hr.connect(address) as books:
-            answer = why(books, merchant_id, date.fromisoformat(day), datetime.fromisoformat(since))
+            at = int(since) if since.isdecimal() else datetime.fromisoformat(since)
+            answer = why(books, merchant_id, date.fromisoformat(day), at)
     except (hr.HeadraceError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

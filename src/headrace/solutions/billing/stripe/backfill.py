@@ -16,7 +16,7 @@ import headrace as hr
 from headrace.errors import BadRequest
 from headrace.solutions.billing.stripe.mapping import MAPPERS, map_object
 from headrace.solutions.billing.stripe.occasion import exported
-from headrace.solutions.billing.stripe.rows import Gathered
+from headrace.solutions.billing.stripe.rows import Gathered, merchant_heard_of
 from headrace.solutions.billing.stripe.source import MERCHANT, changes, must_be_event
 
 
@@ -60,7 +60,7 @@ def backfill(
     """
     out, puts, unknown = Gathered(), list[hr.Put](), dict[str, int]()
     told = exported(merchant_id, exported_at)
-    out.upsert("merchants", {"merchant_id": merchant_id, "name": merchant_id, "seq": -1})
+    out.upsert("merchants", merchant_heard_of(merchant_id))
     for entry in found:
         if entry.get("object") == "event":
             puts += changes(must_be_event(entry), merchant_id)

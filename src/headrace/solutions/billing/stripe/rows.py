@@ -10,6 +10,13 @@ import headrace as hr
 
 Row = dict[str, Any]
 Verb = Literal["append", "upsert", "delete"]
+HARDLY_KNOWN = -(2**62)
+"""The `seq` of a merchant of whom only the name has been heard: whatever else is told counts more."""
+
+
+def merchant_heard_of(merchant_id: str) -> Row:
+    """Return the row that lets a merchant exist."""
+    return {"merchant_id": merchant_id, "name": merchant_id, "seq": HARDLY_KNOWN}
 
 
 class Gathered:

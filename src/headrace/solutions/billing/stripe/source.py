@@ -16,7 +16,7 @@ import headrace as hr
 from headrace.errors import BadRequest
 from headrace.solutions.billing.stripe.mapping import map_object
 from headrace.solutions.billing.stripe.occasion import Occasion, before, sequence
-from headrace.solutions.billing.stripe.rows import Gathered
+from headrace.solutions.billing.stripe.rows import Gathered, merchant_heard_of
 from headrace.solutions.billing.stripe.signature import HEADER, TOLERANCE_S, signer
 from headrace.solutions.billing.stripe.values import ident, moment
 
@@ -89,7 +89,7 @@ def changes(event: dict[str, Any], merchant_id: str) -> Sequence[hr.Put]:
     except BadRequest as error:
         outcome, problem, out = "unread", error.problem, Gathered()
     out.append(EVENTS, _kept(event, merchant_id, told_at, outcome, problem))
-    out.upsert("merchants", {"merchant_id": merchant_id, "name": merchant_id, "seq": -1})
+    out.upsert("merchants", merchant_heard_of(merchant_id))
     return out.puts()
 
 
