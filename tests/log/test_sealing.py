@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.conftest import Torture
 from tests.log.faulty import FaultyFiles, PowerCutFiles, QuickFiles
@@ -29,7 +30,7 @@ from headrace.log.copies import checked, copy_log
 from headrace.log.documents import place_document, read_document
 from headrace.log.file_store import FileStore
 from headrace.log.finding import find
-from headrace.log.parquet_files import BLOCK_BYTES
+from headrace.log.parquet_files import BLOCK_BYTES, ParquetSink
 from headrace.log.sealed import Manifest
 
 EVERYTHING = Declared({"streams": {"orders": 1}})
@@ -174,6 +175,20 @@ def test_columns_of_every_type_come_back(tmp_path: Path, column: str) -> None:
             assert left.equals(right) or repr(left.to_pylist()) == repr(right.to_pylist())
             if pa.types.is_dictionary(values.type):
                 assert left.dictionary.equals(values.dictionary)
+
+
+def test_only_columns_that_repeat_have_a_dictionary() -> None:
+    numbers = np.arange(400)
+    columns = {
+        "few_texts": pa.array([f"s{n % 7}" for n in numbers]), "many_texts": pa.array([f"s{n}" for n in numbers]),
+        "few_numbers": pa.array(numbers % 5), "many_numbers": pa.array(numbers % 99), "nothing": pa.nulls(400),
+    }  # fmt: skip
+    sink = ParquetSink(pa.table(columns).schema)
+    sink.add(list(columns.values()))
+    group = pq.ParquetFile(pa.BufferReader(sink.finish())).metadata.row_group(0)
+    found = [group.column(at) for at in range(group.num_columns)]
+    told = {column.path_in_schema for column in found if "RLE_DICTIONARY" in column.encodings}
+    assert told - {"nothing"} == {"few_texts", "few_numbers"}
 
 
 def test_columns_that_change_within_a_stretch_come_back_in_turn(tmp_path: Path) -> None:

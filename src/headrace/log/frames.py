@@ -174,7 +174,8 @@ class FrameReader:
             )
         data = b""
         if payload:
-            data = bytes(self.bytes_at(offset + HEADER.size, length))
+            found = self.bytes_at(offset + HEADER.size, length)
+            data = self._block if len(found) == len(self._block) else bytes(found)  # a long one is not copied
             if len(data) < length or checksum(data, self._salt) != crc:
                 raise BadFrameError(offset, "a frame's content fails its checksum")
         return Frame(kind, number, group, data, offset, end)

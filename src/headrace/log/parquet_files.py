@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headrace.change import WEIGHT, Change, as_batch
@@ -39,6 +40,9 @@ BLOCK_BYTES = 64 * 1024
 GROUP_ROWS, GROUP_BYTES = 128 * 1024, 32 << 20
 """A row group ends with the commit with which it has one of them."""
 SMALL_ROWS = 1000
+SAMPLE_ROWS, FEW_TEXTS, FEW_NUMBERS = 8192, 2, 32
+"""A column has a dictionary where of so many rows at most every second text, or every 32nd number, is another
+one."""
 _OURS = [pa.field(COMMIT, pa.int64()), pa.field(AT, pa.timestamp("us")), pa.field(WEIGHT, pa.int64())]
 
 
@@ -117,22 +121,57 @@ class ParquetSink:
 
     def __init__(self, schema: pa.Schema, metadata: dict[str, str] | None = None) -> None:
         self.schema = schema
+        self._schema = schema.with_metadata(metadata)
         self._sink = pa.BufferOutputStream()
-        self._writer = pq.ParquetWriter(
-            self._sink, schema.with_metadata(metadata), compression="zstd", compression_level=3, version="2.6"
-        )
+        self._writer: pq.ParquetWriter | None = None
         self.rows = 0
 
     def add(self, columns: list[pa.Array]) -> None:
         """Add a row group; one row at least."""
-        table = pa.Table.from_arrays(columns, schema=self._writer.schema)
+        table = pa.Table.from_arrays(columns, schema=self._schema)
+        if self._writer is None:
+            self._writer = self._begun(_repetitive(table))
         self._writer.write_table(table, row_group_size=len(table))
         self.rows += len(table)
 
+    def _begun(self, dictionaries: bool | list[str]) -> pq.ParquetWriter:
+        return pq.ParquetWriter(
+            self._sink, self._schema, compression="zstd", compression_level=3, version="2.6",
+            use_dictionary=dictionaries,
+        )  # fmt: skip
+
     def finish(self) -> memoryview:
         """Return the file."""
-        self._writer.close()
+        (self._writer or self._begun(True)).close()
         return memoryview(self._sink.getvalue())
+
+
+def _repetitive(table: pa.Table) -> bool | list[str]:
+    """Return the columns whose values are numbered in a dictionary; True: all.
+
+    It takes time, and room too where hardly a value comes twice; numbers beside a dictionary are compressed
+    as well as those of one, unless they are few. Parts of nested columns are not told apart.
+    """
+    if any(kind.num_fields for kind in table.schema.types):
+        return True
+    return [
+        name
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if _is_repetitive(column.slice(0, SAMPLE_ROWS))
+    ]
+
+
+def _is_repetitive(sample: pa.ChunkedArray) -> bool:
+    kind, types = sample.type, pa.types
+    is_text = (
+        types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind)
+        or types.is_large_binary(kind)
+    )  # fmt: skip
+    share = FEW_TEXTS if is_text else FEW_NUMBERS
+    try:
+        return bool(pc.count_distinct(sample).as_py() * share <= len(sample))
+    except pa.ArrowNotImplementedError:
+        return True
 
 
 class RelationSink:
