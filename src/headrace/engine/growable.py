@@ -68,7 +68,8 @@ class Growable(Generic[_T]):
 
     def resize(self, size: int) -> None:
         """Set the number of values; new ones are zero."""
-        self.reserve(size)
+        if size > len(self.data):
+            self.reserve(size)
         self.size = size
 
     def extend(self, values: npt.NDArray[Any]) -> None:

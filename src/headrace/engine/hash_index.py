@@ -69,27 +69,40 @@ class Table:
         """Return id and place per key; where the id is −1, the place is the free one at which probing
         ended.
         """
-        count = len(keys)
-        found = np.full(count, -1, dtype=np.int64)
         places = keys & self.mask
-        active = np.arange(count, dtype=np.int64)
+        there = self.hashes[places]
+        hits = nonzero(there == keys)
+        going = there != 0
+        found = np.full(len(keys), -1, dtype=np.int64)
+        if len(hits):
+            at = places if len(hits) == len(keys) else places[hits]
+            self._settle(hits, hits, at, found, going, verify)
+        active = nonzero(going)
         while len(active):
-            at = places[active]
+            at = places[active] + 1
+            at &= self.mask
+            places[active] = at
             there = self.hashes[at]
             going = there != 0
             hits = nonzero(there == keys[active])
             if len(hits):
-                ids = self.ids[at[hits]].astype(np.int64, copy=False)
-                alive = ids >= 0
-                good = (
-                    verify(active[hits], ids) & alive if alive.all() else _verified(verify, active[hits], ids)
-                )
-                right = hits[good]
-                found[active[right]] = ids[good]
-                going[right] = False
+                self._settle(active[hits], hits, at[hits], found, going, verify)
             active = active[going]
-            places[active] = (places[active] + 1) & self.mask
         return found, places
+
+    def _settle(self, rows: I64, hits: I64, places: I64, found: I64, going: Bools, verify: Verify) -> None:
+        """Note the ids of entries that truly are those of `rows`, and that those rows go no further."""
+        ids = self.ids[places].astype(np.int64, copy=False)
+        good = self._good(verify, rows, ids)
+        if not good.all():
+            rows, hits, ids = rows[good], hits[good], ids[good]
+        found[rows] = ids
+        going[hits] = False
+
+    @staticmethod
+    def _good(verify: Verify, rows: I64, ids: I64) -> Bools:
+        """Return which entries are alive and truly those of `rows`."""
+        return verify(rows, ids) if ids.min() >= 0 else _verified(verify, rows, ids)
 
     def place(self, keys: U32, ids: I64) -> None:
         """Put in entries without looking for equal ones."""

@@ -400,11 +400,11 @@ class Heap:
         """Rewrite chunks of which at least half is gone, drop the empty ones."""
         if not any(2 * chunk.gone >= len(chunk) for chunk in self.chunks):
             return
-        kept = [
+        self.chunks = [
             _merged([chunk], self.schema, packs=self._packs) if 2 * chunk.gone >= len(chunk) else chunk
             for chunk in self.chunks
+            if chunk.gone < len(chunk)
         ]
-        self.chunks = [chunk for chunk in kept if len(chunk)]
         self._note_chunks()
 
     def freeze(self) -> tuple[Chunk, ...]:

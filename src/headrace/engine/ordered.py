@@ -17,6 +17,8 @@ from headrace.engine.tiers import Tiers
 
 _32 = np.uint64(32)
 _ALL = np.uint64(2**64 - 1)
+_FEW = 256
+"""So few entries are quicker sorted by both at once."""
 
 
 class OrderedRun:
@@ -65,11 +67,15 @@ class OrderedRun:
         return int(plain + (0 if self.numbers is None else self.numbers.nbytes))
 
 
-def sort_order(slots: I64, words: U64) -> I64:
-    """Return the order of entries by (slot, word)."""
+def sort_order(slots: I64, words: U64, *, is_sorted: bool = False) -> I64:
+    """Return the order of entries by (slot, word); `is_sorted`: they are two or three sorted runs, one after
+    the other.
+    """
+    if len(words) <= _FEW:
+        return np.lexsort((words, slots))
     ranks = np.empty(len(words), dtype=np.uint64)
     ranks[np.argsort(words)] = np.arange(len(words), dtype=np.uint64)
-    return np.argsort((slots.view(np.uint64) << _32) | ranks)
+    return np.argsort((slots.view(np.uint64) << _32) | ranks, kind="stable" if is_sorted else None)
 
 
 def concat(runs: list[OrderedRun]) -> OrderedRun:
@@ -101,7 +107,7 @@ def added_up(run: OrderedRun) -> OrderedRun:
 
 def _merged(older: OrderedRun, newer: OrderedRun) -> tuple[OrderedRun | None, I64]:
     both = concat([older, newer])
-    merged = added_up(both.take(sort_order(both.slots, both.words)))
+    merged = added_up(both.take(sort_order(both.slots, both.words, is_sorted=True)))
     return (merged if len(merged) else None), both.slots[:0]
 
 

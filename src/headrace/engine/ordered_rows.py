@@ -75,7 +75,7 @@ class OrderedRows:
 
     def _merged(self, older: OrderedRun, newer: OrderedRun) -> tuple[OrderedRun | None, I64]:
         both = concat([older, newer])
-        merged, dropped = self._cancelled(both.take(sort_order(both.slots, both.words)))
+        merged, dropped = self._cancelled(both.take(sort_order(both.slots, both.words, is_sorted=True)))
         return (merged if len(merged) else None), dropped
 
     def held(self, size: int) -> Bools:

@@ -76,10 +76,13 @@ def _entry(run: OrderedRun, starts: I64, ranks: I64) -> I64:
 def _clipped(run: OrderedRun, starts: I64, ends: I64, lows: U64, highs: U64) -> tuple[I64, I64]:
     """Return where, in each stretch, the first word from `lows` on and the first beyond `highs` stand."""
     first, last = starts.copy(), ends.copy()
+    beyond = highs + np.uint64(1)  # the greatest word wraps round to 0, and nothing is beyond it
+    edges = np.stack([lows, beyond], axis=1)
     for at in nonzero(ends > starts).tolist():
-        words = run.words[starts[at] : ends[at]]
-        first[at] += np.searchsorted(words, lows[at])
-        last[at] = starts[at] + np.searchsorted(words, highs[at], side="right")
+        begin, end = starts[at], ends[at]
+        low, high = run.words[begin:end].searchsorted(edges[at])
+        first[at] = begin + low
+        last[at] = begin + high if beyond[at] else end
     return first, last
 
 

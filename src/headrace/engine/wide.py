@@ -8,6 +8,7 @@ long accumulator of Kulisch, restricted to the limbs in use.)
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ from headrace.engine.growable import Growable
 F64 = npt.NDArray[np.float64]
 _LOW = np.int64(0xFFFFFFFF)
 _32 = np.int64(32)
+FEW_SLOTS = 32
+"""Sums of so many slots are read as Python's integers: a handful of those costs less than NumPy's calls."""
+_PLAIN_LIMBS = 28
+"""Within so many limbs a sum is neither subnormal nor beyond the largest double, whatever its unit."""
 
 
 class WideSums:
@@ -152,6 +157,11 @@ class FloatSums:
 
     def pairs(self, slots: I64) -> tuple[F64, F64]:
         """Return the finite sums as unevaluated sums of two doubles, 106 bits together."""
+        whole = self._whole(slots)
+        if whole is not None:
+            highs = [float(total) for total in whole]
+            rests = [float(total - int(high)) for total, high in zip(whole, highs, strict=True)]
+            return self._scaled(highs), self._scaled(rests)
         high = self._finite(slots)
         rest = FloatSums()
         rest.resize(len(slots))
@@ -176,6 +186,9 @@ class FloatSums:
     def _finite(self, slots: I64) -> F64:
         if not self._bins:
             return np.zeros(len(slots), dtype=np.float64)
+        whole = self._whole(slots)
+        if whole is not None:
+            return self._scaled([float(total) for total in whole])
         lowest, highest = min(self._bins), max(self._bins)
         limbs = np.zeros((highest - lowest + 3, len(slots)), dtype=np.int64)
         for number, limb in self._bins.items():
@@ -185,6 +198,26 @@ class FloatSums:
         digits = _carry(limbs)
         sums = _round(digits, lowest)
         return np.where(negative, -sums, sums)
+
+    def _whole(self, slots: I64) -> list[int] | None:
+        """Return the finite sums of a few slots as multiples of the lowest limb's unit: Python's integers
+        round to the nearest double by themselves, where that is neither infinite nor subnormal.
+        """
+        if len(slots) > FEW_SLOTS or not self._bins:
+            return None
+        lowest, highest = min(self._bins), max(self._bins)
+        if lowest < -_PLAIN_LIMBS or highest - min(lowest, 0) > _PLAIN_LIMBS:
+            return None
+        totals = [0] * len(slots)
+        for number in range(highest, lowest - 1, -1):
+            limb = self._bins.get(number)
+            values = repeat(0, len(slots)) if limb is None else limb.data[slots].tolist()
+            totals = [(total << 32) + value for total, value in zip(totals, values, strict=True)]
+        return totals
+
+    def _scaled(self, multiples: list[float]) -> F64:
+        scaled: F64 = np.array(multiples, dtype=np.float64) * 2.0 ** (32 * min(self._bins))
+        return scaled
 
     @property
     def nbytes(self) -> int:

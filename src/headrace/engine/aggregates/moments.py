@@ -100,8 +100,8 @@ class MomentsPart(Part):
         for column, sums in zip(columns, self._sums, strict=True):
             sums.add(slots, column, weights)
         for (one, other), products in zip(self._pairs, self._products, strict=True):
-            for part in two_product(columns[one], columns[other]):
-                products.add(slots, part, weights)
+            product = np.concatenate(two_product(columns[one], columns[other]))
+            products.add(np.tile(slots, 2), product, np.tile(weights, 2))
         self._answer(batch.touched)
 
     def _set_apart(self, columns: list[F64], slots: I64, weights: I64, rows: I64) -> None:

@@ -5,17 +5,22 @@
 Every group has a slot. The rows of a change are assigned to slots, each part of the aggregate takes in the
 change by slot, and the values of the touched groups before and after give the change of the output. Without
 calls, over rows that only come, a group never changes once it is there: only new ones are given out.
+
+Where a change touches the same groups as the last one, as it mostly does where there are few, what they were
+before is what was given out then, and is not worked out again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from headrace.change import Change
+from headrace.change import Change, empty_rows
 from headrace.engine.aggregates.choose import choose_parts
 from headrace.engine.aggregates.part import GroupBatch, Result
 from headrace.engine.columns import I64, Bools, equal, group_keys, nonzero, view, views
@@ -29,11 +34,32 @@ from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.sweep import Sweep, described
 from headrace.sql.plan import Aggregate
 
+KNOWN_GROUPS_MAX = 4_096
+"""So many groups, those of the last change, are remembered as they were given out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Some groups as they stand.
+
+    Attributes:
+        slots: of the groups, ascending.
+        keys: one array per key column.
+        values: one array per call.
+        there: which of them have a row in the output.
+    """
+
+    slots: I64
+    keys: list[pa.Array]
+    values: list[pa.Array]
+    there: Bools
+
 
 class AggregateOperator(Operator):
     """Groups and their parts."""
 
     name = "aggregate"
+    _last: Standing | None = None
 
     def __init__(self, node: Aggregate, *, append_only_input: bool) -> None:
         only_come = append_only_input and bool(node.keys) and not node.calls
@@ -53,6 +79,10 @@ class AggregateOperator(Operator):
         self._parts, self._places = choose_parts(node, append_only=append_only_input)
         self.rule = _weakest([part.rule for part in self._parts])
         self.reason = next((part.reason for part in self._parts if part.rule == self.rule), None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is worked out again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_last"}
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -85,19 +115,33 @@ class AggregateOperator(Operator):
             return Change(rows, np.ones(len(added), dtype=np.int64), slots[added])
         touched, firsts = _distinct_slots(slots, self._size)
         batch = GroupBatch(change.rows, change.weights, slots, touched, self._size, context.duck)
-        before_rows, before_failed = self._rows.at(touched), self._failed.data[touched]
-        before, _, _ = self._results(batch)
+        before = self._before(batch, keys, firsts)
         self._rows.add(slots, change.weights)
         for part in self._parts:
             part.update(batch)
-        after, failed, message = self._results(batch)
+        values, failed, message = self._results(batch)
         self._note_failures(touched, failed, message)
-        had = ~before_failed & (self._global | (before_rows > 0))
-        has = ~failed & (self._global | (self._rows.at(touched) > 0))
-        taken = [key.take(pa.array(firsts)) for key in keys]
+        after = Standing(touched, before.keys, values, self._there(touched))
+        if len(touched) <= KNOWN_GROUPS_MAX and self._key_rows is None:
+            self._last = after
+        return self._difference(before, after)
+
+    def _before(self, batch: GroupBatch, keys: list[pa.Array], firsts: I64) -> Standing:
+        """Return the touched groups as they were given out; `firsts` are rows that hold their keys."""
+        last, self._last = self._last, None
+        touched = batch.touched
+        if last is not None and len(last.slots) == len(touched) and (last.slots == touched).all():
+            return last
+        at = pa.array(firsts)
+        taken = [key.take(at) for key in keys]
         if self._key_rows is not None:
-            taken = self._key_rows.settled(touched, taken, before_rows <= 0, self._size)
-        return self._difference(touched, taken, before, after, had, has)
+            taken = self._key_rows.settled(touched, taken, self._rows.at(touched) <= 0, self._size)
+        return Standing(touched, taken, self._results(batch)[0], self._there(touched))
+
+    def _there(self, touched: I64) -> Bools:
+        """Return which groups have a row in the output."""
+        there = np.ones(1, dtype=np.bool_) if self._global else self._rows.at(touched) > 0
+        return there & ~self._failed.data[touched] if self._failures else there
 
     @override
     def forget(self, inputs: Sequence[Bounds]) -> None:
@@ -114,6 +158,7 @@ class AggregateOperator(Operator):
         if len(slots):
             dead = self._keys.release(slots)
             self._rows.clear(slots)
+            self._last = None
         for part in self._parts:
             part.release(slots, dead)
         self._sweep.done(self.state_rows)
@@ -131,54 +176,49 @@ class AggregateOperator(Operator):
         columns = views(keys, exact=False)
         return keys, *self._keys.find_or_add(columns, hash_views(columns, len(change)))
 
-    def _results(self, batch: GroupBatch) -> tuple[list[pa.Array], Bools, str | None]:
+    def _results(self, batch: GroupBatch) -> tuple[list[pa.Array], Bools | None, str | None]:
         """Return the values of all calls for the touched groups, which of them fail, and why."""
         by_part: list[list[Result]] = [part.results(batch) for part in self._parts]
         results = [by_part[part][at] for part, at in self._places]
-        failed = np.zeros(len(batch.touched), dtype=np.bool_)
+        failed: Bools | None = None
         message = None
         for result in results:
             if result.failed is not None:
-                failed |= result.failed
+                failed = result.failed if failed is None else failed | result.failed
                 message = message or result.message
-        fields = list(self.arrow)[len(self._node.keys) :]
         columns = [
-            result.values if result.values.type == field.type else result.values.cast(field.type)
-            for result, field in zip(results, fields, strict=True)
+            result.values if result.values.type == kind else result.values.cast(kind)
+            for result, kind in zip(results, self.arrow.types[len(self._node.keys) :], strict=True)
         ]
         return columns, failed, message
 
-    def _note_failures(self, touched: I64, failed: Bools, message: str | None) -> None:
-        self._failures += int(failed.sum()) - int(self._failed.data[touched].sum())
-        self._failed.data[touched] = failed
+    def _note_failures(self, touched: I64, failed: Bools | None, message: str | None) -> None:
+        if self._failures:
+            self._failures -= int(self._failed.data[touched].sum())
+            self._failed.data[touched] = False
+        if failed is not None:
+            self._failures += int(failed.sum())
+            self._failed.data[touched] = failed
         self._message = message or self._message
 
-    def _difference(
-        self,
-        touched: I64,
-        keys: list[pa.Array],
-        before: list[pa.Array],
-        after: list[pa.Array],
-        had: Bools,
-        has: Bools,
-    ) -> Change:
+    def _difference(self, before: Standing, after: Standing) -> Change:
         """Return old rows with −1 and new rows with +1 where the two differ."""
-        same = had & has
-        candidates = nonzero(same)
-        for old, new in zip(before, after, strict=True):
-            if len(candidates) == 0:
-                break
-            alike = equal(view(old, exact=True), candidates, view(new, exact=True), candidates)
-            candidates = candidates[alike]
-        moved = np.ones(len(had), dtype=np.bool_)
-        moved[candidates] = False
-        gone, come = nonzero(had & moved), nonzero(has & moved)
-        weights = np.ones(len(gone) + len(come), dtype=np.int64)
-        weights[: len(gone)] = -1
-        old_rows = pa.RecordBatch.from_arrays([*keys, *before], schema=self.arrow).take(pa.array(gone))
-        new_rows = pa.RecordBatch.from_arrays([*keys, *after], schema=self.arrow).take(pa.array(come))
-        ids = np.concatenate([touched[gone], touched[come]])
-        return Change(pa.concat_batches([old_rows, new_rows]), weights, ids)
+        moved = _moved(before, after)
+        parts, slots, weights = [], [], []
+        for one, weight in ((before, -1), (after, 1)):
+            chosen = one.there & moved
+            rows = nonzero(chosen)
+            if len(rows) == 0:
+                continue
+            whole = pa.RecordBatch.from_arrays([*one.keys, *one.values], schema=self.arrow)
+            parts.append(whole if len(rows) == len(chosen) else whole.take(pa.array(rows)))
+            slots.append(one.slots[rows])
+            weights.append(np.full(len(rows), weight, dtype=np.int64))
+        if not parts:
+            return Change(empty_rows(self.arrow), before.slots[:0], before.slots[:0])
+        if len(parts) == 1:
+            return Change(parts[0], weights[0], slots[0])
+        return Change(pa.concat_batches(parts), np.concatenate(weights), np.concatenate(slots))
 
     @override
     def bounds(self, inputs: Sequence[Bounds]) -> Bounds:
@@ -214,18 +254,30 @@ class AggregateOperator(Operator):
         return self._keys.nbytes + self._rows.nbytes + sum(part.nbytes for part in self._parts)
 
 
+def _moved(before: Standing, after: Standing) -> Bools:
+    """Return which groups do not stand as they stood."""
+    moved = np.ones(len(before.slots), dtype=np.bool_)
+    candidates = nonzero(before.there & after.there)
+    for old, new in zip(before.values, after.values, strict=True):
+        if len(candidates) == 0:
+            return moved
+        alike = equal(view(old, exact=True), candidates, view(new, exact=True), candidates)
+        candidates = candidates[alike]
+    moved[candidates] = False
+    return moved
+
+
 def _distinct_slots(slots: I64, size: int) -> tuple[I64, I64]:
-    """Return every slot once, and the first row of each."""
+    """Return every slot once, ascending, and the first row of each."""
     if size == 1:
         return np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
     if size > 8 * len(slots):
         touched, firsts = np.unique(slots, return_index=True)
         return touched, firsts
-    place = np.empty(size, dtype=np.int64)
-    backwards = np.arange(len(slots) - 1, -1, -1)
-    place[slots[::-1]] = backwards
-    firsts = nonzero(place[slots] == np.arange(len(slots)))
-    return slots[firsts], firsts
+    place = np.full(size, -1, dtype=np.int64)
+    place[slots[::-1]] = np.arange(len(slots) - 1, -1, -1)  # the first row is written last
+    touched = nonzero(place >= 0)
+    return touched, place[touched]
 
 
 _ORDER = ("accumulators", "distinct set", "ordered range", "touched groups")
