@@ -180,9 +180,12 @@ def test_columns_of_every_type_come_back(tmp_path: Path, column: str) -> None:
 def test_only_columns_that_repeat_have_a_dictionary() -> None:
     numbers = np.arange(400)
     columns = {
-        "few_texts": pa.array([f"s{n % 7}" for n in numbers]), "many_texts": pa.array([f"s{n}" for n in numbers]),
-        "few_numbers": pa.array(numbers % 5), "many_numbers": pa.array(numbers % 99), "nothing": pa.nulls(400),
-    }  # fmt: skip
+        "few_texts": pa.array([f"s{n % 7}" for n in numbers]),
+        "many_texts": pa.array([f"s{n}" for n in numbers]),
+        "few_numbers": pa.array(numbers % 5),
+        "many_numbers": pa.array(numbers % 99),
+        "nothing": pa.nulls(400),
+    }
     sink = ParquetSink(pa.table(columns).schema)
     sink.add(list(columns.values()))
     group = pq.ParquetFile(pa.BufferReader(sink.finish())).metadata.row_group(0)
