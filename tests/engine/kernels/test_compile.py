@@ -20,7 +20,7 @@ from tests.engine.world import schema
 from headrace.contracts.schema import Column, Schema
 from headrace.engine.duck import Duck
 from headrace.engine.kernels.compile import Compiled, compile_expression
-from headrace.engine.kernels.vec import Miss
+from headrace.engine.kernels.vec import WIDE_ROWS_MAX, Miss
 
 _AT = datetime.fromisoformat
 CORNERS: dict[str, list[Any]] = {
@@ -324,9 +324,10 @@ def evaluated(kernel: Compiled, rows: pa.RecordBatch) -> list[str] | None:
 
 
 def shown(values: pa.Array) -> list[Any]:
-    """Return values as Python's; times as numbers, as its calendar is shorter than DuckDB's."""
-    is_time = pa.types.is_timestamp(values.type)
-    found: list[Any] = (values.cast(pa.int64()) if is_time else values).to_pylist()
+    """Return values as Python's; times and dates as numbers, as its calendar is shorter than DuckDB's."""
+    number = {pa.date32(): pa.int32()}.get(values.type, pa.int64())
+    is_time = pa.types.is_timestamp(values.type) or pa.types.is_date(values.type)
+    found: list[Any] = (values.cast(number) if is_time else values).to_pylist()
     return found
 
 
@@ -367,3 +368,20 @@ def test_costly_parts_are_computed_where_they_are_needed(duck: Duck, count: int)
     for texts in (["a"] * count, ["a"] * (count - 1) + ["b"] * min(count, 1), [None] * count):
         rows = pa.RecordBatch.from_pylist([{"x": text} for text in texts], schema=source.arrow)
         assert kernel.evaluate(rows, {}).to_pylist() == [None if text is None else True for text in texts]
+
+
+def test_wide_numbers_are_python_s_in_few_rows_and_duckdb_s_in_many(duck: Duck) -> None:
+    source, output = schema(x="BIGINT"), Column("r", "HUGEINT", arrow_of("HUGEINT"))
+    kernel = compile_expression("CAST(x AS HUGEINT) * 1000000000000 // 7", source, output, duck)
+    assert kernel is not None
+    few = pa.RecordBatch.from_pylist([{"x": 2**62}, {"x": None}, {"x": -5}], schema=source.arrow)
+    assert kernel.evaluate(few, {}).to_pylist() == [
+        Decimal(2**62 * 10**12 // 7),
+        None,
+        Decimal(-(5 * 10**12 // 7)),
+    ]
+    many = few.take(pa.array([0] * (WIDE_ROWS_MAX + 1)))
+    with pytest.raises(Miss):
+        kernel.evaluate(many, {})
+    narrow = few.take(pa.array([2] * (WIDE_ROWS_MAX + 1)))
+    assert set(kernel.evaluate(narrow, {}).to_pylist()) == {Decimal(-(5 * 10**12 // 7))}

@@ -9,6 +9,7 @@ is how wrong answers come in. A kernel may leave rows to DuckDB, it may not diff
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
@@ -25,9 +26,10 @@ from headrace.engine.duck import Duck
 from headrace.engine.kernels.compile import _BUILDERS, compile_expression
 
 OTHERS = [
-    "HUGEINT", "UHUGEINT", "UTINYINT", "USMALLINT", "UBIGINT", "FLOAT", "DECIMAL(4,1)", "DECIMAL(38,2)",
-    "BLOB", "UUID", "TIME", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE",
-    "INTERVAL", "ENUM('z', 'a', 'm')", "JSON", "INTEGER[]", "STRUCT(a INTEGER, b VARCHAR)",
+    "HUGEINT", "UHUGEINT", "UTINYINT", "USMALLINT", "UBIGINT", "FLOAT", "DECIMAL(4,1)", "DECIMAL(24,12)",
+    "DECIMAL(38,2)", "BLOB", "UUID", "TIME", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS",
+    "TIMESTAMP WITH TIME ZONE", "INTERVAL", "ENUM('z', 'a', 'm')", "JSON", "INTEGER[]",
+    "STRUCT(a INTEGER, b VARCHAR)",
 ]  # fmt: skip
 """Types beside those of `CORNERS`."""
 MIXED = [
@@ -38,13 +40,34 @@ MIXED = [
     ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"), ("TIMESTAMP", "INTEGER"), ("TIMESTAMP", "BIGINT"),
     ("DATE", "INTEGER"),
     ("TIMESTAMP_NS", "TIMESTAMP"), ("DECIMAL(38,2)", "BIGINT"),
+    ("DECIMAL(24,12)", "BIGINT"), ("DECIMAL(24,12)", "DECIMAL(9,2)"), ("HUGEINT", "DECIMAL(24,12)"),
 ]  # fmt: skip
+
+WIDE: dict[str, list[Any]] = {
+    "HUGEINT": [
+        Decimal(one)
+        for one in (
+            5, -1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 10**38 - 1, 1 - 10**38, 3_037_000_500, 10**20, 0
+        )
+    ] + [None],
+    "DECIMAL(24,12)": [
+        Decimal(one)
+        for one in (
+            "1.5", "-0.000000000001", "0.000000000005", "9223372.036854775807", "9223372.036854775808",
+            "-9223372.036854775808", "-9223372.036854775809", "999999999999.999999999999",
+            "-999999999999.999999999999", "123456789.5", "0",
+        )
+    ] + [None],
+}  # fmt: skip
+"""Corner values around 64 bits."""
 
 UNITS = ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
 PAIRED = [
     "x AND y", "x OR y", "x = y", "x <> y", "x < y", "x <= y", "x > y", "x >= y",
     "x IS NOT DISTINCT FROM y", "x IS DISTINCT FROM y", "x BETWEEN y AND x", "x IN (y, NULL)",
     "x + y", "x - y", "x * y", "x / y", "x // y", "x % y",
+    "CAST(sign(x) * ((2 * CAST(abs(x) AS HUGEINT) * y + 7) // 14) AS BIGINT)",
+    "CAST(x * 1000000000000 AS HUGEINT) * y",
     "CASE WHEN x = y THEN x ELSE y END", "CASE x WHEN y THEN 1 END", "if(x > y, x, y)",
     "coalesce(x, y)", "nullif(x, y)", "greatest(x, y)", "least(x, y)",
     "x || y", "contains(x, y)", "starts_with(x, y)", "prefix(x, y)", "concat(x, y)", "replace(x, y, 'q')",
@@ -53,8 +76,8 @@ PAIRED = [
 ]  # fmt: skip
 """Templates over two columns."""
 SINGLE = [
-    "NOT x", "x IS NULL", "x IS NOT NULL", "-x", "abs(x)", "x + 1", "1 - x", "x * 2", "x / 3", "x // 3",
-    "x % 3", "x AND x > 1", "x * 1.5", "x > 1", "x = 0", "x IN (1, 2)", "x IN ('a', '')",
+    "NOT x", "x IS NULL", "x IS NOT NULL", "-x", "abs(x)", "sign(x)", "x + 1", "1 - x", "x * 2", "x / 3",
+    "x // 3", "x % 3", "x AND x > 1", "x * 1.5", "x > 1", "x = 0", "x IN (1, 2)", "x IN ('a', '')",
     "if(x IS NULL, NULL, x)",
     *[f"CAST(x AS {kind})" for kind in (*CORNERS, "HUGEINT", "FLOAT", "UBIGINT", "TIMESTAMP_S")],
     "lower(x)", "upper(x)", "length(x)", "x LIKE 'a%'", "x LIKE '%b%'", "x LIKE '_'", "left(x, 2)",
@@ -73,7 +96,8 @@ SINGLE = [
 
 def values(kind: str) -> list[Any]:
     """Return corner values; the day after the last one of Python's calendar could not be shown."""
-    found = CORNERS[kind] if kind in CORNERS else corners(kind)
+    known = CORNERS | WIDE
+    found = known[kind] if kind in known else corners(kind)
     return [value for value in found if not (isinstance(value, date) and value.year == date.max.year)]
 
 
@@ -95,7 +119,7 @@ def test_every_operator_of_the_compiler_has_a_template() -> None:
 def test_equals_duckdb(left: str, right: str, templates: list[str]) -> None:
     duck = Duck()
     source = schema(x=left, y=right)
-    others = values(right)[:8] if templates is PAIRED else [True]
+    others = values(right)[:9] if templates is PAIRED else [True]
     pairs = [{"x": x, "y": y} for x, y in product(values(left)[:12], others)]
     rows = pa.RecordBatch.from_pylist(pairs, schema=source.arrow)
     for sql in templates:

@@ -1,4 +1,6 @@
-"""+ − * / // % and sign over integers, decimals up to 64 bits, and doubles."""
+"""+ − * / // % and sign over integers, decimals and doubles; what 64 bits cannot hold is computed in Python's
+integers.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from headrace.engine.kernels.vec import DECIMAL, FLOAT, INT, Miss, Type, Vec, both_valid
+from headrace.engine.kernels.vec import (
+    DECIMAL,
+    DECIMAL_MAX,
+    FLOAT,
+    INT,
+    Miss,
+    Type,
+    Vec,
+    both_valid,
+    is_wide,
+    widened,
+)
 
 _SAFE = 9.2e18
 """Products beyond this might not fit 64 bits."""
@@ -24,6 +37,8 @@ def as_float(vec: Vec) -> Any:
     """Return numbers as doubles, as DuckDB casts them."""
     if vec.kind == FLOAT:
         return vec.data
+    if is_wide(vec.data):
+        raise Miss
     if vec.kind == INT:
         return np.asarray(vec.data).astype(np.float64)
     if vec.kind == DECIMAL:
@@ -38,31 +53,37 @@ def _decimal_as_float(vec: Vec) -> Any:
 
 
 def rescaled(vec: Vec, scale: int) -> Any:
-    """Return the units of an integer or decimal at a scale that is not smaller."""
-    if scale == vec.scale:
-        return vec.data
-    return product(vec.data, np.int64(10 ** (scale - vec.scale)) if scale - vec.scale < 19 else None)
+    """Return the units of an integer or decimal as a decimal's, at a scale that is not smaller."""
+    unit = 10 ** (scale - vec.scale)
+    if unit == 1:
+        data = vec.data
+    else:
+        data = product(vec.data, np.int64(unit)) if unit <= _HIGHEST else widened(vec.data) * unit
+    if is_wide(data) and max(map(abs, limits(data))) > DECIMAL_MAX:
+        raise Miss
+    return data
 
 
 def product(one: Any, other: Any) -> Any:
-    """Return the product of int64 numbers, exact."""
-    if other is None:
-        raise Miss
+    """Return the product of integers, exact."""
+    if is_wide(one) or is_wide(other):
+        return widened(one) * widened(other)
     largest = max(map(abs, limits(one))) * max(map(abs, limits(other)))
     if largest > _HIGHEST and np.any(np.abs(np.multiply(one, other, dtype=np.float64)) > _SAFE):
-        raise Miss
+        return widened(one) * widened(other)
     return one * other
 
 
 def in_range(data: Any, output: Type) -> Any:
-    """Return the numbers if all fit the type, else Miss."""
+    """Return the numbers if all fit the type, else Miss; in 64 bits where all fit these."""
     low, high = output.bounds if output.kind == INT else (1 - 10**output.precision, 10**output.precision - 1)
-    if low <= _LOWEST and high >= _HIGHEST:
+    wide = is_wide(data)
+    if not wide and low <= _LOWEST and high >= _HIGHEST:
         return data
     least, greatest = limits(data)
     if least < low or greatest > high:
         raise Miss
-    return data
+    return data.astype(np.int64) if wide and least >= _LOWEST and greatest <= _HIGHEST else data
 
 
 def combine(operator: str, one: Vec, other: Vec, output: Type) -> Vec:
@@ -77,7 +98,9 @@ def combine(operator: str, one: Vec, other: Vec, output: Type) -> Vec:
             raise Miss
         data = product(one.data, other.data)
     else:
-        left, right = rescaled(one, output.scale), rescaled(other, output.scale)
+        left, right = one.data, other.data
+        if output.kind == DECIMAL:
+            left, right = rescaled(one, output.scale), rescaled(other, output.scale)
         data = _sum(left, right) if operator == "+" else _difference(left, right)
     if valid is not None:
         data = np.where(valid, data, 0)
@@ -88,22 +111,24 @@ def _sum(left: Any, right: Any) -> Any:
     one, other = limits(left), limits(right)
     if one[0] + other[0] >= _LOWEST and one[1] + other[1] <= _HIGHEST:
         return left + right
+    if is_wide(left) or is_wide(right):
+        return widened(left) + widened(right)
     with np.errstate(over="ignore"):
         data = left + right
-    if np.any(((left ^ data) & (right ^ data)) < 0):
-        raise Miss
-    return data
+    overflows = np.any(((left ^ data) & (right ^ data)) < 0)
+    return widened(left) + widened(right) if overflows else data
 
 
 def _difference(left: Any, right: Any) -> Any:
     one, other = limits(left), limits(right)
     if one[0] - other[1] >= _LOWEST and one[1] - other[0] <= _HIGHEST:
         return left - right
+    if is_wide(left) or is_wide(right):
+        return widened(left) - widened(right)
     with np.errstate(over="ignore"):
         data = left - right
-    if np.any(((left ^ right) & (left ^ data)) < 0):
-        raise Miss
-    return data
+    overflows = np.any(((left ^ right) & (left ^ data)) < 0)
+    return widened(left) - widened(right) if overflows else data
 
 
 def _float(operator: str, left: Any, right: Any) -> Any:
@@ -141,7 +166,9 @@ def whole_divide(one: Vec, other: Vec, output: Type, *, remainder: bool) -> Vec:
     overflows = least <= -1 <= greatest and lowest == output.bounds[0]
     if overflows and np.any((divisor == -1) & (one.data == lowest)):
         raise Miss
-    if lowest >= 0 and least > 0:  # rounding down is rounding towards zero, and several times quicker
+    if is_wide(one.data) or is_wide(divisor) or (lowest == _LOWEST and least <= -1 <= greatest):
+        data = _truncated(widened(one.data), widened(divisor), remainder=remainder)
+    elif lowest >= 0 and least > 0:  # rounding down is rounding towards zero, and several times quicker
         data = one.data // divisor
         data = one.data - data * divisor if remainder else data
     else:
@@ -150,6 +177,23 @@ def whole_divide(one: Vec, other: Vec, output: Type, *, remainder: bool) -> Vec:
     if valid is not None:
         data = np.where(valid, data, 0)
     return Vec(INT, in_range(data, output), valid)
+
+
+def _truncated(one: Any, divisor: Any, *, remainder: bool) -> Any:
+    """Return `one // divisor` or `one % divisor` of Python's integers, rounding towards zero."""
+    if remainder:
+        return np.sign(one) * (np.abs(one) % np.abs(divisor))
+    return np.sign(one) * np.sign(divisor) * (np.abs(one) // np.abs(divisor))
+
+
+def sign(one: Vec) -> Vec:
+    """Return −1, 0 or 1; 0 of NaN."""
+    if one.kind not in (INT, FLOAT, DECIMAL):
+        raise Miss
+    data = np.sign(one.data)
+    if one.kind == FLOAT:
+        data = np.where(np.isnan(data), 0.0, data)
+    return Vec(INT, np.asarray(data).astype(np.int64), one.valid)
 
 
 def negative(one: Vec, output: Type) -> Vec:

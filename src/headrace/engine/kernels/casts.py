@@ -8,12 +8,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.engine.kernels.arithmetic import as_float, in_range, rescaled
-from headrace.engine.kernels.vec import BOOL, DATE, DECIMAL, FLOAT, INT, TEXT, TIME, Miss, Type, Vec
+from headrace.engine.kernels.arithmetic import as_float, in_range, limits, rescaled
+from headrace.engine.kernels.vec import (
+    BOOL,
+    DATE,
+    DECIMAL,
+    FLOAT,
+    INT,
+    TEXT,
+    TIME,
+    Miss,
+    Type,
+    Vec,
+    is_wide,
+    widened,
+)
 
 _DAY_US = 86_400_000_000
 _FINITE_US = 9_000_000_000_000_000_000
 _FINITE_DAYS = 100_000_000
+_UNIT_MAX = 10**18
 
 
 def cast(part: Vec, output: Type) -> Vec:
@@ -41,7 +55,7 @@ def _to_time(part: Vec, output: Type) -> Vec:  # noqa: ARG001
 
 
 def _to_text(part: Vec, output: Type) -> Vec:  # noqa: ARG001
-    if np.ndim(part.data) == 0:
+    if np.ndim(part.data) == 0 or is_wide(part.data):
         raise Miss
     mask = None if part.valid is None else ~part.valid
     return Vec(TEXT, pc.cast(pa.array(part.data, mask=mask), pa.string()))
@@ -55,9 +69,13 @@ def _finite(data: object, limit: int) -> None:
 def _exact(part: Vec, output: Type) -> Vec:
     if output.scale >= part.scale:
         return Vec(output.kind, in_range(rescaled(part, output.scale), output), part.valid, output.scale)
-    unit = np.int64(10 ** (part.scale - output.scale))
-    whole, rest = np.divmod(np.abs(part.data), unit)
-    data = np.sign(part.data) * (whole + (2 * rest >= unit))
+    unit = 10 ** (part.scale - output.scale)
+    if is_wide(part.data) or unit > _UNIT_MAX or limits(part.data)[0] == -(2**63):
+        units = widened(part.data)
+        data = np.sign(units) * ((np.abs(units) + unit // 2) // unit)
+    else:
+        whole, rest = np.divmod(np.abs(part.data), np.int64(unit))
+        data = np.sign(part.data) * (whole + (2 * rest >= unit))
     return Vec(output.kind, in_range(data, output), part.valid, output.scale)
 
 

@@ -250,6 +250,10 @@ class _Compiler:
 
     def _time_shift(self, part: exp.Expr) -> Kernel:
         amount = part.expression
+        if self.type(part.this).kind == self.type(part).kind == "date" and self.type(amount).kind == INT:
+            one, days = self._pair(part)
+            forth = 1 if isinstance(part, exp.Add) else -1
+            return lambda rows, loaded: time.shift_date(one(rows, loaded), days(rows, loaded), forth)
         if self.type(part).kind != "time" or not isinstance(part, exp.Add | exp.Sub):
             raise Miss
         if self.type(amount).sql != "INTERVAL":
@@ -305,6 +309,8 @@ class _Compiler:
 
     def sign(self, part: exp.Expr) -> Kernel:
         inner, kind = self.compile(part.this), self.type(part)
+        if isinstance(part, exp.Sign):
+            return lambda rows, loaded: arithmetic.sign(inner(rows, loaded))
         function = arithmetic.negative if isinstance(part, exp.Neg) else arithmetic.absolute
         return lambda rows, loaded: function(inner(rows, loaded), kind)
 
@@ -515,7 +521,7 @@ _BUILDERS: tuple[tuple[Any, Callable[[_Compiler, Any], Kernel]], ...] = (
     (exp.Between, _Compiler.between),
     (exp.In, _Compiler.membership),
     ((exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod), _Compiler.arithmetic),
-    ((exp.Neg, exp.Abs), _Compiler.sign),
+    ((exp.Neg, exp.Abs, exp.Sign), _Compiler.sign),
     (exp.Cast, _Compiler.cast),
     ((exp.Case, exp.If), _Compiler.case),
     (exp.Coalesce, _Compiler.coalesce),

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.engine.columns import I64, nonzero
+from headrace.engine.kernels.arithmetic import limits
 from headrace.engine.kernels.vec import DATE, FLOAT, INT, TEXT, TIME, Miss, Vec, both_valid
 
 _SECOND, _DAY = 1_000_000, 86_400_000_000
@@ -20,6 +21,8 @@ _UNITS = {
     "seconds": _SECOND, "minute": 60 * _SECOND, "minutes": 60 * _SECOND, "hour": 3600 * _SECOND,
     "hours": 3600 * _SECOND, "day": _DAY, "days": _DAY,
 }  # fmt: skip
+_DAYS_MAX = 100_000_000
+"""Dates so far around the epoch are finite."""
 _CALENDAR = {"month": "M", "months": "M", "year": "Y", "years": "Y"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WRITTEN_US = 900 * 365 * _DAY
@@ -37,7 +40,7 @@ def micros(part: Vec) -> Any:
     if part.kind == TIME:
         data = part.data
     elif part.kind == DATE:
-        if np.any(np.abs(part.data) > 100_000_000):
+        if np.any(np.abs(part.data) > _DAYS_MAX):
             raise Miss
         data = part.data * _DAY
     else:
@@ -45,6 +48,19 @@ def micros(part: Vec) -> Any:
     if np.any(np.abs(data) > FINITE_US):
         raise Miss
     return data
+
+
+def _within(data: Any, most: int) -> bool:
+    """Whether whole numbers are no farther from zero; the least one of 64 bits has no absolute value."""
+    least, greatest = limits(data)
+    return -most <= least and greatest <= most
+
+
+def shift_date(part: Vec, days: Vec, sign: int) -> Vec:
+    """Return a date moved by so many days; infinities, and days beyond the calendar, are left to DuckDB."""
+    if not (_within(part.data, _DAYS_MAX) and _within(days.data, _DAYS_MAX)):
+        raise Miss
+    return Vec(DATE, part.data + sign * days.data, both_valid(part.valid, days.valid))
 
 
 def truncate(unit: str, part: Vec) -> Vec:
@@ -117,7 +133,7 @@ def shift(part: Vec, amount_us: int) -> Vec:
 def shift_days(part: Vec, days: Vec, sign: int) -> Vec:
     """Return a time moved by as many days as a column says."""
     data = micros(part)
-    if np.any(np.abs(data) > FINITE_US // 2) or np.any(np.abs(days.data) > FINITE_US // 2 // _DAY):
+    if np.any(np.abs(data) > FINITE_US // 2) or not _within(days.data, FINITE_US // 2 // _DAY):
         raise Miss
     return Vec(TIME, data + sign * days.data * _DAY, both_valid(part.valid, days.valid))
 
@@ -127,7 +143,7 @@ def shift_months(part: Vec, months: Vec, sign: int) -> Vec:
     last.
     """
     data = np.asarray(micros(part))
-    if np.any(np.abs(data) > _SHIFTED_US) or np.any(np.abs(months.data) > _MONTHS_MAX):
+    if np.any(np.abs(data) > _SHIFTED_US) or not _within(months.data, _MONTHS_MAX):
         raise Miss
     month = _calendar(data, "M")
     moved = month + sign * np.asarray(months.data)

@@ -30,13 +30,16 @@ _INTEGERS = {
     "SMALLINT": (-(2**15), 2**15 - 1),
     "INTEGER": (-(2**31), 2**31 - 1),
     "BIGINT": (-(2**63), 2**63 - 1),
-    "HUGEINT": (-(2**63), 2**63 - 1),
+    "HUGEINT": (-(2**127), 2**127 - 1),
     "UTINYINT": (0, 2**8 - 1),
     "USMALLINT": (0, 2**16 - 1),
     "UINTEGER": (0, 2**32 - 1),
 }
 _KINDS = {"DOUBLE": FLOAT, "BOOLEAN": BOOL, "VARCHAR": TEXT, "TIMESTAMP": TIME, "DATE": DATE}
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)$")
+WIDE_ROWS_MAX = 4_096
+"""Numbers beyond 64 bits are Python's in batches of so many rows; with more, DuckDB is quicker."""
+DECIMAL_MAX = 10**38 - 1
 
 
 class Miss(Exception):  # noqa: N818 - not an error: DuckDB takes over
@@ -64,8 +67,8 @@ class Vec:
 
     Attributes:
         kind: how `data` is to be read: int64 for integers, decimals (unscaled), times (µs) and dates (days);
-        float64;
-            bool; for text and other types an Arrow array or scalar.
+            float64; bool; for text and other types an Arrow array or scalar. Integers and decimals of which
+            one needs more than 64 bits are Python's, in an array of objects.
         data: the values; those at NULL rows are zero (numbers) or NULL (Arrow).
         valid: False where NULL, None when no row is; not used for Arrow data.
         scale: of decimals.
@@ -91,7 +94,7 @@ def load(array: pa.Array, kind: Type) -> Vec:
     """Return an Arrow column as kernels see it.
 
     Raises:
-        Miss: a wide integer or decimal needs more than 64 bits.
+        Miss: many rows, and a wide integer or decimal needs more than 64 bits.
     """
     if kind.kind in (TEXT, OTHER):
         return Vec(kind.kind, array)
@@ -106,7 +109,7 @@ def load(array: pa.Array, kind: Type) -> Vec:
     return Vec(kind.kind, data, valid, kind.scale)
 
 
-def _units(array: pa.Array, valid: Bools | None) -> npt.NDArray[np.int64]:
+def _units(array: pa.Array, valid: Bools | None) -> Any:
     buffer = array.buffers()[1]
     if buffer is None or len(array) == 0:
         return np.zeros(len(array), dtype=np.int64)
@@ -116,13 +119,27 @@ def _units(array: pa.Array, valid: Bools | None) -> npt.NDArray[np.int64]:
         -1, 2
     )
     low, high = pairs[:, 0], pairs[:, 1]
-    wide = high != low >> 63
     if valid is not None:
-        wide &= valid
-        low = np.where(valid, low, 0)
-    if wide.any():
-        raise Miss
+        low, high = np.where(valid, low, 0), np.where(valid, high, 0)
+    if (high != low >> 63).any():
+        return widened(high) * 2**64 + widened(low.view(np.uint64))
     return np.ascontiguousarray(low)
+
+
+def is_wide(data: Any) -> bool:
+    """Whether numbers are Python's."""
+    return bool(np.asarray(data).dtype == np.object_)
+
+
+def widened(data: Any) -> Any:
+    """Return integers as Python's.
+
+    Raises:
+        Miss: there are so many that DuckDB is quicker.
+    """
+    if np.size(data) > WIDE_ROWS_MAX:
+        raise Miss
+    return np.asarray(data).astype(np.object_)
 
 
 def store(vec: Vec, column: Column, count: int) -> pa.Array:
@@ -157,10 +174,16 @@ def _stored_arrow(data: Any, kind: pa.DataType, count: int) -> pa.Array:
     return data if data.type == kind else data.cast(kind)
 
 
-def _decimal(data: npt.NDArray[np.int64], valid: Bools | None, kind: pa.DataType) -> pa.Array:
+def _decimal(data: npt.NDArray[Any], valid: Bools | None, kind: pa.DataType) -> pa.Array:
     pairs = np.empty((len(data), 2), dtype=np.int64)
-    pairs[:, 0] = data
-    pairs[:, 1] = data >> 63
+    if is_wide(data):
+        if np.any(np.abs(data) > DECIMAL_MAX):
+            raise Miss
+        pairs[:, 0] = (data & (2**64 - 1)).astype(np.uint64).view(np.int64)
+        pairs[:, 1] = data >> 64
+    else:
+        pairs[:, 0] = data
+        pairs[:, 1] = data >> 63
     bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
     return pa.Array.from_buffers(kind, len(data), [bitmap, pa.py_buffer(pairs)])
 
