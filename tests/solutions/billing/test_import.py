@@ -72,16 +72,20 @@ def test_from_a_sheet_to_mrr(run: Any) -> None:
         ("Ada,1,EUR,2026-01-01,month,1,2.5", "quantity 2.5 is no whole number"),
         ("Ada,1,DOLLARS,2026-01-01", "'DOLLARS' is no currency"),
         ('Ada,"49,00",EUR,2026-01-01', "a point"),
-        ("Ada,1,EUR,2026-01-01,month,1,1,,00", "9 cells, but there are 8 columns"),
+        ("Ada,1,EUR,2026-01-01,month,1,1,,,,00", "11 cells, but there are 10 columns"),
         ("\n\nAda,1,EUR,soon", "line 4: 'soon'"),
         ("Ada,x,EUR,2026-01-01\nBo,1,EUR,soon", "line 2: 'x' .*; line 3: 'soon'"),
         ("Ada,1,EUR,2026-01-01\nAda,2,EUR,2026-01-01", "line 3: line 2 says otherwise"),
         ("Ada,1,EUR,2026-01-01,month,1,1,2025-01-01", "ends before it starts"),
+        (
+            "Ada,1,EUR,2026-01-01,month,1,1,,a,DE\nAda,1,EUR,2026-01-01,month,1,1,,b,FR",
+            "line 3: line 2 says of customer Ada that country is DE",
+        ),
         ('Ada,1,EUR,"2026', "cannot be read"),
     ],
 )
 def test_a_line_that_cannot_be_is_named_and_nothing_is_taken(line: str, problem: str) -> None:
-    head = "customer,amount,currency,start,interval,interval_count,quantity,end\n"
+    head = "customer,amount,currency,start,interval,interval_count,quantity,end,subscription,country\n"
     with pytest.raises(BadRequest, match=problem):
         receive(hr.Delivery(f"{head}{line}\n".encode(), NOW))
 
@@ -92,6 +96,27 @@ def test_equal_lines_are_one_subscription_and_named_ones_are_two(run: Any) -> No
     run.receive("sheet", (head + "\n".join(lines)).encode(), params={"merchant": "equal"})
     day = date(2026, 1, 1)
     assert movements(run, "equal") == [(day, "Ada", "new", 300, "eur"), (day, "Ada", "new", 400, "eur")]
+
+
+def test_what_a_line_leaves_out_of_a_customer_another_says(run: Any) -> None:
+    head = "subscription,customer,amount,currency,start,country\n"
+    lines = [
+        "a,Ada,4,EUR,2026-01-01,",
+        "b,Ada,4,EUR,2026-02-01,DE",
+        "c,Ada,3,EUR,2026-02-01,",
+        "d,Ada,3,EUR,2026-03-01,",
+        "e,Bo,3,EUR,2026-01-01,FR",
+        "f,Bo,3,EUR,2026-02-01,US",
+    ]
+    done = run.receive("sheet", (head + "\n".join(lines)).encode(), params={"merchant": "told"})
+    assert not any(one.rejected for one in done)
+    run.advance()
+    versions = (
+        "SELECT customer_id, month(valid_from) AS month, country FROM customers__history "
+        "WHERE merchant_id = 'told' ORDER BY ALL"
+    )
+    found = [tuple(row.values()) for row in run.query(versions).to_pylist()]
+    assert found == [("Ada", 1, "DE"), ("Ada", 2, "DE"), ("Ada", 3, "DE"), ("Bo", 1, "FR"), ("Bo", 2, "US")]
 
 
 def test_a_sheet_in_another_currency_reports_in_it(run: Any) -> None:

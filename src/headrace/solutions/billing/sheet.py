@@ -27,8 +27,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from itertools import zip_longest
@@ -63,6 +63,7 @@ def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
     """
     merchant_id = delivery.params.get("merchant") or "default"
     out, wrong, lines = Gathered(), list[str](), _lines(delivery.body)
+    people = _People()
     said: dict[tuple[str, ...], tuple[int, Line]] = {}
     for number, line in lines:
         try:
@@ -73,14 +74,55 @@ def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
                     f"line {first} says otherwise of the same subscription; "
                     "if there are two, tell them apart in a column 'subscription'"
                 )
+            people.take(number, line)
         except ValueError as error:
             wrong.append(f"line {number}: {error}")
     if wrong:
         rest = f"; and {len(wrong) - WRONG_MAX} more" if len(wrong) > WRONG_MAX else ""
         problem = "; ".join(wrong[:WRONG_MAX]) + rest
         raise BadRequest(problem, where=delivery.params.get("file", "sheet"), hint="nothing of it was taken")
+    for row in people.rows():
+        out.upsert("customers", {"merchant_id": merchant_id} | row)
     out.upsert("merchants", _merchant(merchant_id, lines, delivery.received_at))
     return out.puts()
+
+
+class _People:
+    """The customers of a sheet: what its lines say of each, from the start of each line on.
+
+    What a line leaves out is what another says; only at one start they must not say two things.
+    """
+
+    def __init__(self) -> None:
+        self._said: dict[str, dict[datetime, dict[str, tuple[int, str]]]] = defaultdict(dict)
+
+    def take(self, number: int, line: Line) -> None:
+        """Take what a line says.
+
+        Raises:
+            ValueError: another says otherwise.
+        """
+        said = self._said[line["customer"]].setdefault(_moment(line["start"]), {})
+        for name in ("customer_name", "country"):
+            value = line.get(name)
+            if value:
+                first, known = said.setdefault(name, (number, value))
+                if known != value:
+                    raise ValueError(
+                        f"line {first} says of customer {line['customer']} that {name} is {known}"
+                    )
+
+    def rows(self) -> Iterator[Row]:
+        """Return a version of each customer for each start."""
+        for customer_id, starts in self._said.items():
+            known: dict[str, tuple[int, str]] = {}
+            for began in sorted(starts, reverse=True):
+                known = known | starts[began]
+            for began in sorted(starts):
+                known = known | starts[began]
+                name, country = (known.get(one, (0, None))[1] for one in ("customer_name", "country"))
+                row = {"customer_id": customer_id, "created_at": began, "name": name or customer_id}
+                yield row | {"country": country} | version_of(began)
 
 
 def _merchant(merchant_id: str, lines: Sequence[tuple[int, Line]], received_at: datetime) -> Row:
@@ -141,9 +183,6 @@ def _take(merchant_id: str, line: Line, out: Gathered) -> None:
     customer_id, product = line["customer"], line.get("product") or "subscription"
     subscription_id = line.get("subscription") or _id("sub", customer_id, product, line["start"])
     price = _price(line, currency, product)
-    person = {"name": line.get("customer_name") or customer_id, "country": line.get("country") or None}
-    known = {"customer_id": customer_id, "created_at": began} | person
-    out.upsert("customers", of | known | version_of(began))
     out.upsert("products", of | {"product_id": product, "name": product})
     out.upsert("prices", of | price | version_of(datetime(2000, 1, 1, tzinfo=UTC)))
     row = _subscription(line, subscription_id, customer_id, currency, began)
