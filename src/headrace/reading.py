@@ -176,7 +176,8 @@ class Reading(Parts):
         schemas = {info.name: info.schema for info in self._infos()}
         version, _, tables = self._tables([name for name in schemas if name.lower() in plan.relations])
         sql = plan.reference_at(self._clock())
-        return version, self._reader.run(sql, (), tables, schemas, QueryLimits.unbounded())[0]
+        limits = QueryLimits.unbounded()
+        return version, self._reader.run(sql, (), tables, schemas, limits, of_view=True)[0]
 
     def read(self, view: str, *, as_of: Moment | None = None) -> Answer:
         """Return all rows of one view, table or side table, in the order that its SQL names, if any; `as_of`

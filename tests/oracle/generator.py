@@ -60,7 +60,7 @@ class Base:
 
 def random_case(rnd: Random, name: str = "random") -> Case:
     """Return one case: several nested views and few changes, or one view and many."""
-    is_long = rnd.random() < 0.25
+    is_long = rnd.random() < 0.2
     bases = _bases(rnd)
     types = Types([at for base in bases for at in (base.relation, base.history) if at is not None], TWINS)
     try:
@@ -214,7 +214,7 @@ def _steps(rnd: Random, bases: list[Base], *, is_long: bool) -> list[Block]:
     often = 0.95 if is_long else rnd.choice((1.0, 1.0, 0.6, 0.6, 0.2, 0.0))
     lives = rnd.random() < 0.25
     steps: list[Block] = [advance] if rnd.random() < 0.3 else []
-    for _ in range(rnd.randint(12, 25) if is_long else rnd.randint(1, 9)):
+    for _ in range(rnd.randint(10, 20) if is_long else rnd.randint(1, 9)):
         draw = rnd.random()
         if draw < 0.1:
             steps += [Block("begin"), *(_change(rnd, rnd.choice(bases)) for _ in range(2)), Block("commit")]

@@ -98,7 +98,7 @@ class Reader:
         self._memory_limit_bytes = memory_limit_bytes
         self._threads = threads
         self._con: duckdb.DuckDBPyConnection | None = None
-        self._known: dict[tuple[str, frozenset[str]], Parsed] = {}
+        self._known: dict[tuple[str, frozenset[str], bool], Parsed] = {}
         self._opening = threading.Lock()
         self._functions = Registered(functions)
         self._closed = False
@@ -111,6 +111,8 @@ class Reader:
         schemas: Mapping[str, Schema],
         limits: QueryLimits | None = None,
         past: PastRows | None = None,
+        *,
+        of_view: bool = False,
     ) -> tuple[pa.Table, Schema]:
         """Answer one SELECT.
 
@@ -121,6 +123,7 @@ class Reader:
             schemas: their columns; a name that stands only here is known, but its rows were not read.
             limits: time, rows and bytes.
             past: answers relations `AT (…)`; None: there is no past.
+            of_view: it is the SQL of a view, which may call more than an ad-hoc query.
 
         Returns:
             The rows and their columns; repeated column names are told apart as `a`, `a_1`.
@@ -134,7 +137,7 @@ class Reader:
         limits = limits or QueryLimits()
         con = self._cursor()
         try:
-            parsed = self._parsed(con, sql, schemas)
+            parsed = self._parsed(con, sql, schemas, of_view=of_view)
             if parsed.lists_tables:
                 return _listing(schemas)
             for number, name in enumerate(parsed.relations):
@@ -172,12 +175,14 @@ class Reader:
             name: seen_rows(found, schemas[name], values) for name, found in places.items() if name in schemas
         }
 
-    def _parsed(self, con: duckdb.DuckDBPyConnection, sql: str, known: Collection[str]) -> Parsed:
+    def _parsed(
+        self, con: duckdb.DuckDBPyConnection, sql: str, known: Collection[str], *, of_view: bool = False
+    ) -> Parsed:
         """Return what a statement reads; a text that was asked before is not parsed again."""
-        key = (sql, frozenset(known))
+        key = (sql, frozenset(known), of_view)
         found = self._known.get(key)
         if found is None:
-            found = parse(con, sql, known)
+            found = parse(con, sql, known, of_view=of_view)
             if len(self._known) >= PARSED_MAX:
                 self._known.clear()
             if len(sql) <= PARSED_CHARS_MAX:
