@@ -228,6 +228,20 @@ def test_a_button_writes_every_row_of_a_query_in_one_commit(served: Shop, open_p
 
 
 @pytest.mark.browser
+def test_a_button_writes_the_rows_that_stand_there_now(served: Shop, open_page: OpenPage) -> None:
+    page = open_page(f"{served.url}/dashboards/mrr?merchant=m2")
+    page.until("headracePage.feeds.get('kinds').loaded")
+    feed = "headracePage.feeds.get('kinds')"
+    page.js(f"clearTimeout({feed}.poll.timer), {feed}.rows.clear(), {feed}.text = ''")
+    page.js(f"{feed}.rows.add(['m2', 'old', 'end'], 1)")
+    page.page.click("text=Both kinds")
+    page.until("document.querySelector('.form .message').textContent.startsWith('Both kinds: written')")
+    served.run.advance()
+    beside = "SELECT scenario FROM rules WHERE merchant_id = 'm2' AND scenario <> 'live' ORDER BY scenario"
+    assert served.run.query(beside).column(0).to_pylist() == ["early", "late"]
+
+
+@pytest.mark.browser
 def test_a_number_leads_to_its_row_its_file_and_its_sql(served: Shop, open_page: OpenPage) -> None:
     page = open_page(f"{served.url}/dashboards/mrr?merchant=m2")
     page.until("document.querySelector('.tile .number')?.textContent === '€1,000.00'")

@@ -71,6 +71,16 @@ def test_a_preview_is_compared_and_put_in_force(served: Shop, open_page: OpenPag
     page.until("headracePage.panels[1].feed.rows.select({}).some(row => row.includes('preview'))")
     page.until("document.querySelectorAll('.panel')[2].textContent.includes('churn_at')")
     page.page.on("dialog", lambda dialog: dialog.accept())
+    later = open_page(f"{served.url}/dashboards/settings?other=preview")
+    later.page.on("dialog", lambda dialog: dialog.accept())
+    later.page.fill(".form label:nth-last-child(2) input", "Ada")
+    later.page.click("text=Put in force what is compared")
+    later.until("document.querySelector('.form .message').textContent.includes('compared: written')")
+    served.run.advance()
+    last = "SELECT preset, changed_by FROM settings WHERE scenario = 'live'"
+    assert served.run.query(last).to_pylist() == [{"preset": "baremetrics", "changed_by": "Ada"}]
+    page.page.click("text=Roll back")
+    page.until("document.querySelector('.form .message').textContent.startsWith('Roll back: written')")
     page.page.select_option(".form select", "baremetrics")
     page.page.click("text=Put in force")
     page.until("document.querySelector('.form .message').textContent.startsWith('Put in force: written')")

@@ -60,6 +60,17 @@ export class Asked extends Feed {
     return body;
   }
 
+  // Ask now, of a version that holds a commit, and take the answer in: what is about to be written must not be old.
+  async fresh(commit) {
+    const address = this.address();
+    const answer = await fetch(`${address}${commit ? `&after=${commit}` : ""}`, { headers: { Accept: "application/json" }, cache: "no-store" });
+    const body = await answer.json().catch(() => null);
+    if (!answer.ok) throw new Error(body?.error?.problem ?? `the server answered ${answer.status}`);
+    this.tag = null;
+    this.asked = address;
+    this.answered(body);
+  }
+
   // Another choice, or rows written from this page: ask at once, and do not take the last answer for this one.
   renew() {
     this.tag = null;

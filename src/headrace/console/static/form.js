@@ -110,6 +110,7 @@ export class FormPanel extends Panel {
     button.disabled = true;
     this.busy = button;
     try {
+      if (action.view) await this.feedOf(action.view)?.fresh?.(this.page.wrote);
       const what = action.delete ? "delete" : "upsert";
       const answer = await fetch(`/v1/tables/${encodeURIComponent(this.told.table)}/${what}?on_reject=raise`, {
         method: "POST",
@@ -118,6 +119,7 @@ export class FormPanel extends Panel {
       });
       const body = await answer.json().catch(() => null);
       if (!answer.ok) throw new Error(problemOf(body) ?? `the server answered ${answer.status}`);
+      this.page.wrote = body.commit ?? this.page.wrote;
       this.tell(`${action.label}: written, commit ${body.commit ?? "unchanged"}`, "good");
       if (!action.keep) this.edited.clear();
       for (const [name, value] of Object.entries(action.choose)) this.page.parameters.choose(name, value);
