@@ -55,6 +55,6 @@ def test_random_queries(block: int) -> None:
     assert sum(run_case(seed) for seed in range(block * 12, block * 12 + 12)) >= 8
 
 
-@pytest.mark.torture(weight=2, least=1_000)
+@pytest.mark.torture(weight=3, least=1_000)
 def test_many_random_queries(torture: Torture) -> None:
     torture.play(run_case)
