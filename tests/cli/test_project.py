@@ -58,6 +58,14 @@ def test_what_is_wrong_with_a_file_is_told_with_its_place(project: Path, text: s
     assert "app.py" in (told.value.where or "")
 
 
+def test_the_place_is_told_from_within_the_folder_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "app.py").write_text("\n1 / 0\n")
+    monkeypatch.chdir(project)
+    with pytest.raises(ProjectError) as told:
+        load_project(Path())
+    assert told.value.where == f"{project.resolve() / 'app.py'}, line 2"
+
+
 def test_the_line_of_an_error_is_told(project: Path) -> None:
     (project / "helper.py").write_text("\n\n1 / 0\n")
     (project / "app.py").write_text("import helper\n")

@@ -216,6 +216,14 @@ def test_time_formats(tmp_path: Path, time_format: str, text: str, expected: str
     assert rows == [{"n": "1", "at": expected}]
 
 
+def test_a_value_that_does_not_convert_is_told_with_the_way_round(tmp_path: Path) -> None:
+    path = tmp_path / "sales.csv"
+    path.write_text("n,at\n1,2026-01-05\nx,2026-01-05\n")
+    with pytest.raises(SqlError, match="TRY_CAST") as told:
+        list(read_file(path, mapping={"amount": "n::INT * 2"}, wanted=["amount"]))
+    assert told.value.where == "--map"
+
+
 def test_mapping_takes_columns_by_name_expressions_and_leaves_the_rest(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "InvoiceNo,Quantity,Country\nC1,-2,UK\n2,3,UK\n")
     mapping = {"kind": "CASE WHEN InvoiceNo LIKE 'C%' THEN 'return' ELSE 'sale' END", "units": "quantity"}

@@ -117,9 +117,9 @@ def _place(error: Exception, path: Path) -> str:
     """Return file and line of the error, the deepest in the project's own files."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
-    own = [
-        f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(path.parent)
-    ]
+    folder = path.parent.resolve()
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if folder in Path(frame.filename).parents]
     return f"{own[-1].filename}, line {own[-1].lineno}" if own else str(path)
 
 

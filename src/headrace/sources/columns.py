@@ -16,6 +16,8 @@ EPOCH_UNITS_US = {"epoch": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 """Time formats that are numbers: microseconds in one unit."""
 
 
+TRY_CAST = "TRY_CAST(x AS INT) is NULL where x does not fit: such a row alone is put aside, or has a NULL"
+"""What is told of a conversion that fails."""
 LATEST_US = 253_402_300_800_000_000
 """The end of the year 9999."""
 
@@ -120,7 +122,12 @@ class Columns:
         try:
             table = cast(pa.Table, self._con.sql(self._plans[names]).to_arrow_table())
         except duckdb.Error as error:
-            raise SqlError(str(error).splitlines()[0], where="--map", expected=_expectation(names)) from None
+            raise SqlError(
+                str(error).splitlines()[0],
+                where="--map" if self.time_format is None else "--map, or --time-format",
+                expected=_expectation(names),
+                hint=TRY_CAST if isinstance(error, duckdb.ConversionException) else None,
+            ) from None
         finally:
             self._con.unregister("file_rows")
         return (
