@@ -41,6 +41,11 @@ VIEWS = {
         "avg(f) OVER (PARTITION BY v ORDER BY t "
         "RANGE BETWEEN INTERVAL 9 SECONDS PRECEDING AND CURRENT ROW) AS a FROM e"
     ),
+    "moving_sets": (
+        "SELECT id, t, count(DISTINCT s) OVER (PARTITION BY v ORDER BY t "
+        "RANGE BETWEEN INTERVAL 9 SECONDS PRECEDING AND CURRENT ROW) AS n, "
+        "last_value(f IGNORE NULLS) OVER (PARTITION BY v ORDER BY t) AS known FROM e"
+    ),
     "running": (
         "SELECT id, v, sum(f) OVER (PARTITION BY v ORDER BY t) AS total, "
         "row_number() OVER (PARTITION BY v ORDER BY t, id) AS number, lead(id) OVER (ORDER BY t, id) AS next "
@@ -118,7 +123,7 @@ TOGETHER = [
     ["same_time", "near", "windows_joined"],
     ["merged", "rolled"],
     ["grown", "sessions", "visits", "visits_ended"],
-    ["moving", "running"],
+    ["moving", "moving_sets", "running"],
 ]
 
 

@@ -461,6 +461,9 @@ class OverCall:
         sql: the whole call with its OVER as DuckDB SQL over the input's columns.
         sql_type: DuckDB's type of the result.
         columns: every input column that the call reads.
+        ignore_nulls: whether `first_value` and `last_value` pass over NULLs.
+        near: how far `sql` looks at most, where that is bounded; None: nobody can tell.
+        near_sql: with `near`, the call partitioned by `SEGMENT_COLUMN` too.
     """
 
     name: str
@@ -473,6 +476,9 @@ class OverCall:
     sql: str
     sql_type: str
     columns: tuple[str, ...]
+    ignore_nulls: bool = False
+    near: Frame | None = None
+    near_sql: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,6 +570,10 @@ class AsofJoin(Node):
 
 KEY_COLUMN = "_key"
 """The number of a row's key, in what `Touched` reads and answers."""
+SEGMENT_COLUMN = "_segment"
+"""The number of a stretch of rows, in what the calls of an `Over` read that DuckDB answers."""
+PLACE_COLUMN = "_place"
+"""Beside it, the place of each row: what tells rows apart that are alike in all else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import random
 import pytest
 from tests.engine.world import Row, World, random_steps, schema
 
+from headrace.engine.operators.base import OperatorInfo
 from headrace.errors import ViewInError
 
 EDGES = schema(a="INTEGER", b="INTEGER", w="DOUBLE")
@@ -75,3 +76,21 @@ def test_what_is_not_linear_is_recomputed_by_name() -> None:
     made.add("v", f"WITH RECURSIVE r AS (SELECT n FROM s UNION {greatest}) SELECT * FROM r")
     assert "rows one by one" in str(made.engine.explain("v"))
     random_steps(made, {"s": root}, steps=3, seed=1)
+
+
+def test_explain_shows_all_that_is_kept_and_why_nothing_is_freed() -> None:
+    made = world(
+        "WITH RECURSIVE r AS (SELECT n FROM s UNION SELECT e.b FROM r JOIN e ON r.n = e.a) SELECT * FROM r"
+    )
+    made.step({"s": [({"n": 1, "name": "p"}, 1)]})
+    edges: list[Row] = [{"a": a, "b": a + 1, "w": 1.0} for a in range(100, 110)]
+    made.step({"e": [(row, 1) for row in edges]})
+    shown = next(info for info in operators(made.engine.explain("v0")) if info.name == "recursive")
+    assert shown.state_rows >= 11, "the edges lie in a join of the step"
+    assert shown.state_bytes > 0
+    assert shown.can_free is not None
+    assert shown.can_free.startswith("keeps all: a row that comes may lead on")
+
+
+def operators(info: OperatorInfo) -> list[OperatorInfo]:
+    return [info, *(below for part in info.inputs for below in operators(part))]

@@ -27,6 +27,8 @@ from headrace.errors import ViewInError
 from headrace.sql.plan import AggCall, Aggregate
 
 _GROUP = "__group"
+_AS_LONG = frozenset({"list", "string_agg"})
+"""Calls whose answers are as long as their groups: to write them down costs as much as to find them."""
 
 
 class TouchedPart(Part):
@@ -37,8 +39,7 @@ class TouchedPart(Part):
 
     def __init__(self, calls: Sequence[AggCall], node: Aggregate, *, append_only: bool) -> None:
         self._calls = tuple(calls)
-        names = ", ".join(sorted({call.func for call in calls}))
-        self.reason = f"{names}: no smaller state gives the answer when rows come or go"
+        self.reason = _reason({call.func for call in calls})
         self._input = node.input.schema
         self._output = Schema.of(node.schema[call.name] for call in calls)
         columns = (Column(_GROUP, "BIGINT", pa.int64()), *self._input.columns)
@@ -135,3 +136,10 @@ class TouchedPart(Part):
     @override
     def nbytes(self) -> int:
         return self._rows.nbytes + self._kept.nbytes
+
+
+def _reason(names: set[str]) -> str:
+    long, other = (", ".join(sorted(part)) for part in (names & _AS_LONG, names - _AS_LONG))
+    parts = [f"{long}: the answer holds every row of the group"] if long else []
+    parts += [f"{other}: no smaller state gives the answer when rows come or go"] if other else []
+    return "; ".join(parts)

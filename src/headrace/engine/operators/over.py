@@ -15,7 +15,9 @@ changed one (its sum, its number) stands for the whole of the partition up to it
 costs itself. Sums of floating-point numbers are kept as pairs of doubles, and everything behind a changed row
 is made from these again, so nothing drifts.
 
-All other calls are DuckDB's, partition by partition (see `operators.touched`).
+Other calls over bounded frames are DuckDB's, over the rows within reach (`over.asked`); the rest is DuckDB's
+over whole partitions (`operators.touched`). Where DuckDB answers with an error, the view is in error until
+the partition at fault has an answer again; till then that is asked for as a whole.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from typing_extensions import override
 from headrace.change import Change
 from headrace.contracts.schema import Schema
 from headrace.engine.columns import I64, U64, Bools, group_keys, nonzero, validity, values, views
-from headrace.engine.duck import quote
+from headrace.engine.duck import Duck, quote
 from headrace.engine.frontier import kept
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import expand
@@ -40,27 +42,32 @@ from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.touched import TouchedOperator
 from headrace.engine.order import lexsort, order_word, placed
 from headrace.engine.ordered_rows import OrderedRows
-from headrace.engine.over.calls import NUMBER, Call, distance_unit, positions, rule_for, rules_for
-from headrace.engine.over.reach import Reach, Segments, needed_from, segments
+from headrace.engine.over.asked import AskedCalls
+from headrace.engine.over.calls import NUMBER, distance_unit, positions, reach_of, rule_for
+from headrace.engine.over.reach import Reach, Segments, needed_from, segments, whole
 from headrace.engine.over.sequence import RowsInOrder
 from headrace.engine.sweep import Sweep, described
 from headrace.engine.zset import consolidate
-from headrace.sql.plan import KEY_COLUMN, Expr, Node, OrderKey, Over, Project, Touched
+from headrace.errors import ViewInError
+from headrace.sql.plan import KEY_COLUMN, Expr, Node, OrderKey, Over, OverCall, Project, Touched
 
 _AT = "_segment"
 
 
 def over_operator(node: Over, *, append_only: bool) -> Operator:
     """Return the operator of some window functions: by rules where every call has one."""
-    calls = rules_for(node)
-    if calls is None:
+    if not all(_has_rule(node, call) for call in node.calls):
         return TouchedOperator(as_touched(node), append_only=append_only)
-    return OverOperator(node, calls)
+    return OverOperator(node)
+
+
+def _has_rule(node: Over, call: OverCall) -> bool:
+    return rule_for(node, call) is not None or reach_of(node, call) is not None
 
 
 def split_over(node: Over) -> Node:
     """Return the node, or where only some of its calls have rules, these below the others."""
-    ruled = tuple(call for call in node.calls if rule_for(node, call) is not None)
+    ruled = tuple(call for call in node.calls if _has_rule(node, call))
     rest = tuple(call for call in node.calls if call not in ruled)
     if not ruled or not rest:
         return node
@@ -86,12 +93,19 @@ class OverOperator(Operator):
 
     name = "over"
 
-    def __init__(self, node: Over, calls: Sequence[Call]) -> None:
+    def __init__(self, node: Over) -> None:
         super().__init__(node.schema)
         self.consolidated = True
         self._node = node
-        self._calls = calls
-        self._reach = Reach.of([call.reach for call in calls])
+        rules = [rule_for(node, call) for call in node.calls]
+        self._calls = calls = [rule for rule in rules if rule is not None]
+        asked = [call for call, rule in zip(node.calls, rules, strict=True) if rule is None]
+        reaches = [reach_of(node, call) for call in asked]
+        self._asked = AskedCalls(node, asked, [reach for reach in reaches if reach is not None])
+        self._reach = Reach.of([*(call.reach for call in calls), self._asked.reach])
+        self.reason = self._asked.reason
+        self._failed: set[int] = set()
+        self._message: str | None = None
         self.rule = "running" if self._reach.running else "neighbourhood"
         self._counts = any(call.counts for call in calls) or any(
             call.reach.running and call.call.frame is not None and call.call.frame.unit == "rows"
@@ -114,15 +128,49 @@ class OverOperator(Operator):
         if len(change) == 0:
             return Change.empty(self.arrow)
         slots, words = self._assign(change.rows), self._words(change.rows)
-        parts = segments(self._rows, slots, words, self._reach)
-        before, middle, after = self._read(parts)
-        fresh = self._answered(before, self._moved(middle, change, parts.owners), after)
+        parts, middle, fresh = self._answers(change, slots, words, context.duck)
         moved = consolidate(Change.concat([_named(middle, -1), _named(fresh, 1)]))
         at = values(moved.rows.column(0)).astype(np.int64)
         stored = pa.RecordBatch.from_arrays(moved.rows.columns[1:], schema=self._stored)
         self._rows.insert(parts.slots[at], self._words(stored), stored, moved.weights)
         shown = Change(stored.select(self.arrow.names), moved.weights)
         return consolidate(shown) if self._hidden else shown
+
+    def _answers(self, change: Change, slots: I64, words: U64, duck: Duck) -> tuple[Segments, _Rows, _Rows]:
+        """Return the segments, their rows as they stood, and as they are with the change."""
+        touched = self._failed.intersection(slots.tolist()) if self._failed else set()
+        if not touched:
+            parts = segments(self._rows, slots, words, self._reach)
+            before, middle, after = self._read(parts)
+            try:
+                fresh = self._answered(before, self._moved(middle, change, parts.owners), after, duck)
+            except ViewInError:
+                pass
+            else:
+                return parts, middle, fresh
+        parts = whole(slots)
+        _, middle, _ = self._read(parts)
+        self._failed -= touched
+        return parts, middle, self._answered_apart(parts, self._moved(middle, change, parts.owners), duck)
+
+    def _answered_apart(self, parts: Segments, rows: _Rows, duck: Duck) -> _Rows:
+        """Return the rows of whole partitions with answers, NULLs where DuckDB answers with an error."""
+        nothing = _Rows(np.empty(0, dtype=np.int64), Change.empty(self._stored).rows)
+        done = []
+        for number, slot in enumerate(parts.slots.tolist()):
+            one = rows.take(rows.at == number)
+            try:
+                done.append(self._answered(nothing, one, nothing, duck))
+            except ViewInError as error:
+                self._failed.add(slot)
+                self._message = error.problem
+                fields = list(self._stored)[len(self._input) :]
+                nulls = [pa.nulls(len(one), field.type) for field in fields]
+                columns = [*one.rows.columns, *nulls]
+                done.append(_Rows(one.at, pa.RecordBatch.from_arrays(columns, schema=self._stored)))
+        return _Rows(
+            np.concatenate([part.at for part in done]), pa.concat_batches([part.rows for part in done])
+        )
 
     def _assign(self, rows: pa.RecordBatch) -> I64:
         """Return the slots of the rows' partitions."""
@@ -163,8 +211,12 @@ class OverOperator(Operator):
         at = values(rows.column(0)).astype(np.int64)
         return _Rows(at, pa.RecordBatch.from_arrays(rows.columns[1:], schema=self._input))
 
-    def _answered(self, before: _Rows, middle: _Rows, after: _Rows) -> _Rows:
-        """Return the rows in the middle with their answers."""
+    def _answered(self, before: _Rows, middle: _Rows, after: _Rows, duck: Duck) -> _Rows:
+        """Return the rows in the middle with their answers.
+
+        Raises:
+            ViewInError: DuckDB answers with an error.
+        """
         names = self._input.names
         counts = [len(before), len(middle), len(after)]
         rows = pa.concat_batches([part.rows.select(names) for part in (before, middle, after)])
@@ -174,13 +226,13 @@ class OverOperator(Operator):
         view = RowsInOrder(rows, at[order], order >= counts[0], self._node.order)
         carriers = order[view.carriers]
         view.stored = self._states(before.rows.take(pa.array(carriers)))
-        answers: dict[str, pa.Array] = {}
+        answers = self._asked.answer(view, duck)
         for call in self._calls:
             answers |= call.answer(view)
         if self._counts:
             answers[NUMBER] = pa.array(positions(view))
         fresh = nonzero((order >= counts[0]) & (order < counts[0] + counts[1]))
-        wanted = [call.call.name for call in self._calls] + self._hidden
+        wanted = [call.name for call in self._node.calls] + self._hidden
         columns = [*rows.columns, *(answers[name] for name in wanted)]
         fields = zip(columns, self._stored, strict=True)
         cast = [column if column.type == field.type else column.cast(field.type) for column, field in fields]
@@ -227,7 +279,9 @@ class OverOperator(Operator):
         if self._node.partition:
             gone = self._partitions.final(self._node.partition, inputs[0])
             gone |= ~self._rows.held(count)
-            dead = self._partitions.release(nonzero(gone & ~self._partitions.free()))
+            left = nonzero(gone & ~self._partitions.free())
+            self._failed.difference_update(left.tolist())
+            dead = self._partitions.release(left)
             self._rows.release(dead)
         time = self._time(inputs[0])
         if time is not None:
@@ -245,7 +299,12 @@ class OverOperator(Operator):
     @property
     @override
     def detail(self) -> str:
-        return ", ".join(call.call.sql for call in self._calls)
+        return ", ".join(call.sql for call in self._node.calls)
+
+    @property
+    @override
+    def error(self) -> str | None:
+        return self._message if self._failed else None
 
     @property
     @override

@@ -32,6 +32,7 @@ from headrace.engine.columns import I64, group_keys, nonzero, views
 from headrace.engine.growable import Growable
 from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
+from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.zset import consolidate
 from headrace.errors import ViewInError
@@ -55,6 +56,20 @@ class Steps(Protocol):
     @property
     def error(self) -> str | None:
         """Why there is no answer, or None."""
+        ...
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """Its operators."""
+        ...
+
+
+class Stage(Protocol):
+    """One operator of the step."""
+
+    @property
+    def operator(self) -> Operator:
+        """The operator."""
         ...
 
 
@@ -148,15 +163,20 @@ class RecursiveOperator(Operator):
     def detail(self) -> str:
         return "union all" if self._node.is_all else "union"
 
+    @override
+    def can_free(self, inputs: Sequence[Bounds]) -> str | None:
+        return "keeps all: a row that comes may lead on to any that is kept, however old"
+
     @property
     @override
     def state_rows(self) -> int:
-        return self.rows.size
+        return self.rows.size + sum(stage.operator.state_rows for stage in self._steps.stages)
 
     @property
     @override
     def state_bytes(self) -> int:
-        return self.rows.nbytes + self.counts.nbytes + self.inside.nbytes
+        own = self.rows.nbytes + self.counts.nbytes + self.inside.nbytes
+        return own + sum(stage.operator.state_bytes for stage in self._steps.stages)
 
 
 class _Seen:

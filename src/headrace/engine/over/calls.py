@@ -214,6 +214,51 @@ class EdgeCall(Call):
         return {self.call.name: column.take(pa.array(low, mask=empty))}
 
 
+class KnownEdgeCall(Call):
+    """`first_value(x IGNORE NULLS)` and `last_value(x IGNORE NULLS)`, from the beginning of the partition."""
+
+    @override
+    def answer(self, view: RowsInOrder) -> dict[str, pa.Array]:
+        column = view.rows.column(self.call.args[0])
+        known = self._taken(view)
+        stored = self._carried(view, self.call.name)
+        column = _replaced(column, view.carriers, stored)
+        known[view.carriers] = mask_of(validity(stored), len(stored))
+        _, high = self._frames(view)
+        here = np.arange(len(view), dtype=np.int64)
+        if self.call.func == "last_value":
+            place = np.maximum.accumulate(np.where(known, here, -1))[high]
+            found = place >= view.first
+        else:
+            later = np.minimum.accumulate(np.where(known, here, len(view))[::-1])[::-1]
+            place = later[view.first]
+            found = place <= high
+        return {self.call.name: column.take(pa.array(place, mask=~found))}
+
+
+class KnownLagCall(Call):
+    """`lag(x IGNORE NULLS)`: the last value before the row."""
+
+    def __init__(self, call: OverCall, schema: Schema) -> None:
+        super().__init__(call, schema, Reach(running=True))
+        self._last = f"{call.name}_last"
+        self.hidden = {self._last: self.kind}
+
+    @override
+    def answer(self, view: RowsInOrder) -> dict[str, pa.Array]:
+        column = view.rows.column(self.call.args[0]).cast(self.kind)
+        known = self._taken(view)
+        stored = self._carried(view, self._last)
+        column = _replaced(column, view.carriers, stored)
+        known[view.carriers] = mask_of(validity(stored), len(stored))
+        last = np.maximum.accumulate(np.where(known, np.arange(len(view), dtype=np.int64), -1))
+        before = np.append(-1, last[:-1])[: len(view)]
+        return {
+            self.call.name: column.take(pa.array(before, mask=before < view.first)),
+            self._last: column.take(pa.array(last, mask=last < view.first)),
+        }
+
+
 class ShiftCall(Call):
     """`lag(x, n, default)` and `lead(x, n, default)`."""
 
@@ -284,11 +329,11 @@ def _replaced(column: pa.Array, at: I64, new: pa.Array) -> pa.Array:
 
 # --- which call has a rule
 # ------------------------------------------------------------------------------------------------------
-def rules_for(node: Over) -> list[Call] | None:
-    """Return a rule for every call of a node, or None where one has none."""
-    found = [rule_for(node, call) for call in node.calls]
-    rules = [rule for rule in found if rule is not None]
-    return rules if len(rules) == len(found) else None
+def reach_of(node: Over, call: OverCall) -> Reach | None:
+    """Return how far a call looks that DuckDB can answer around a changed row, None where it has no bound."""
+    if call.near is None or call.near_sql is None:
+        return None
+    return _reach(node, call.near, turned=True)
 
 
 def rule_for(node: Over, call: OverCall) -> Call | None:
@@ -298,10 +343,12 @@ def rule_for(node: Over, call: OverCall) -> Call | None:
     kinds: Mapping[str, pa.DataType] = {c.name: c.arrow for c in node.input.schema}
     if call.func in ("row_number", "rank", "dense_rank"):
         return None if call.args or call.filter else RankCall(call, node.schema, Reach(running=True))
+    if call.ignore_nulls:
+        return _known(node, call)
     if call.func in ("lag", "lead"):
         return _shift(node, call)
     reach = _reach(node, call.frame)
-    if reach is None or len(call.args) > 1 or call.params:
+    if reach is None or len(call.args) > 1 or call.params or _is_whole(call):
         return None
     if call.func in ("count", "count_star"):
         return CountCall(call, node.schema, reach)
@@ -328,6 +375,23 @@ def _sum(node: Over, call: OverCall, reach: Reach, kind: pa.DataType) -> Call | 
     return None
 
 
+def _is_whole(call: OverCall) -> bool:
+    """Whether a row that comes last may change the answers of all before it, as all of a partition are peers:
+    the order is the call's own, and each frame holds all of them.
+    """
+    is_place = call.func == "lag" or (call.func == "first_value" and not call.ignore_nulls)
+    return not is_place and call.peers == 0 and call.frame is not None and call.frame.unit == "range"
+
+
+def _known(node: Over, call: OverCall) -> Call | None:
+    if len(call.args) != 1 or call.params or call.filter or call.frame is None or _is_whole(call):
+        return None
+    if call.func == "lag":
+        return KnownLagCall(call, node.schema)
+    reach = _reach(node, call.frame)
+    return KnownEdgeCall(call, node.schema, reach) if reach is not None and reach.running else None
+
+
 def _shift(node: Over, call: OverCall) -> Call | None:
     if len(call.args) != 1 or call.filter or len(call.params) > 2:
         return None
@@ -348,8 +412,8 @@ def _shift(node: Over, call: OverCall) -> Call | None:
     return ShiftCall(call, node.schema, reach, moved, default)
 
 
-def _reach(node: Over, frame: Frame) -> Reach | None:
-    """Return how far a frame looks, None where no rule reads it."""
+def _reach(node: Over, frame: Frame, *, turned: bool = False) -> Reach | None:
+    """Return how far a frame looks, None where no rule reads it; `turned`: or in a descending order."""
     if frame.end is None:
         return None
     if frame.start is None:
@@ -360,7 +424,7 @@ def _reach(node: Over, frame: Frame) -> Reach | None:
     if not back and not ahead and not frame.start and not frame.end:
         return Reach()
     unit = distance_unit(node.input.schema[node.order[0].column].arrow)
-    if unit is None or node.order[0].descending:
+    if unit is None or (node.order[0].descending and not turned):
         return None
     return Reach(back=-(-back // unit), ahead=-(-ahead // unit))
 

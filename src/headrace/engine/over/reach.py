@@ -85,9 +85,7 @@ def segments(rows: OrderedRows, slots: I64, words: U64, reach: Reach) -> Segment
     fresh[1:] = slots[order[1:]] != slots[order[:-1]]
     distinct = slots[order[fresh]]
     if len(slots) >= _MANY and _is_most(rows.bounds(distinct), len(slots)):
-        nothing = np.zeros(len(distinct), dtype=np.uint64)
-        everything = np.full(len(distinct), _ALL)
-        return Segments(distinct, nothing, nothing, everything, everything, np.searchsorted(distinct, slots))
+        return whole(slots)
     if not reach.running:
         fresh[1:] |= words[order[1:]] != words[order[:-1]]
     sites = order[fresh]
@@ -111,6 +109,14 @@ def segments(rows: OrderedRows, slots: I64, words: U64, reach: Reach) -> Segment
     owners = np.empty(len(slots), dtype=np.int64)
     owners[order] = places[np.cumsum(fresh) - 1]
     return Segments(at[heads], read_from[heads], first[heads], last[tails], read_to[tails], owners)
+
+
+def whole(slots: I64) -> Segments:
+    """Return all of the partitions of some changed rows."""
+    distinct = np.unique(slots)
+    nothing = np.zeros(len(distinct), dtype=np.uint64)
+    everything = np.full(len(distinct), _ALL)
+    return Segments(distinct, nothing, nothing, everything, everything, np.searchsorted(distinct, slots))
 
 
 def _is_most(held: Bounds, changed: int) -> bool:

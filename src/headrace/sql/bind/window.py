@@ -9,12 +9,25 @@ import duckdb
 from headrace.contracts.schema import Schema
 from headrace.sql.bind.work import Window, WindowCall, Work
 from headrace.sql.duck import column
-from headrace.sql.plan import Frame, Node
+from headrace.sql.functions import aggregates
+from headrace.sql.plan import PLACE_COLUMN, SEGMENT_COLUMN, Frame, Node
 from headrace.sql.render import columns_of
 from headrace.sql.ties import TIE_KEYS
-from headrace.sql.tree import Tree, arguments, bound, function_name, is_descending, is_nulls_first
+from headrace.sql.tree import (
+    Tree,
+    arguments,
+    bound,
+    function_name,
+    is_descending,
+    is_nulls_first,
+    order_item,
+)
 
 RANKS = ("row_number", "rank", "dense_rank")
+_DAY_US = 86_400_000_000
+_EDGES = ("first_value", "last_value")
+_KNOWING = (*_EDGES, "lag")
+"""Calls that have a rule with IGNORE NULLS."""
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 
 
@@ -121,13 +134,14 @@ def _told(work: Work, types: dict[str, str], call: WindowCall, tree: Tree) -> Wi
     full = _keys(tree["arg_orders"])
     is_plain = (
         not tree["distinct"]
-        and not tree["ignore_nulls"]
+        and (not tree["ignore_nulls"] or call.func in _KNOWING)
         and tree["exclude_clause"] == "NO_OTHER"
         and given[: len(args)] == args
         and not any(columns_of(part) for part in params)
         and (kept is None or kept["class"] == "BOUND")
         and full[: len(call.order)] == (call.order if full else ())
     )
+    call = _near(work, types, call, tree)
     frame = _frame(work, types, call, tree) if is_plain else None
     if frame is None:
         return call
@@ -138,11 +152,30 @@ def _told(work: Work, types: dict[str, str], call: WindowCall, tree: Tree) -> Wi
         filter=None if kept is None else str(kept["name"]),
         frame=frame,
         full_order=full or None,
+        ignore_nulls=bool(tree["ignore_nulls"]),
     )
 
 
-def _frame(work: Work, types: dict[str, str], call: WindowCall, tree: Tree) -> Frame | None:
-    """Return a frame in ROWS or RANGE with constant distances; None for any other."""
+def _near(work: Work, types: dict[str, str], call: WindowCall, tree: Tree) -> WindowCall:
+    """Return the call with how far it looks, where its frame is bounded; `lag` and ranks have none."""
+    if not call.order or (call.func not in (*_EDGES, "nth_value") and call.func not in aggregates()):
+        return call
+    near = _frame(work, types, call, tree, loosely=True)
+    if near is None or near.start is None or near.end is None:
+        return call
+    parted = tree | {"partitions": [bound(SEGMENT_COLUMN), *tree["partitions"]]}
+    if near.unit == "rows" and tree["exclude_clause"] in ("NO_OTHER", "CURRENT_ROW"):
+        parted = parted | {"orders": [*tree["orders"], order_item(bound(PLACE_COLUMN))]}
+    return replace(call, near=near, near_sql=work.render(parted))
+
+
+def _frame(
+    work: Work, types: dict[str, str], call: WindowCall, tree: Tree, *, loosely: bool = False
+) -> Frame | None:
+    """Return a frame in ROWS or RANGE with constant distances; None for any other.
+
+    `loosely`: one that holds it, also where its length has months, or the order descends.
+    """
     start, end = str(tree["start"]), str(tree["end"])
     units = {word.rsplit("_", 1)[1] for word in (start, end) if not word.startswith("UNBOUNDED")} or {"RANGE"}
     if len(units) > 1 or units & {"GROUPS"}:
@@ -156,8 +189,8 @@ def _frame(work: Work, types: dict[str, str], call: WindowCall, tree: Tree) -> F
         elif word.startswith("CURRENT_ROW"):
             edges.append(0)
         else:
-            distance = _distance(work, types, call, expression, unit)
-            if distance is None or is_turned:
+            distance = _distance(work, types, call, expression, unit, loosely=loosely)
+            if distance is None or (is_turned and not loosely):
                 return None
             edges.append(-distance if "PRECEDING" in word else distance)
     if start == "UNBOUNDED_FOLLOWING" or end == "UNBOUNDED_PRECEDING":
@@ -165,7 +198,9 @@ def _frame(work: Work, types: dict[str, str], call: WindowCall, tree: Tree) -> F
     return Frame(unit, edges[0], edges[1])
 
 
-def _distance(work: Work, types: dict[str, str], call: WindowCall, tree: Tree, unit: str) -> int | None:
+def _distance(
+    work: Work, types: dict[str, str], call: WindowCall, tree: Tree, unit: str, *, loosely: bool
+) -> int | None:
     """Return a constant distance in rows, in units of an integer column, or in microseconds of a time."""
     if columns_of(tree):
         return None
@@ -176,7 +211,13 @@ def _distance(work: Work, types: dict[str, str], call: WindowCall, tree: Tree, u
     wanted = f"CAST({work.render(tree)} AS {'INTERVAL' if is_time else 'BIGINT'})"
     if is_time:
         months = "date_part('year', i) * 12 + date_part('month', i)"
-        wanted = f"CASE WHEN {months} = 0 THEN epoch_us(i) END FROM (SELECT {wanted} AS i)"
+        length = "epoch_us(i)"  # which takes a month for 30 days, a year for 365.25
+        whole = (
+            f"{length} + ({months}) * {2 * _DAY_US}"
+            if loosely
+            else f"CASE WHEN {months} = 0 THEN {length} END"
+        )
+        wanted = f"{whole} FROM (SELECT {wanted} AS i)"
     try:
         row = work.duck.con.execute(f"SELECT {wanted}").fetchone()
     except duckdb.Error:

@@ -59,6 +59,9 @@ class WindowCall:
     frame: Frame | None = None
     full_order: tuple[tuple[str, bool, bool], ...] | None = None
     """`order` with the keys after it by which the call itself orders its frame."""
+    ignore_nulls: bool = False
+    near: Frame | None = None
+    near_sql: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

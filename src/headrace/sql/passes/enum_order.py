@@ -69,6 +69,6 @@ def _call(call: WindowCall, names: Mapping[str, str], hidden: set[str]) -> Windo
     orders = [call.order, call.full_order or ()]
     read = dict.fromkeys(names[key[0]] for order in orders for key in order if key[0] in names)
     order, full = (tuple((names.get(key[0], key[0]), *key[1:]) for key in order) for order in orders)
-    frame = None if any(key[0] in hidden for key in (*order, *full)) else call.frame
-    columns = (*call.columns, *read)
-    return replace(call, order=order, full_order=full or None, frame=frame, columns=columns)
+    made = replace(call, order=order, full_order=full or None, columns=(*call.columns, *read))
+    is_hidden = any(key[0] in hidden for key in (*order, *full))
+    return replace(made, frame=None, near=None) if is_hidden else made

@@ -45,6 +45,6 @@ def _call(call: WindowCall) -> OverCall:
     peers = min(call.rank_keys, len(call.order)) if call.func in ("rank", "dense_rank") else len(call.order)
     plain = OverCall(
         call.name, call.func, call.args, call.params, call.frame, call.filter, peers, call.sql,
-        call.sql_type, call.columns,
+        call.sql_type, call.columns, call.ignore_nulls, call.near, call.near_sql,
     )  # fmt: skip
     return plain if call.frame is not None else replace(plain, args=(), params=())
