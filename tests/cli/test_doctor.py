@@ -35,6 +35,14 @@ def test_a_broken_project_fails(project: Path, invoke: Invoke) -> None:
     assert "ZeroDivisionError" in told.out
 
 
+def test_a_file_in_place_of_the_data_folder_fails(project: Path, invoke: Invoke) -> None:
+    (project / "data").write_text("mine")
+    assert findings(project, invoke, "--port", "0")["data"] == ("fail", f"{Path('data')} is no folder")
+    told = invoke("query", "FROM gmv")
+    assert told.code == 4
+    assert "name a folder" in told.err
+
+
 def test_a_taken_port_is_a_warning(project: Path, invoke: Invoke) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -274,6 +274,9 @@ def check_project_folder(place: Place) -> Iterator[Finding]:
 
 def check_data(place: Place) -> Iterator[Finding]:
     """Whether the data folder opens under the project's declarations."""
+    if place.data.exists() and not place.data.is_dir():
+        yield Finding("data", "fail", f"{place.data} is no folder", "name another with --data")
+        return
     if find_server(place.data) or not place.data.is_dir() or not has_project(place.project):
         return
     try:

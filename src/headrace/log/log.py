@@ -601,6 +601,8 @@ def _again(error: StorageError) -> StorageError:
 
 def _storage_error(problem: str, where: Path | None, error: OSError) -> StorageError:
     hints = {
+        17: "a file has that name: name a folder",
+        20: "a part of that path is a file: name a folder",
         28: "the disk is full: free space; appends go on by themselves then",
         30: "the disk is read-only: mount it for writing",
         13: "give this user the right to write there",
