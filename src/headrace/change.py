@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,8 @@ class Change:
         weights: int64, one per row, not zero once consolidated.
         ids: where the maker can tell, a small integer per row that names it: a row goes under the id that it
             came under, so that it is found without a search. None where nobody can tell.
-        hashes: of whole rows, told apart by bits, where somebody has already worked them out.
+        hashes: of whole rows, told apart by bits, where the change was consolidated and they were worked out
+            for that; some rows of such a change, each once, are consolidated too.
     """
 
     rows: pa.RecordBatch
@@ -84,7 +84,7 @@ class Change:
         return Change(self.rows, -self.weights, self.ids, self.hashes)
 
     def take(self, positions: npt.NDArray[np.int64]) -> Change:
-        """Return the rows at those positions, in that order."""
+        """Return the rows at those positions, each at most once, in that order."""
         ids = None if self.ids is None else self.ids[positions]
         hashes = None if self.hashes is None else self.hashes[positions]
         return Change(self.rows.take(pa.array(positions)), self.weights[positions], ids, hashes)
@@ -108,10 +108,22 @@ class Change:
         return bool(len(self.weights) == 0 or self.weights.min() > 0)
 
 
-@lru_cache(maxsize=1024)
+_EMPTY_MAX = 4_096
+_empty: dict[int, tuple[pa.Schema, pa.RecordBatch]] = {}
+
+
 def empty_rows(schema: pa.Schema) -> pa.RecordBatch:
-    """Return the batch of no rows."""
-    return pa.RecordBatch.from_pylist([], schema=schema)
+    """Return the batch of no rows.
+
+    It is remembered by which schema it is, not by what is in it: to hash one of many columns takes longer
+    than all else that an operator does where nothing comes.
+    """
+    found = _empty.get(id(schema))
+    if found is None:
+        if len(_empty) >= _EMPTY_MAX:
+            _empty.clear()
+        found = _empty[id(schema)] = schema, pa.RecordBatch.from_pylist([], schema=schema)
+    return found[1]
 
 
 def as_batch(table: pa.Table) -> pa.RecordBatch:

@@ -178,3 +178,16 @@ def test_the_json_schema_says_what_is_sent() -> None:
     assert parts["l"]["anyOf"][0]["items"] == {"anyOf": [{"type": "boolean"}, null]}
     assert parts["j"] == {}
     assert found["properties"]["m"]["x-sql-type"] == "DECIMAL(9,2)"
+
+
+@given(st.lists(st.datetimes(), min_size=1, max_size=20))
+def test_times_are_written_alike_with_and_without_a_null_beside_them(times: list[dt.datetime]) -> None:
+    schema = parse_columns("t TIMESTAMP")
+    plain, mixed = (pa.table({"t": pa.array(rows, pa.timestamp("us"))}) for rows in (times, [*times, None]))
+    assert to_json_rows(plain, schema) == to_json_rows(mixed, schema)[:-1]
+
+
+def test_what_stands_beside_rows_is_their_last_member() -> None:
+    schema = parse_columns("n BIGINT")
+    batch = pa.record_batch({"n": pa.array([1, 2**60])})
+    assert rows_json(batch, schema, {"w": [1, -1]}) == b'[{"n":1,"w":1},{"n":"1152921504606846976","w":-1}]'

@@ -66,3 +66,16 @@ def test_sql_groups_zeros_nans_and_equal_intervals_together_but_rows_keep_their_
 def test_hashes_are_stable() -> None:
     columns = [pa.array([1, None]), pa.array(["abc", "a text of more than eight bytes"])]
     assert hash_columns(columns, 2).tolist() == [3446292379008920011, 12267739194218012755]
+
+
+def test_a_few_rows_have_the_hashes_that_they_have_among_many() -> None:
+    columns = [
+        pa.array((values * 40)[:40], kind) for kind, values in COLUMNS if not pa.types.is_dictionary(kind)
+    ]
+    for width in (1, 2, len(columns)):
+        for first in range(len(columns) - width + 1):
+            chosen = columns[first : first + width]
+            whole = hash_columns(chosen, 40).tolist()
+            parts = [[column.slice(at, 8) for column in chosen] for at in range(0, 40, 8)]
+            assert [one for part in parts for one in hash_columns(part, 8).tolist()] == whole
+    assert hash_columns([], 3).tolist() == hash_columns([], 30).tolist()[:3]

@@ -118,13 +118,19 @@ def is_text(kind: pa.DataType) -> bool:
 
 def is_fixed(kind: pa.DataType) -> bool:
     """Whether columns of this type are seen as `Fixed`."""
-    return bool(
-        pa.types.is_boolean(kind)
-        or pa.types.is_primitive(kind)
-        or pa.types.is_decimal(kind)
-        or kind == pa.month_day_nano_interval()
-        or pa.types.is_null(kind)
-    )
+    found = _fixed_ids.get(kind.id)
+    if found is None:
+        found = _fixed_ids[kind.id] = bool(
+            pa.types.is_boolean(kind)
+            or pa.types.is_primitive(kind)
+            or pa.types.is_decimal(kind)
+            or kind == pa.month_day_nano_interval()
+            or pa.types.is_null(kind)
+        )
+    return found
+
+
+_fixed_ids: dict[int, bool] = {}
 
 
 def validity(array: pa.Array) -> Bools | None:
@@ -337,7 +343,7 @@ def _text(array: pa.Array) -> Text:
     if data is not None and last > first:
         heap[: last - first] = np.frombuffer(data, dtype=np.uint8, count=last - first, offset=first)
     offsets -= first
-    lengths = np.diff(offsets)
+    lengths = offsets[1:] - offsets[:-1]
     valid = validity(array)
     if valid is not None:
         lengths = np.where(valid, lengths, 0)

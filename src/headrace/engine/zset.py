@@ -59,8 +59,10 @@ def consolidate(change: Change) -> Change:
     Rows are identical when all their bits are, except that NaN equals NaN. The answer carries no ids: a row
     that goes under one id and comes under another has cancelled; it carries hashes where they were needed.
     """
+    if change.hashes is not None:  # nobody else works them out
+        return change
     count = len(change)
-    change = Change(change.rows, change.weights, None, change.hashes)
+    change = Change(change.rows, change.weights)
     if count == 0:
         return change
     if change.rows.num_columns == 0 or count == 1:
@@ -68,7 +70,7 @@ def consolidate(change: Change) -> Change:
         kept = change.take(np.zeros(1 if weight else 0, dtype=np.int64))
         return Change(kept.rows, np.full(len(kept), weight, dtype=np.int64))
     columns = views(change.rows.columns, exact=True)
-    hashes = hash_views(columns, count) if change.hashes is None else change.hashes
+    hashes = hash_views(columns, count)
     change = Change(change.rows, change.weights, None, hashes)
     numbers, firsts = group_rows(columns, hashes)
     if len(firsts) == count:

@@ -71,6 +71,7 @@ class Channel:
         self._rows_max = rows_max
         self.key = key
         self.info = followed(run, key.view)
+        self._columns = (self.info, self.info.schema.arrow)
         self.source = source_of(self.info)
         self.viewers: set[Viewer] = set()
         self.delivered = run.version.number
@@ -106,13 +107,20 @@ class Channel:
 
     def concerns(self, change: Change) -> bool:
         """Whether viewers must hear of a change: it holds rows, or says that the columns are others now."""
-        return bool(len(change)) or change.schema != self.info.schema.arrow
+        return bool(len(change)) or self._is_of_others(change)
+
+    def _is_of_others(self, change: Change) -> bool:
+        """Whether a change has other columns than viewers know."""
+        info = self.info
+        if self._columns[0] is not info:
+            self._columns = (info, info.schema.arrow)
+        return bool(change.schema != self._columns[1])
 
     def message(self, parts: Sequence[Part], stamp: Stamp) -> Message:
         """Return one message for the changes of `batches`."""
         first, last = parts[0].version.number, parts[-1].version
         previous, self._previous = self._previous, last.number
-        if any(part.change.schema != self.info.schema.arrow for part in parts):
+        if any(self._is_of_others(part.change) for part in parts):
             return Message("redefined", last.number, "", None, first, previous)
         moved = Change.concat([part.change for part in parts])
         if len(parts) > 1:

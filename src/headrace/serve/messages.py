@@ -60,8 +60,8 @@ def _text(head: dict[str, Any]) -> str:
     return orjson.dumps(head, default=str).decode()
 
 
-def _with_rows(head: dict[str, Any], table: pa.Table, schema: Schema) -> str:
-    return (orjson.dumps(head)[:-1] + b',"rows":' + rows_json(table, schema) + b"}").decode()
+def _with_rows(head: dict[str, Any], rows: bytes) -> str:
+    return (orjson.dumps(head)[:-1] + b',"rows":' + rows + b"}").decode()
 
 
 def snapshot(
@@ -78,7 +78,7 @@ def snapshot(
     number = stamp.version.number
     if arrow:
         return Message("snapshot", number, _text(head), arrow_bytes(shown, info.schema))
-    return Message("snapshot", number, _with_rows(head, shown, info.schema))
+    return Message("snapshot", number, _with_rows(head, rows_json(shown, info.schema)))
 
 
 def change(
@@ -93,12 +93,13 @@ def change(
         "first": first,
         "previous": previous,
     }
-    weighted = Schema((*info.schema.columns, WEIGHT_COLUMN))
-    table = moved.to_table()
     number = stamp.version.number
     if arrow:
-        return Message("change", number, _text(head), arrow_bytes(table, weighted), first, previous)
-    return Message("change", number, _with_rows(head, table, weighted), None, first, previous)
+        weighted = Schema((*info.schema.columns, WEIGHT_COLUMN))
+        rows = arrow_bytes(moved.to_table(), weighted)
+        return Message("change", number, _text(head), rows, first, previous)
+    text = _with_rows(head, rows_json(moved.rows, info.schema, {WEIGHT: moved.weights.tolist()}))
+    return Message("change", number, text, None, first, previous)
 
 
 def heartbeat(view: str, stamp: Stamp) -> Message:
