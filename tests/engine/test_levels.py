@@ -6,7 +6,7 @@ goes wrong in one thread must not reach the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -16,7 +16,7 @@ import pytest
 from headrace.change import Change
 from headrace.contracts.schema import Column, Schema
 from headrace.engine.engine import Engine
-from headrace.engine.levels import WORTH_ROWS, Threads, levels_of
+from headrace.engine.levels import SPLIT_ROWS, WORTH_ROWS, Threads, levels_of, parts_of, side_by_side
 from headrace.sql.planner import plan_view
 from headrace.testing import difference
 
@@ -29,14 +29,23 @@ VIEWS = {
     "pairs": "SELECT large.k, s, r FROM large JOIN best ON large.k = best.k",
     "texts": "SELECT md5(CAST(k AS VARCHAR)) AS t, v FROM sales WHERE v > 500",
 }
+TEXTS = Schema.of([*SALES, Column("t", "VARCHAR", pa.string())])
+WIDE = {
+    "totals": "SELECT t, k, count(*) AS n, sum(v) AS s FROM sales GROUP BY t, k",
+    "pairs": "SELECT a.t, a.k, a.n, b.v FROM totals AS a JOIN sales AS b ON a.t = b.t AND a.k = b.k",
+    "both": "SELECT t, v FROM sales WHERE v > 20 UNION ALL SELECT t, k FROM sales WHERE k < 10",
+    "kept": "SELECT s.t, s.v, p.n FROM sales AS s LEFT JOIN pairs AS p ON p.t = s.t AND p.v = s.v + 1",
+}
+"""Joins and groups by texts, of which some are longer than the words that are kept of them."""
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def built(threads: int) -> Engine:
+def built(threads: int, views: Mapping[str, str] = VIEWS) -> Engine:
+    sold = SALES if views is VIEWS else TEXTS
     engine = Engine(threads=threads)
-    engine.add_relation("sales", SALES, append_only=False)
-    schemas = {"sales": SALES}
-    for name, sql in VIEWS.items():
+    engine.add_relation("sales", sold, append_only=False)
+    schemas = {"sales": sold}
+    for name, sql in views.items():
         plan = plan_view(name, sql, schemas)
         schemas[name] = plan.schema
         engine.add_view(plan, lambda _: iter(()))
@@ -76,6 +85,63 @@ def test_levels_follow_what_is_read() -> None:
     reads = {"a": set(), "b": {"a"}, "c": {"sales"}, "d": {"b", "c"}, "e": {"a"}}
     assert levels_of(list("abcde"), reads) == (("a", "c"), ("b", "e"), ("d",))
     assert levels_of([], {}) == ()
+
+
+def test_parts_and_operators_side_by_side_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.engine.levels.WORTH_ROWS", 8)
+    monkeypatch.setattr("headrace.engine.circuit.WORTH_ROWS", 8)
+    monkeypatch.setattr("headrace.engine.levels.SPLIT_ROWS", 16)
+    monkeypatch.setattr("headrace.engine.columns._READ_ROWS_MIN", 4)
+    random = np.random.default_rng(5)
+    one, many = built(1, WIDE), built(3, WIDE)
+    rows: list[dict[str, object]] = []
+    for count in (500, 3, 200, 60):
+        gone, rows = rows[: len(rows) // 3], rows[len(rows) // 3 :]
+        come: list[dict[str, object]] = [
+            {"k": int(k), "v": int(v), "t": f"{'customer number ' * (k % 3)}{k}"}
+            for k, v in random.integers(0, 40, (count, 2))
+        ]
+        rows += come
+        both = pa.RecordBatch.from_pylist([*gone, *come], schema=TEXTS.arrow)
+        change = Change(both, np.array([-1] * len(gone) + [1] * len(come)))
+        alone = one.step({"sales": change}, CLOCK, {})
+        beside = many.step({"sales": change}, CLOCK, {})
+        assert list(alone.changes) == list(beside.changes)
+        for name in alone.changes:
+            assert alone.changes[name].to_table().equals(beside.changes[name].to_table()), name
+    assert one.snapshot("pairs").num_rows > 300
+    for name in WIDE:
+        assert one.snapshot(name).equals(many.snapshot(name)), name
+    one.close()
+    many.close()
+
+
+def test_jobs_may_have_jobs_and_none_runs_on_after_a_failure() -> None:
+    threads, done = Threads(2), list[int]()
+    rows = [WORTH_ROWS, WORTH_ROWS]
+
+    def fails(number: int) -> int:
+        raise ValueError(number)
+
+    def sums() -> int:
+        return sum(side_by_side([lambda: 1, lambda: 2], rows))
+
+    with threads.working():
+        assert side_by_side([sums, sums, sums], [*rows, 1]) == [3, 3, 3]
+        jobs = [lambda: fails(0), lambda: fails(1), lambda: done.append(2)]
+        with pytest.raises(ValueError, match="0"):
+            side_by_side(jobs, [*rows, WORTH_ROWS])
+    assert done == [2]
+    threads.close()
+
+
+def test_rows_are_split_among_the_threads_that_work() -> None:
+    assert parts_of(10 * SPLIT_ROWS) == [slice(0, 10 * SPLIT_ROWS)]
+    threads = Threads(2)
+    with threads.working():
+        assert parts_of(2 * SPLIT_ROWS - 1) == [slice(0, 2 * SPLIT_ROWS - 1)]
+        assert parts_of(2 * SPLIT_ROWS + 1) == [slice(0, SPLIT_ROWS), slice(SPLIT_ROWS, 2 * SPLIT_ROWS + 1)]
+    threads.close()
 
 
 @pytest.mark.parametrize("rows", [[0, 0, 0], [WORTH_ROWS, WORTH_ROWS, 1]])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
 from headrace.change import Change
 from headrace.engine.adoption import Adoption, content_of
 from headrace.engine.duck import quote
+from headrace.engine.levels import WORTH_ROWS, side_by_side
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.aggregate import AggregateOperator
 from headrace.engine.operators.asof_join import AsofJoinOperator
@@ -179,21 +181,52 @@ class Circuit:
         return change if root.consolidated or root.append_only or change.is_append_only else settle(change)
 
     def _run(self, changes: Mapping[str, Change], context: StepContext) -> Change:
-        outputs: list[Change] = []
-        for number, stage in enumerate(self._stages):
-            if number in self._idle:
-                outputs.append(Change.empty(stage.operator.arrow))
+        outputs: dict[int, Change] = {}
+        for number in range(len(self._stages)):
+            if number in outputs:
                 continue
-            if stage.relation is not None:
-                change = changes.get(stage.relation)
-                inputs = [] if change is None else [change]
+            inputs = self._inputs(number, changes, outputs)
+            rows = sum(map(len, inputs))
+            if rows >= WORTH_ROWS:
+                outputs.update(self._side_by_side(number, changes, outputs, context))
             else:
-                inputs = [outputs[at] for at in stage.inputs]
-            if any(len(change) for change in inputs) or stage.operator.is_due(context):
-                outputs.append(stage.operator.run(inputs, context))
-            else:
-                outputs.append(Change.empty(stage.operator.arrow))
+                outputs[number] = self._moved(number, inputs, rows, context)
         return outputs[self._root]
+
+    def _moved(self, number: int, inputs: list[Change], rows: int, context: StepContext) -> Change:
+        """Return what a stage gives out."""
+        operator = self._stages[number].operator
+        if number not in self._idle and (rows or operator.is_due(context)):
+            return operator.run(inputs, context)
+        return Change.empty(operator.arrow)
+
+    def _inputs(
+        self, number: int, changes: Mapping[str, Change], outputs: Mapping[int, Change]
+    ) -> list[Change]:
+        """Return the changes that a stage takes in."""
+        stage = self._stages[number]
+        if stage.relation is None:
+            return [outputs[at] for at in stage.inputs]
+        change = changes.get(stage.relation)
+        return [] if change is None else [change]
+
+    def _side_by_side(
+        self, first: int, changes: Mapping[str, Change], outputs: Mapping[int, Change], context: StepContext
+    ) -> dict[int, Change]:
+        """Return what a stage gives out that takes in many rows, and those after it that do so too and wait
+        for nothing either.
+        """
+        jobs: dict[int, Callable[[], Change]] = {}
+        sizes = []
+        for number in range(first, len(self._stages)):
+            if number in outputs or not all(below in outputs for below in self._stages[number].inputs):
+                continue
+            inputs = self._inputs(number, changes, outputs)
+            rows = sum(map(len, inputs))
+            if rows >= WORTH_ROWS:
+                jobs[number] = partial(self._moved, number, inputs, rows, context)
+                sizes.append(rows)
+        return dict(zip(jobs, side_by_side(list(jobs.values()), sizes), strict=True))
 
     # --- taking over what runs
     # --------------------------------------------------------------------------------------------------

@@ -7,15 +7,19 @@ canonical text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from headrace.engine.levels import parts_of, side_by_side
 from headrace.engine.normal import group_keys as group_keys
 
 U64 = npt.NDArray[np.uint64]
@@ -28,6 +32,8 @@ _TAIL_MASKS: U64 = np.array([(1 << (8 * n)) - 1 for n in range(8)] + [2**64 - 1]
 MICROS_PER_DAY = 86_400_000_000
 WORDS_KEPT = 2
 """Words of a text that are kept beside it: most keys are no longer."""
+_READ_ROWS_MIN, _READ_BYTES_MAX = 1_024, 2**26
+"""A step keeps what it read of columns of so many rows at least, up to so many bytes, the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,11 @@ class Fixed:
     words: tuple[U64, ...]
     valid: Bools | None
 
+    def part(self, rows: slice) -> Fixed:
+        """Return some of the rows, which follow each other."""
+        valid = None if self.valid is None else self.valid[rows]
+        return Fixed(tuple(word[rows] for word in self.words), valid)
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -52,24 +63,39 @@ class Text:
         starts: int64, first byte of each row.
         lengths: int64, zero where NULL.
         valid: False where NULL; None when no row is NULL.
-        kept: the first words of all rows, as far as they were asked for: keys are hashed and compared again.
+        kept: the first words of all rows, as far as they were asked for: keys are hashed and compared again,
+            by several threads, each of which would write the same.
     """
 
     heap: npt.NDArray[np.uint8]
     starts: I64
     lengths: I64
     valid: Bools | None
-    kept: list[U64] = field(default_factory=list, compare=False, repr=False)
+    kept: list[U64 | None] = field(default_factory=lambda: [None] * WORDS_KEPT, compare=False, repr=False)
 
     def word(self, step: int, rows: I64 | slice) -> U64:
         """Return bytes `8*step` to `8*step+7` of those rows as little-endian words, zero beyond the end."""
-        if step == len(self.kept) < WORDS_KEPT and (
-            isinstance(rows, slice) or 2 * len(rows) >= len(self.starts)
-        ):
-            self.kept.append(heap_word(self.heap, self.starts, self.lengths, step))
-        if step < len(self.kept):
-            return self.kept[step][rows]
+        if step < WORDS_KEPT:
+            word = self.kept[step]
+            if word is None and (isinstance(rows, slice) or 2 * len(rows) >= len(self.starts)):
+                word = self.kept[step] = heap_word(self.heap, self.starts, self.lengths, step)
+            if word is not None:
+                return word[rows]
         return heap_word(self.heap, self.starts[rows], self.lengths[rows], step)
+
+    def part(self, rows: slice) -> Text:
+        """Return some of the rows, which follow each other."""
+        valid = None if self.valid is None else self.valid[rows]
+        kept = [None if word is None else word[rows] for word in self.kept]
+        return Text(self.heap, self.starts[rows], self.lengths[rows], valid, kept)
+
+    def keep(self, parts: Sequence[Text]) -> None:
+        """Keep the words that were asked for of all parts, which make up the column."""
+        for step in range(WORDS_KEPT):
+            words = [part.kept[step] for part in parts]
+            known = [word for word in words if word is not None]
+            if self.kept[step] is None and len(known) == len(words):
+                self.kept[step] = np.concatenate(known)
 
     def sizes(self, rows: I64) -> I64:
         """Return how many bytes those rows have."""
@@ -101,6 +127,9 @@ def heap_word(heap: npt.NDArray[np.uint8], starts: I64, lengths: I64, step: int)
     bytes.
     """
     overlapping: U64 = np.ndarray((len(heap) - 7,), dtype="<u8", buffer=heap, strides=(1,))
+    if len(lengths) and lengths.min() >= 8 * step + 8:  # no word reaches beyond its string
+        whole: U64 = overlapping[starts + 8 * step if step else starts]
+        return whole
     if step == 0:  # no string begins within the padding
         rest, at = np.minimum(lengths, 8), starts
     else:
@@ -329,6 +358,51 @@ def _normal(months: int, days: int, nanos: int) -> tuple[int, int]:
 
 
 def _text(array: pa.Array) -> Text:
+    """Return texts as bytes; those that this step has read already as they were read."""
+    texts = _read.get()
+    return _as_text(array) if texts is None or len(array) < _READ_ROWS_MIN else texts.of(array)
+
+
+class TextsRead:
+    """Columns of texts that a step has read, with their words: most pass through several operators."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[int, ...], tuple[pa.Array, Text]] = {}
+        self._bytes = 0
+        self._lock = Lock()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Have columns be read but once inside the block, as far as there is room."""
+        token = _read.set(self)
+        try:
+            yield
+        finally:
+            _read.reset(token)
+
+    def of(self, array: pa.Array) -> Text:
+        """Return a column as it was read; the array is held, so that no other one takes its place."""
+        buffers = (0 if buffer is None else buffer.address for buffer in array.buffers())
+        key = (len(array), array.offset, *buffers)
+        found = self._held.get(key)
+        if found is None:
+            read = array, _as_text(array)
+            with self._lock:
+                found = self._held.setdefault(key, read)
+                self._bytes += _bytes_read(read[1]) if found is read else 0
+                while self._bytes > _READ_BYTES_MAX:
+                    self._bytes -= _bytes_read(self._held.pop(next(iter(self._held)))[1])
+        return found[1]
+
+
+_read: ContextVar[TextsRead | None] = ContextVar("headrace_engine_texts", default=None)
+
+
+def _bytes_read(text: Text) -> int:
+    return len(text.heap) + 8 * (2 + WORDS_KEPT) * len(text.starts)
+
+
+def _as_text(array: pa.Array) -> Text:
     wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
     count = len(array)
     _, offset_buffer, data = array.buffers()
@@ -401,4 +475,14 @@ def equal_texts(left: Texts, left_rows: I64, right: Texts, right_rows: I64) -> B
 
 def take(batch: pa.RecordBatch, rows: I64) -> pa.RecordBatch:
     """Return those rows of a batch."""
-    return batch.take(pa.array(rows))
+    at = pa.array(rows)
+    count = min(len(parts_of(len(rows))), batch.num_columns)
+    if count < 2:
+        return batch.take(at)
+    groups = [list(range(first, batch.num_columns, count)) for first in range(count)]
+    jobs = [partial(batch.select(group).take, at) for group in groups]
+    columns: list[pa.Array] = [None] * batch.num_columns
+    for group, found in zip(groups, side_by_side(jobs, [len(rows)] * count), strict=True):
+        for number, column in zip(group, found.columns, strict=True):
+            columns[number] = column
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)

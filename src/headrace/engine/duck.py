@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from threading import Lock
 
 import duckdb
 import pyarrow as pa
@@ -41,10 +42,11 @@ def _database(threads: int, settings: tuple[str, ...]) -> duckdb.DuckDBPyConnect
 
 
 class Duck:
-    """One connection to an in-memory DuckDB; what it registers is its own. Not thread-safe."""
+    """One connection to an in-memory DuckDB; what it registers is its own. Threads wait for each other."""
 
     def __init__(self, threads: int = 1, settings: Sequence[str] = _SETTINGS) -> None:
         self._connection = _database(threads, tuple(settings)).cursor()
+        self._lock = Lock()
         self._careful: Duck | None = None
         self._paired: Duck | None = None
 
@@ -79,29 +81,32 @@ class Duck:
         Raises:
             ViewInError: DuckDB answers with an error.
         """
-        for name, table in tables.items():
-            self._connection.register(name, readable(table))
-        try:
-            answer = self._connection.sql(sql).to_arrow_table()
-        except duckdb.Error as error:
-            raise ViewInError(
-                plainly(error), hint="remove the row that causes it, or replace the view"
-            ) from error
-        finally:
-            for name in tables:
-                self._connection.unregister(name)
+        with self._lock:
+            for name, table in tables.items():
+                self._connection.register(name, readable(table))
+            try:
+                answer = self._connection.sql(sql).to_arrow_table()
+            except duckdb.Error as error:
+                raise ViewInError(
+                    plainly(error), hint="remove the row that causes it, or replace the view"
+                ) from error
+            finally:
+                for name in tables:
+                    self._connection.unregister(name)
         return fit(answer, output)
 
     def types(self, items: Sequence[str], source: Schema) -> list[str]:
         """Return DuckDB's types of expressions over the columns of `source`."""
         nulls = ", ".join(f"CAST(NULL AS {column.sql_type}) AS {quote(column.name)}" for column in source)
         listed = ", ".join(f"({item}) AS c{at}" for at, item in enumerate(items))
-        answer = self._connection.sql(f"SELECT {listed} FROM (SELECT {nulls or '1'} WHERE false)")
-        return [str(kind) for kind in answer.types]
+        with self._lock:
+            answer = self._connection.sql(f"SELECT {listed} FROM (SELECT {nulls or '1'} WHERE false)")
+            return [str(kind) for kind in answer.types]
 
     def constant(self, item: str) -> pa.Array:
         """Return the value of an expression without columns, as a column of one row."""
-        return self._connection.sql(f"SELECT ({item}) AS c").to_arrow_table().column(0).combine_chunks()
+        with self._lock:
+            return self._connection.sql(f"SELECT ({item}) AS c").to_arrow_table().column(0).combine_chunks()
 
     def close(self) -> None:
         """Close the connection."""

@@ -16,6 +16,7 @@ from headrace.change import Change
 from headrace.contracts.schema import Schema
 from headrace.engine.adoption import Adoption, adoption
 from headrace.engine.circuit import Circuit
+from headrace.engine.columns import TextsRead
 from headrace.engine.duck import Duck
 from headrace.engine.levels import Threads, levels_of, step_threads
 from headrace.engine.memory import Memory
@@ -99,6 +100,7 @@ class Engine:
         self._ducks: dict[str, Duck] = {}
         self._history: History | None = None
         self._taps: tuple[Tap, ...] = ()
+        self._texts = TextsRead()
         self._unshown: list[tuple[View, Change]] = []
         self._lent: dict[str, Lent] = {}
 
@@ -203,7 +205,7 @@ class Engine:
     # ----------------------------------------------------------------------------------------------
     def _build(self, plan: ViewPlan, history: History, newer: Mapping[str, View] | None = None) -> View:
         """Return the view computed over the present content of its relations."""
-        with self.memory.watching():
+        with self.memory.watching(), self._threads.working():
             return self._computed(plan, history, newer)
 
     def _computed(self, plan: ViewPlan, history: History, newer: Mapping[str, View] | None) -> View:
@@ -276,7 +278,8 @@ class Engine:
         """Do the work of a step, while readers go on reading the version before; `show` and `turn` end the
         step.
         """
-        with self.memory.watching():
+        self._texts = TextsRead()
+        with self.memory.watching(), self._threads.working(), self._texts.reading():
             return self._moved(changes, clock, watermarks)
 
     @property
@@ -300,7 +303,8 @@ class Engine:
         the view and its readers are built anew at the next step that reaches them.
         """
         unshown, self._unshown = self._unshown, []
-        with self.memory.watching():
+        texts, self._texts = self._texts, TextsRead()
+        with self.memory.watching(), self._threads.working(), texts.reading():
             jobs = [partial(_applied, view, seen) for view, seen in unshown]
             failures = self._threads.run(jobs, [len(seen) for _, seen in unshown])
         for (view, _), failure in zip(unshown, failures, strict=True):

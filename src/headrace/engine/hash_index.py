@@ -10,12 +10,14 @@ waits for it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from headrace.engine.columns import I64, U64, Bools, nonzero
+from headrace.engine.levels import parts_of, side_by_side
 from headrace.engine.memory import fits, zeros
 
 U32 = npt.NDArray[np.uint32]
@@ -188,6 +190,11 @@ def _verified(verify: Verify, rows: I64, ids: I64) -> Bools:
     return good
 
 
+def _beyond(verify: Verify, first: int) -> Verify:
+    """Return what verifies a part of a batch that begins with a row."""
+    return lambda rows, ids: verify(rows + first, ids)
+
+
 class HashIndex:
     """A multi-map from uint64 hash to int64 id (not negative)."""
 
@@ -209,7 +216,15 @@ class HashIndex:
         return self._search(_stored(hashes), verify)[0]
 
     def _search(self, keys: U32, verify: Verify) -> tuple[I64, I64]:
-        """Return ids, also from the old table, and places in the new one."""
+        """Return ids, also from the old table, and places in the new one; parts of the keys side by side."""
+        parts = parts_of(len(keys))
+        if len(parts) == 1:
+            return self._searched(keys, verify)
+        jobs = [partial(self._searched, keys[rows], _beyond(verify, rows.start)) for rows in parts]
+        found = side_by_side(jobs, [rows.stop - rows.start for rows in parts])
+        return np.concatenate([ids for ids, _ in found]), np.concatenate([places for _, places in found])
+
+    def _searched(self, keys: U32, verify: Verify) -> tuple[I64, I64]:
         found, places = self._table.search(keys, verify)
         if self._old is not None:
             missing = nonzero(found < 0)

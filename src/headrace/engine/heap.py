@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.change import empty_rows
-from headrace.engine.columns import I64, Bools, nonzero
+from headrace.engine.columns import I64, Bools, nonzero, take
 from headrace.engine.memory import Memory, held
 from headrace.engine.packed import ROWS_MIN, is_packed, packed, plain
 from headrace.engine.places import ROWS_MIN as KEYED_ROWS_MIN
@@ -107,7 +107,7 @@ class Chunk:
         if columns is not None:
             rows = rows.select(list(columns))
             schema = None if schema is None else pa.schema([schema.field(at) for at in columns])
-        found = rows.take(pa.array(offsets))
+        found = take(rows, offsets)
         return found if schema is None else plain(found, schema)
 
     def rows_where(self, wanted: Wanted) -> pa.RecordBatch:
@@ -134,8 +134,9 @@ class Chunk:
             return offsets
         span = int(mine[-1]) + 1
         if self._table is None and span <= _SPAN_MAX * len(mine) and _PROBED * len(numbers) >= len(mine):
-            self._table = np.zeros(span, dtype=np.int32)
-            self._table[mine] = np.arange(len(mine), dtype=np.int32)
+            table = np.zeros(span, dtype=np.int32)
+            table[mine] = np.arange(len(mine), dtype=np.int32)
+            self._table = table  # not before it is whole: other threads may look
         if self._table is None:
             return np.searchsorted(mine, offsets.astype(mine.dtype))
         return self._table[offsets].astype(np.int64)
@@ -367,7 +368,7 @@ class Heap:
             return parts[0]
         back = np.empty(len(numbers), dtype=np.int64)
         back[order] = np.arange(len(numbers))
-        return pa.concat_batches(parts).take(pa.array(back))
+        return take(pa.concat_batches(parts), back)
 
     def by_chunk(
         self, numbers: I64, columns: Sequence[int] | None = None

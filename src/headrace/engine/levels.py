@@ -1,23 +1,27 @@
-"""Views that do not read each other, side by side on several cores.
+"""What need not wait for each other, side by side on several cores: views, operators, columns, parts of rows.
 
 The kernels of NumPy, Arrow and DuckDB give up the interpreter lock while they work on many rows, so that
-steps of several views overlap. Each view is stepped by one thread at a time, from the same changes, and what
-comes out is put together in one order: results do not depend on the threads.
+steps of several views overlap, and within a step whatever its parts do. Each view is stepped from the same
+changes, each part writes what is its own, and what comes out is put together in one order: results do not
+depend on the threads.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from typing import TypeVar
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 THREADS_MAX = 4
 WORTH_ROWS = 5_000
-"""A view that reads fewer rows is not worth a thread."""
+"""What has fewer rows is not worth a thread."""
+SPLIT_ROWS = 8_192
+"""Rows are split where each part has at least so many."""
 
 
 def step_threads() -> int:
@@ -53,18 +57,67 @@ class Threads:
         self.count = count
         self._pool: ThreadPoolExecutor | None = None
 
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Have `side_by_side` use these threads inside the block."""
+        token = _working.set(self)
+        try:
+            yield
+        finally:
+            _working.reset(token)
+
     def run(self, jobs: Sequence[Callable[[], T]], rows: Sequence[int]) -> list[T]:
-        """Return what the jobs answer, in their order; side by side where two of them have many rows."""
+        """Return what the jobs answer, in their order; side by side where two of them have many rows.
+
+        The caller does the largest, and then whatever nobody has begun, so that jobs may have jobs of their
+        own. When it returns, none is running; where some fail, the first of these is raised.
+        """
         if self.count < 2 or sum(count >= WORTH_ROWS for count in rows) < 2:
             return [job() for job in jobs]
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="headrace-step")
-        largest = sorted(range(len(jobs)), key=lambda at: -rows[at])
-        running = {at: self._pool.submit(copy_context().run, jobs[at]) for at in largest}
-        return [running[at].result() for at in range(len(jobs))]
+        largest, *others = sorted(range(len(jobs)), key=lambda at: -rows[at])
+        begun = {at: self._pool.submit(copy_context().run, _tried, jobs[at]) for at in others}
+        done = {largest: _tried(jobs[largest])}
+        for at, future in begun.items():
+            done[at] = _tried(jobs[at]) if future.cancel() else future.result()
+        found: list[T] = []
+        for at in range(len(jobs)):
+            answer, error = done[at]
+            if error is not None:
+                raise error
+            found.append(cast(T, answer))
+        return found
 
     def close(self) -> None:
         """End the threads."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+
+
+_working: ContextVar[Threads | None] = ContextVar("headrace_engine_threads", default=None)
+
+
+def side_by_side(jobs: Sequence[Callable[[], T]], rows: Sequence[int]) -> list[T]:
+    """Return what the jobs answer, in their order; side by side where the engine that is at work has threads,
+    and two of the jobs many rows. None may write what another one reads or writes.
+    """
+    threads = _working.get()
+    return [job() for job in jobs] if threads is None else threads.run(jobs, rows)
+
+
+def parts_of(rows: int) -> list[slice]:
+    """Return all rows in as many parts as are worth doing side by side: one, or one for each thread."""
+    threads = _working.get() if rows >= 2 * SPLIT_ROWS else None
+    count = 1 if threads is None else min(threads.count, rows // SPLIT_ROWS)
+    if count < 2:
+        return [slice(0, rows)]
+    return [slice(rows * at // count, rows * (at + 1) // count) for at in range(count)]
+
+
+def _tried(job: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    try:
+        return job(), None
+    except BaseException as error:  # noqa: BLE001 - raised once all are done
+        return None, error

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from headrace.change import Change
-from headrace.engine.columns import I64, U64, Bools, View, equal_rows, nonzero, views
+from headrace.engine.columns import I64, U64, Bools, View, equal_rows, nonzero, take, views
 from headrace.engine.hashing import hash_views
 
 
@@ -79,7 +78,7 @@ def consolidate(change: Change) -> Change:
     np.add.at(sums, numbers, change.weights)
     alive = nonzero(sums)
     rows = np.sort(firsts[alive])
-    return Change(change.rows.take(pa.array(rows)), sums[numbers[rows]], None, hashes[rows])
+    return Change(take(change.rows, rows), sums[numbers[rows]], None, hashes[rows])
 
 
 def settle(change: Change) -> Change:

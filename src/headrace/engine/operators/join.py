@@ -9,19 +9,21 @@ arranged by each set of columns that is probed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
-from headrace.engine.columns import I64, Bools, equal, group_keys, nonzero, view, views
+from headrace.engine.columns import I64, Bools, equal, group_keys, nonzero, take, view, views
 from headrace.engine.frontier import JoinFrontier, differences
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.key_table import KeyTable
+from headrace.engine.levels import side_by_side
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.filter import FilterOperator
@@ -121,7 +123,7 @@ class Source:
             places = [self.rows.schema.get_field_index(name) for name in names]
             return list(self.rows.gather(self.at, places).columns)
         picked = self.rows.select(list(names))
-        return list((picked if self.at is None else picked.take(pa.array(self.at))).columns)
+        return list((picked if self.at is None else take(picked, self.at)).columns)
 
 
 class Tuples:
@@ -191,20 +193,30 @@ class JoinOperator(Operator):
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
-        outputs = []
+        outputs: list[Change] = []
         for number, change in enumerate(inputs):
             if len(change) == 0:
                 continue
             change = self._prepared(number, change)
             own = [index for (target, _), index in self._indexes.items() if target == number]
             slots = [index.slots(change.rows) for index in own]
-            for part in self._in_blocks(number, change):
-                known = zip(own, slots, strict=True) if part is change else ()
-                outputs.append(self._delta(number, part, context, known))
-            for index, under in zip(own, slots, strict=True):
-                index.insert(change, under)
+            joined = partial(self._joined, number, change, context, own, slots)
+            added = [partial(index.insert, change, under) for index, under in zip(own, slots, strict=True)]
+            jobs: list[Callable[[], list[Change] | None]] = [joined, *added]  # none reads what is added to
+            outputs += side_by_side(jobs, [len(change)] * len(jobs))[0] or []
         outputs = [part for part in outputs if len(part)]
         return Change.concat(outputs) if outputs else Change.empty(self.arrow)
+
+    def _joined(
+        self, number: int, change: Change, context: StepContext, own: list[Index], slots: list[I64]
+    ) -> list[Change]:
+        """Return the join of one input's change with all other inputs, in blocks; `slots` of its rows in its
+        own indexes.
+        """
+        return [
+            self._delta(number, part, context, zip(own, slots, strict=True) if part is change else ())
+            for part in self._in_blocks(number, change)
+        ]
 
     def _prepared(self, number: int, change: Change) -> Change:
         """Return the change added up, without rows that miss an equality of the input with itself."""
@@ -305,11 +317,13 @@ class JoinOperator(Operator):
 
     def _columns(self, tuples: Tuples, names: Sequence[str]) -> list[pa.Array]:
         """Return output columns in order."""
-        found = []
+        jobs = []
         for number, part in enumerate(self._node.parts):
             mine = [name for name in part.schema.names if name in names]
-            found += tuples.parts[number].columns(mine) if mine else []
-        return found
+            if mine:
+                jobs.append(partial(tuples.parts[number].columns, mine))
+        rows = len(tuples.weights)
+        return [column for columns in side_by_side(jobs, [rows] * len(jobs)) for column in columns]
 
     def _whole(self, tuples: Tuples) -> Change:
         columns = self._columns(tuples, self.arrow.names)
