@@ -24,6 +24,10 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 _NULL = np.uint64(0xA0761D6478BD642F)
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 _mask: list[np.uint64] = [np.uint64(2**64 - 1)]
+_FEW = 8
+"""The hashes of so few rows are worked out with Python's integers: that costs less than NumPy's calls."""
+_ALL, _PLAIN_ONE, _PLAIN_TWO = 2**64 - 1, int(_ONE), int(_TWO)
+_PLAIN_STEP, _PLAIN_NULL = int(_STEP), int(_NULL)
 
 
 @contextmanager
@@ -52,8 +56,9 @@ def mix(words: U64) -> U64:
 
 def hash_views(columns: Sequence[View], count: int) -> U64:
     """Return one hash per row over all columns; equal rows have equal hashes."""
-    parts = parts_of(count)
-    if len(parts) == 1:
+    if count <= _FEW:
+        hashes = np.array(_hashes_of_few(columns, count), dtype=np.uint64)
+    elif len(parts := parts_of(count)) == 1:
         hashes = _hashed(columns, count)
     else:
         pieces = [[column.part(rows) for column in columns] for rows in parts]
@@ -102,3 +107,50 @@ def _fold_text(hashes: U64, column: Text) -> U64:
         step += 1
         rows = rows[lengths[rows] > 8 * step]
     return hashes
+
+
+# --- a few rows: the same hashes, number by number
+# ------------------------------------------------------------------------------------------------------
+
+
+def _hashes_of_few(columns: Sequence[View], count: int) -> list[int]:
+    found = [0] * count
+    for number, column in enumerate(columns):
+        if isinstance(column, Text):
+            found = [_text_hash(*one) for one in zip(found, _bytes_of(column), strict=True)]
+        else:
+            found = _fixed_hashes(found, column, first=number == 0)
+        if column.valid is not None:
+            pairs = zip(found, column.valid.tolist(), strict=True)
+            found = [known if ok else _mixed(known + _PLAIN_NULL) for known, ok in pairs]
+    return found
+
+
+def _mixed(word: int) -> int:
+    word &= _ALL
+    word = (word ^ (word >> 30)) * _PLAIN_ONE & _ALL
+    word = (word ^ (word >> 27)) * _PLAIN_TWO & _ALL
+    return word ^ (word >> 31)
+
+
+def _fixed_hashes(found: list[int], column: Fixed, *, first: bool) -> list[int]:
+    for word in column.words:
+        values = word.tolist()
+        if first:
+            found = [_mixed(value + _PLAIN_STEP) for value in values]
+        else:
+            found = [_mixed(known * _PLAIN_STEP + value) for known, value in zip(found, values, strict=True)]
+        first = False
+    return found
+
+
+def _bytes_of(column: Text) -> list[bytes]:
+    pairs = zip(column.starts.tolist(), column.lengths.tolist(), strict=True)
+    return [column.heap[start : start + length].tobytes() for start, length in pairs]
+
+
+def _text_hash(known: int, text: bytes) -> int:
+    known = _mixed(known * _PLAIN_STEP + len(text) + int.from_bytes(text[:8], "little") * _PLAIN_TWO)
+    for at in range(8, len(text), 8):
+        known = _mixed(known * _PLAIN_STEP + int.from_bytes(text[at : at + 8], "little"))
+    return known
