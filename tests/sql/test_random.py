@@ -55,6 +55,11 @@ def test_random_queries(block: int) -> None:
     assert sum(run_case(seed) for seed in range(block * 12, block * 12 + 12)) >= 8
 
 
+def test_a_join_that_takes_in_joins_keeps_its_own_columns() -> None:
+    """Two joins inside a third became one of five inputs, and their columns that nobody selects came out."""
+    assert run_case(1_000_635)
+
+
 @pytest.mark.torture(weight=3, least=1_000)
 def test_many_random_queries(torture: Torture) -> None:
     torture.play(run_case)
