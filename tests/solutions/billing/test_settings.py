@@ -5,6 +5,7 @@ each setting flipped forth and back restores every number; other merchants see n
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def test_the_presets_of_the_page_are_those_of_python(books: Any) -> None:
     for name in PRESETS:
         settings.discard(books, MERCHANT, name)
     asked = books.ask("preset_settings", {"merchant": MERCHANT}).table.to_pylist()
-    at = {"valid_at": "2037-01-01", "seq": 4_000_000_000_000_000}
+    at = {"valid_at": datetime.now(UTC), "seq": 2_000_000_000_000_000}
     assert not books.upsert("settings", [row | at for row in asked]).rejected
     books.advance()
     assert {name: settings.current(books, MERCHANT, name) for name in PRESETS} == by_python

@@ -117,7 +117,7 @@ def test_books_and_views_agree_on_history_and_live_activity_and_a_wrong_book_is_
         assert words.startswith("live:      30")
         assert [outcome for outcome in outcomes if outcome.problem] == []
         assert sum(outcome.rows for outcome in outcomes) > 1_000
-        assert len(outcomes) == 19
+        assert len(outcomes) == 20
 
         book = world.books.of(world.shops[0].merchant_id)
         book.payments.pop()
