@@ -6,7 +6,7 @@ A row whose key holds a NULL matches nothing; it gets slot −1 and is not kept.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
-from headrace.engine.columns import I64, U64, Bools, group_keys, nonzero, views
+from headrace.engine.columns import I64, U64, Bools, View, group_keys, nonzero, views
 from headrace.engine.growable import Growable, Tally
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
@@ -101,12 +101,18 @@ class SlotTotals:
 
 
 class Side(ABC):
-    """The kept rows of one side."""
+    """The kept rows of one side.
+
+    Attributes:
+        rows: in the structure that finds what the other side's rows may match.
+    """
+
+    rows: Arrangement | OrderedRows
 
     @property
-    @abstractmethod
     def heap(self) -> Heap:
         """Where the rows lie by number."""
+        return self.rows.heap
 
     @abstractmethod
     def insert(self, batch: Keyed) -> I64:
@@ -116,35 +122,32 @@ class Side(ABC):
     def candidates(self, batch: Keyed) -> Iterator[Found]:
         """Yield the kept rows that may match those of the other side's change, about `PAIRS_MAX` at once."""
 
-    @abstractmethod
     def drop_below(self, column: str, bound_us: int) -> None:
         """Drop all rows whose time in that column is below a bound in microseconds; NULL is not."""
+        self.rows.drop_below(column, bound_us)
 
-    @abstractmethod
     def held(self, size: int) -> Bools:
         """Return which of the slots below `size` have entries, cancelled ones included."""
+        return self.rows.held(size)
 
     @property
-    @abstractmethod
     def row_count(self) -> int:
         """Rows kept, before what is still to cancel."""
+        return self.rows.row_count
 
     @property
-    @abstractmethod
     def nbytes(self) -> int:
         """Bytes held."""
+        return self.rows.nbytes
 
 
 class PlainSide(Side):
     """Rows under their slot."""
 
+    rows: Arrangement
+
     def __init__(self, schema: pa.Schema, *, append_only: bool) -> None:
         self.rows = Arrangement(schema, append_only=append_only)
-
-    @property
-    @override
-    def heap(self) -> Heap:
-        return self.rows.heap
 
     @override
     def insert(self, batch: Keyed) -> I64:
@@ -162,35 +165,14 @@ class PlainSide(Side):
             positions, numbers, weights = self.rows.probe(batch.slots[first:last])
             yield positions + first, numbers, weights
 
-    @override
-    def drop_below(self, column: str, bound_us: int) -> None:
-        self.rows.drop_below(column, bound_us)
-
-    @override
-    def held(self, size: int) -> Bools:
-        return self.rows.held(size)
-
-    @property
-    @override
-    def row_count(self) -> int:
-        return self.rows.row_count
-
-    @property
-    @override
-    def nbytes(self) -> int:
-        return self.rows.nbytes
-
 
 class PointSide(Side):
     """Rows in the order of the column that lies between two of the other side's."""
 
+    rows: OrderedRows
+
     def __init__(self, schema: pa.Schema) -> None:
         self.rows = OrderedRows(schema)
-
-    @property
-    @override
-    def heap(self) -> Heap:
-        return self.rows.heap
 
     @override
     def insert(self, batch: Keyed) -> I64:
@@ -203,24 +185,6 @@ class PointSide(Side):
         lows, highs = batch.words
         return in_blocks(self.rows.bounds(batch.slots).clip(lows, highs))
 
-    @override
-    def drop_below(self, column: str, bound_us: int) -> None:
-        self.rows.drop_below(column, bound_us)
-
-    @override
-    def held(self, size: int) -> Bools:
-        return self.rows.held(size)
-
-    @property
-    @override
-    def row_count(self) -> int:
-        return self.rows.row_count
-
-    @property
-    @override
-    def nbytes(self) -> int:
-        return self.rows.nbytes
-
 
 class IntervalSide(Side):
     """Rows with two columns between which one of the other side's lies.
@@ -230,16 +194,13 @@ class IntervalSide(Side):
     that begin at most that far before it; at most three in four of those end too early.
     """
 
+    rows: OrderedRows
+
     def __init__(self, schema: pa.Schema) -> None:
         self.rows = OrderedRows(schema)
         self._levels: list[int] = []
         self._highs: Growable[np.uint64] = Growable(np.uint64)
         self._first = 0
-
-    @property
-    @override
-    def heap(self) -> Heap:
-        return self.rows.heap
 
     @override
     def insert(self, batch: Keyed) -> I64:
@@ -279,19 +240,10 @@ class IntervalSide(Side):
                 yield positions[within], numbers[within], weights[within]
 
     @override
-    def drop_below(self, column: str, bound_us: int) -> None:
-        self.rows.drop_below(column, bound_us)
-
-    @override
     def held(self, size: int) -> Bools:
         found = np.zeros(size, dtype=np.bool_)
         found[nonzero(self.rows.held(size * _LEVELS)) // _LEVELS] = True
         return found
-
-    @property
-    @override
-    def row_count(self) -> int:
-        return self.rows.row_count
 
     @property
     @override
@@ -345,23 +297,21 @@ def scattered(numbers: I64, kept: I64, count: int) -> I64:
 
 def key_slots(rows: pa.RecordBatch, columns: Sequence[str], keys: KeyTable) -> I64:
     """Return the slot of each row's key, new ones added; −1 where a key column is NULL, 0 without columns."""
-    if not columns:
-        return np.zeros(rows.num_rows, dtype=np.int64)
-    arrays = [rows.column(name) for name in columns]
-    nulls = any_null(arrays)
-    seen = views(group_keys(arrays), exact=False)
-    slots = keys.find_or_add(seen, hash_views(seen, rows.num_rows))[0]
-    return slots if nulls is None else np.where(nulls, -1, slots)
+    return _slots(rows, columns, lambda seen, hashes: keys.find_or_add(seen, hashes)[0])
 
 
 def found_slots(rows: pa.RecordBatch, columns: Sequence[str], keys: KeyTable) -> I64:
     """Return `key_slots` of keys that are known, −1 for all others; none is added."""
+    return _slots(rows, columns, keys.find)
+
+
+def _slots(rows: pa.RecordBatch, columns: Sequence[str], find: Callable[[Sequence[View], U64], I64]) -> I64:
     if not columns:
         return np.zeros(rows.num_rows, dtype=np.int64)
     arrays = [rows.column(name) for name in columns]
     nulls = any_null(arrays)
     seen = views(group_keys(arrays), exact=False)
-    slots = keys.find(seen, hash_views(seen, rows.num_rows))
+    slots = find(seen, hash_views(seen, rows.num_rows))
     return slots if nulls is None else np.where(nulls, -1, slots)
 
 
