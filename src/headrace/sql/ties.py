@@ -307,7 +307,7 @@ def _is_by_rows(tree: Tree) -> bool:
 def _is_open(tree: Tree) -> bool:
     """Whether the answer of a window function depends on the order of equal rows."""
     name = function_name(tree)
-    return not tree["arg_orders"] and (name in _BY_ROW or name in _BY_FRAME or _is_by_rows(tree))
+    return name in _BY_ROW or name in _BY_FRAME or _is_by_rows(tree)
 
 
 def _new(keys: list[Tree], known: list[Tree]) -> list[Tree]:
@@ -320,6 +320,12 @@ def _new(keys: list[Tree], known: list[Tree]) -> list[Tree]:
             seen.add(spelling)
             found.append(key)
     return found
+
+
+def _rest(keys: list[Tree], window: Tree, orders: list[Tree]) -> list[Tree]:
+    """Return the items that decide an order of a window function."""
+    known = [*window["partitions"], *(item["expression"] for item in orders)]
+    return [order_item(key) for key in _new(keys, known)]
 
 
 def _spelling(tree: Tree) -> str:
@@ -336,10 +342,13 @@ def _with_keys(tree: Tree, keys: list[Tree]) -> Tree:
             return part
         if part.get("class") != "WINDOW" or not _is_open(part):
             return None
-        known = [*part["partitions"], *(item["expression"] for item in part["orders"])]
-        extra = [order_item(key) for key in _new(keys, known)]
-        if function_name(part) in _BY_ROW or _is_by_rows(part):
-            return part | {"orders": [*part["orders"], *extra], TIE_KEYS: len(extra)}
-        return part | {"arg_orders": [*part["orders"], *extra]}
+        name, own = function_name(part), part["arg_orders"]
+        decided = part
+        if own and (name in _BY_ROW or name in _BY_FRAME):
+            decided = part | {"arg_orders": [*own, *_rest(keys, part, own)]}
+        extra = _rest(keys, part, part["orders"])
+        if _is_by_rows(part) or (name in _BY_ROW and not own):
+            return decided | {"orders": [*part["orders"], *extra], TIE_KEYS: len(extra)}
+        return decided if own else part | {"arg_orders": [*part["orders"], *extra]}
 
     return rewrite(tree, change)
