@@ -1,4 +1,5 @@
--- What another scenario's settings would change on a day, customer by customer, the largest differences first.
+-- What another scenario's settings would change on a day, customer by customer, the largest differences first, whatever
+-- the currency: they are compared at the newest rates into the reporting one. Amounts are minor units of `currency`.
 -- $merchant TEXT: whose
 -- $day DATE: as of the end of which day
 -- $scenario TEXT = live: the settings in force
@@ -22,6 +23,11 @@ SELECT
      WHERE merchant_id = $merchant AND scenario = $other) AS definition
 FROM held
 LEFT JOIN customers ON customers.merchant_id = $merchant AND customers.customer_id = held.customer_id
+LEFT JOIN (
+    SELECT currency, up, down FROM conversion_rates
+    WHERE is_latest AND reporting = (
+        SELECT reporting_currency FROM scenarios WHERE merchant_id = $merchant AND scenario = $scenario)
+) AS rates ON rates.currency = held.currency
 WHERE held.mrr <> held.other_mrr
-ORDER BY abs(held.other_mrr - held.mrr) DESC, held.customer_id, held.currency
+ORDER BY abs(held.other_mrr - held.mrr) * coalesce(rates.up / rates.down, 1.0) DESC, held.customer_id, held.currency
 LIMIT $rows
