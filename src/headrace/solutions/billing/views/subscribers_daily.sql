@@ -9,7 +9,7 @@ SELECT
     cohorts.country,
     cohorts.cohort_month,
     moments.kind AS type,
-    (moments.causes // 16 % 2 = 1 OR moments.causes // 128 % 2 = 1) AS involuntary,
+    moments.involuntary,
     count(*) AS customers
 FROM customer_moments AS moments
 JOIN customer_cohorts AS cohorts
