@@ -211,19 +211,40 @@ class Arrangement:
 
     def probe(self, slots: I64) -> tuple[I64, I64, I64]:
         """Return all rows under those slots (−1: none): positions in `slots`, numbers in the heap,
-        weights.
+        weights. What cancels is left out where it is found next to each other.
         """
-        positions, numbers, weights = [], [], []
+        positions, numbers, weights, where = [], [], [], []
         for run, found, offsets in self._matches(slots):
             positions.append(found)
             numbers.append(run.numbers[offsets])
             weights.append(run.weights[offsets])
+            where.append((run, offsets))
         if not positions:
             nothing = np.empty(0, dtype=np.int64)
             return nothing, nothing, nothing
         if len(positions) == 1:
             return positions[0], numbers[0], weights[0]
-        return np.concatenate(positions), np.concatenate(numbers), np.concatenate(weights)
+        entries = np.concatenate(positions), np.concatenate(numbers), np.concatenate(weights)
+        if self._append_only or entries[2].min() > 0:
+            return entries
+        return self._netted(*entries, np.concatenate([run.keys[offsets] for run, offsets in where]))
+
+    def _netted(self, positions: I64, numbers: I64, weights: I64, keys: U64) -> tuple[I64, I64, I64]:
+        """Return entries of several runs without those that cancel: a row that has gone lies in an older run
+        still, until both are merged.
+        """
+        order = np.lexsort((keys, positions))
+        positions, numbers, weights, keys = positions[order], numbers[order], weights[order], keys[order]
+        alike = nonzero((keys[1:] == keys[:-1]) & (positions[1:] == positions[:-1]))
+        if len(alike) == 0:
+            return positions, numbers, weights
+        pairs = alike[self._identical(numbers[alike], numbers[alike + 1])]
+        starts = np.ones(len(keys), dtype=np.bool_)
+        starts[pairs + 1] = False
+        firsts = nonzero(starts)
+        sums = np.add.reduceat(weights, firsts)
+        left = nonzero(sums)
+        return positions[firsts[left]], numbers[firsts[left]], sums[left]
 
     def sizes(self, slots: I64) -> I64:
         """Return how many entries `probe` would find under each of those slots (−1: none)."""
