@@ -214,6 +214,13 @@ def test_the_bounded_functions_work_as_ever(reader: Reader) -> None:
     ]
 
 
+def test_the_bounded_functions_stand_wherever_others_may(reader: Reader) -> None:
+    sql = """SELECT k, lag(x) OVER (PARTITION BY replace(k, 'a', 'b') ORDER BY lpad(k, 2, 'z'), x) AS before
+             FROM (VALUES ('a', 1), ('b', 2), ('a', 3)) rows(k, x)
+             JOIN (VALUES ('bb')) twice(y) ON repeat(replace(k, 'a', 'b'), 2) = y ORDER BY x"""
+    assert [row["before"] for row in ask(reader, sql)] == [None, 3, 1]
+
+
 def test_answers_are_bounded_in_rows_and_bytes(reader: Reader) -> None:
     assert len(ask(reader, "SELECT * FROM range(100)", rows_max=100)) == 100
     with pytest.raises(QueryStopped, match="too many rows"):

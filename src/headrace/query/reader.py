@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -75,6 +76,9 @@ SIZE_GUARDS = (
 
 DuckDB's memory limit does not count the strings of a vector, so a macro before each bounds one value.
 """
+
+
+_REFUSED = re.compile(r"'(\w+ would make a value of more than \d+ characters)'")
 
 
 class Reader:
@@ -236,7 +240,8 @@ def _macros() -> dict[str, list[str]]:
         name, _, params = head.partition("(")
         problem = f"{name} would make a value of more than {VALUE_SIZE_MAX} characters"
         kind = "INTEGER" if argument.endswith("INTEGER") else "VARCHAR"
-        bounded = f"CASE WHEN {size} > {VALUE_SIZE_MAX} THEN error('{problem}')::{kind} ELSE {argument} END"
+        refused = f"'{problem}'::INTEGER::{kind}"  # error() is volatile: no window and no JOIN may hold it
+        bounded = f"CASE WHEN {size} > {VALUE_SIZE_MAX} THEN {refused} ELSE {argument} END"
         macros.setdefault(name, []).append(f"({params} AS system.main.{call.format(bounded=bounded)}")
     return macros
 
@@ -372,6 +377,8 @@ def sql_error(error: BaseException) -> HeadraceError:
     if isinstance(error, duckdb.OutOfMemoryException | MemoryError) or head == "Out of Memory Error":
         return QueryStopped(OUT_OF_MEMORY, hint="filter or aggregate before sorting or joining")
     text = rest if head.endswith("Error") and rest else message
+    if refused := _REFUSED.search(text):
+        return SqlError(refused[1])
     kept = [line for line in text.splitlines() if line.strip() and not line.startswith("Did you mean")]
     return SqlError("\n".join(kept[:8]) or "the query failed")
 
