@@ -263,6 +263,25 @@ def test_changes_of_one_key_stay_in_order_and_those_of_two_go_together() -> None
         assert wrong(run) is None
 
 
+def test_more_than_may_be_held_back_waits_with_all_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.holding.HELD_ROWS_MAX", 2)
+    with opened() as run, stopped() as stop:
+        fill(run)
+        held = [weigh(run, weight) for weight in (2, 3)]
+        assert stop.reached.wait(30)
+        run.wait_for(sell(run, 2, 1), 30)
+        weigh(run, 4)
+        last = sell(run, 1, 1)
+        run.wait_for(last, 0.2)
+        assert run.version.held == tuple(held)
+        assert not run.version.has(last)
+        stop.go_on.set()
+        assert run.wait_for(last, 30).has(last)
+        run.advance()
+        assert reported(run) == (4 * SUM, MANY)
+        assert wrong(run) is None
+
+
 def test_a_row_that_is_deleted_while_its_change_is_computed_is_gone() -> None:
     with opened() as run, stopped() as stop:
         fill(run)

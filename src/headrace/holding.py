@@ -11,8 +11,9 @@ running views have, the two are traded, and one version has the change in every 
 
 What may be held back is a commit of a few rows of keyed tables, and nothing else: such changes may enter the
 views in any order, as long as those of one key stay in theirs. So a later change of the same key is held back
-too; a commit that has more than that beside such a key makes all after it wait, as before. A crash loses
-nothing: the log has the commit, and the records of the versions say which of them have it.
+too; a commit that has more than that beside such a key makes all after it wait, as before, and so does one
+that finds too much held back already: rows that wait are what senders are told to come later for. A crash
+loses nothing: the log has the commit, and the records of the versions say which of them have it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ logger = logging.getLogger("headrace")
 
 COMMIT_ROWS_MAX = 1_000
 """Rows of a commit that may be held back; larger ones load data and set nothing."""
+HELD_ROWS_MAX = 100_000
+"""Rows that all commits held back may have; the next one that is to be waits, and all after it."""
 CATCH_UP_ROWS = 2_000
 """Rows that the copy may lack when the steps are stopped for the trade."""
 Offered = tuple[Commit, float]
@@ -144,6 +147,8 @@ class Holding:
                 return taken, offered[at:]
             rows = 0 if keys is None else self._engine.reach(commit.changes, self._rows_max)
             if keys is not None and (clashes or rows > self._rows_max):
+                if sum(rows_of(one.commit) for one in self._held) >= HELD_ROWS_MAX:
+                    return taken, offered[at:]
                 self._hold(_Held(*offered[at], rows, keys))
             else:
                 taken.append(commit)
