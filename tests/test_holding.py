@@ -264,7 +264,7 @@ def test_changes_of_one_key_stay_in_order_and_those_of_two_go_together() -> None
 
 
 def test_more_than_may_be_held_back_waits_with_all_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headrace.holding.HELD_ROWS_MAX", 2)
+    monkeypatch.setattr("headrace.holding.HELD_ROWS_MAX", 4)
     with opened() as run, stopped() as stop:
         fill(run)
         held = [weigh(run, weight) for weight in (2, 3)]
