@@ -108,6 +108,7 @@ class Oracle:
         self._held: dict[str, int] = {}
         self._moved: Counter[str] = Counter()
         self._asked: dict[str, tuple[tuple[str | int, ...], pa.Table | ExpectedError]] = {}
+        self._kept: dict[str, pa.Table | ExpectedError] = {}
         self._refreshed: dict[str, datetime] = {}
         self._due: set[str] = set()
         self._open: dict[str, tuple[datetime | None, list[Row]]] | None = None
@@ -257,12 +258,12 @@ class Oracle:
     def define(self, view: str, sql: str) -> None:
         """Add a view, or give it another definition."""
         self._views[view] = sql
-        self._plans, self._asked = {}, {}
+        self._plans, self._asked, self._kept = {}, {}, {}
 
     def drop(self, view: str) -> None:
         """Forget a view."""
         del self._views[view]
-        self._plans, self._asked = {}, {}
+        self._plans, self._asked, self._kept = {}, {}, {}
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -349,18 +350,24 @@ class Oracle:
     ) -> pa.Table | ExpectedError:
         """Return DuckDB's answer for a view; the same question about the same rows is asked once.
 
-        A view that refreshes apart keeps its answer between two times.
+        A view that refreshes apart keeps its answer between two times, and shows it where none of those that
+        it reads is in error.
         """
-        if name in self._refreshed and name in self._asked and name not in self._due:
-            return self._asked[name][1]
-        sql = self._sql(plan, clock)
-        asked: tuple[str | int, ...] = (sql, *(self._moved[at] for at in plan.relations))
-        if name in self._asked and self._asked[name][0] == asked:
-            return self._asked[name][1]
         below = (self._asked[at][1] for at in self._views if at.lower() in plan.relations)
         error = next((answer for answer in below if isinstance(answer, ExpectedError)), None)
+        if name in self._refreshed and name in self._kept and name not in self._due:
+            answer = error or self._kept[name]
+            if answer is not self._asked[name][1]:
+                self._moved[name.lower()] += 1
+                self._asked[name] = (self._asked[name][0], answer)
+            return answer
+        sql = self._sql(plan, clock)
+        asked: tuple[str | int, ...] = (sql, *(self._moved[at] for at in plan.relations))
+        if name in self._asked and self._asked[name][0] == asked and plan.refresh is None:
+            return self._asked[name][1]
         answer = error or _answer(con, sql, name if is_read else None)
         self._asked[name] = (asked, answer)
+        self._kept[name] = answer
         self._moved[name.lower()] += 1
         return answer
 
@@ -463,7 +470,7 @@ class Oracle:
             self._con.close()
             self._con = None
             self._stale = set(self._decls)
-            self._held, self._asked = {}, {}
+            self._held, self._asked, self._kept = {}, {}, {}
 
     def __enter__(self) -> Oracle:
         return self
