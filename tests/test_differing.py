@@ -249,7 +249,7 @@ def test_versions_of_a_row_are_late_corrections_or_new() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("nothing", 1), hr.VersionGone),
+        (("nothing", 1), hr.UnknownName),
         (("turnover", 99), hr.VersionAhead),
         (("turnover", 1, 0), DeclarationError),
         (("turnover", 0, None, {"x": ["nothing"]}), hr.UnknownName),
