@@ -10,8 +10,11 @@ views of the solution are kept, as `headrace run` keeps them, in a folder on dis
 
 - *load*: changes per second, from the first until the last is in every view, in requests of 50,000; and
   how many per CPU second the slowest and the last million took, as what is held grows;
-- *visible*: single acts of customers (a row or a few, one commit each, at times fixed beforehand), from when
-  an act was due until it is in the views;
+- *acts* of customers, a row or a few and one commit each, from when an act was due until it is in the views.
+  *Alone*, the next one when the one before is long done, is what somebody sees who clicks; with the CPU time
+  that it takes. Then at fixed rates, at times fixed beforehand, whatever waits; and as fast as they can be
+  sent, which tells how many a second can be kept up. Beside it, how many acts a version has: those that come
+  during a step are in the next one together;
 - *pages*: the named queries that the pages ask, of merchants in turn, the large one among them;
 - *settings* of the large merchant, changed forth and back: those that choose parts of the ledger (discounts
   that are subtracted, past-due subscriptions, the first payment, when churn counts), one that derives
@@ -57,8 +60,10 @@ LARGE = "large"
 LARGE_CHANGES = 1_000_000
 TEMPLATES, CUSTOMERS = 40, 60
 ROWS_PER_REQUEST = 50_000
-ACTS = 400
-ACTS_EVERY_S = 0.05
+ACTS_ALONE, ALONE_EVERY_S = 100, 0.2
+ACTS_S, ACTS_PER_S = 20, (5, 20)
+"""How long customers act at each of these rates."""
+ACTS_AT_ONCE = 400
 WAITERS = 64
 ASKED = 25
 """How often each query is asked."""
@@ -215,10 +220,54 @@ def patiently(put: Callable[..., Any], name: str, rows: pa.Table) -> Any:
             time.sleep(busy.retry_after_s)
 
 
-def visible_ms(run: Any, world: World) -> list[float]:
-    """Let customers act, one commit each; return how long each was on its way from when it was due."""
+def acts(run: Any, world: World) -> Iterator[list[str]]:
+    """Let customers act; yield the rows of the table: alone, at fixed rates, and as many as go in."""
     live = Live(world)
-    live.tick(to_us(datetime.now(UTC)), 1)  # what was due since the history was made
+    run.wait_for(acted(run, live), 600)  # what was due since the history was made
+    times, used = alone_ms(run, live)
+    p50, p99 = np.percentile(times, [50, 99])
+    of = f"{len(times)} acts, {np.mean(used):.0f} CPU ms each"
+    yield ["act to visible, alone", of, f"p50 {p50:.0f} ms", f"p99 {p99:.0f} ms"]
+    for rate in ACTS_PER_S:
+        before = run.version.number
+        times = visible_ms(run, live, rate, rate * ACTS_S)
+        p50, p99 = np.percentile(times, [50, 99])
+        of = f"{len(times)} acts, {shared(run, before, len(times))}"
+        yield [f"act to visible, {rate} a second", of, f"p50 {p50:.0f} ms", f"p99 {p99:.0f} ms"]
+    before, began = run.version.number, time.perf_counter()
+    run.wait_for([acted(run, live) for _ in range(ACTS_AT_ONCE)][-1], 600)
+    kept_up = ACTS_AT_ONCE / (time.perf_counter() - began)
+    yield ["acts at once", f"{ACTS_AT_ONCE} acts", f"{kept_up:.0f}/s", shared(run, before, ACTS_AT_ONCE)]
+
+
+def shared(run: Any, before: int, count: int) -> str:
+    """Return in words how many acts one version has."""
+    return f"{count / max(run.version.number - before, 1):.1f} in a version"
+
+
+def acted(run: Any, live: Live) -> int:
+    """Let a customer act, and what is due by now; return the commit."""
+    live.tick(to_us(datetime.now(UTC)), 1)
+    return sent(run, live.world)
+
+
+def alone_ms(run: Any, live: Live) -> tuple[list[float], list[float]]:
+    """Let customers act one after the other; return how long each took to be seen, and the process's CPU."""
+    times, used = [], []
+    for _ in range(ACTS_ALONE):
+        live.tick(to_us(datetime.now(UTC)), 1)
+        began, cpu = time.perf_counter(), time.process_time()
+        run.wait_for(sent(run, live.world), 600)
+        times.append((time.perf_counter() - began) * 1e3)
+        time.sleep(ALONE_EVERY_S)
+        used.append((time.process_time() - cpu) * 1e3)
+    return times, used
+
+
+def visible_ms(run: Any, live: Live, rate: int, count: int) -> list[float]:
+    """Let so many customers act a second, one commit each; return how long each was on its way from when it
+    was due.
+    """
     began = time.perf_counter() + 0.1
 
     def waited_ms(commit: int, due: float) -> float:
@@ -227,11 +276,10 @@ def visible_ms(run: Any, world: World) -> list[float]:
 
     with ThreadPoolExecutor(WAITERS) as waiters:
         found = []
-        for number in range(ACTS):
-            due = began + number * ACTS_EVERY_S
+        for number in range(count):
+            due = began + number / rate
             time.sleep(max(0.0, due - time.perf_counter()))
-            live.tick(to_us(datetime.now(UTC)), 1)
-            found.append(waiters.submit(waited_ms, sent(run, world), due))
+            found.append(waiters.submit(waited_ms, acted(run, live), due))
         return [one.result() for one in found]
 
 
@@ -304,8 +352,7 @@ def measured(changes: int, large_changes: int, state_bytes_max: int | None, fold
             ["large merchant", f"about {large_changes:,} changes", f"{large:,} movements", ""],
         ]
         told("customers act")
-        p50, p99 = np.percentile(visible_ms(run, world), [50, 99])
-        table.append(["change to visible", f"{ACTS} acts", f"p50 {p50:.0f} ms", f"p99 {p99:.0f} ms"])
+        table += acts(run, world)
         merchants = [shop.merchant_id for shop in world.shops]
         every: list[float] = []
         told("pages are asked")
