@@ -190,7 +190,7 @@ def test_a_power_cut_loses_nothing_and_doubles_nothing(tmp_path: Path, seed: int
     live_through(tmp_path / "data", seed)
 
 
-@pytest.mark.torture(weight=0.7)
+@pytest.mark.torture(weight=0.3)
 def test_many_power_cuts(tmp_path: Path, torture: Torture) -> None:
     def case(seed: int) -> None:
         live_through(tmp_path / str(seed), seed)

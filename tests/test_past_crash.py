@@ -236,7 +236,7 @@ def test_after_a_power_cut_the_past_is_what_was_read(tmp_path: Path, seed: int) 
     live_through(tmp_path / "data", seed)
 
 
-@pytest.mark.torture(weight=6, least=30)
+@pytest.mark.torture(weight=4, least=30)
 def test_many_power_cuts(tmp_path: Path, torture: Torture) -> None:
     def case(seed: int) -> None:
         live_through(tmp_path / str(seed), seed)

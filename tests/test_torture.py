@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.torture import SEEDS, Torture, TorturePlugin, account, share
+from tests.torture import SEEDS, STRETCH, Torture, TorturePlugin, account, enough, scope_of, share
 
 
 def item(name: str, session: Any, at: int | None = 0, **mark: Any) -> Any:
@@ -31,12 +37,38 @@ def test_the_time_goes_by_weights_and_what_is_left_over_to_those_that_follow() -
     assert share(other, -5.0, {"one"}) == 0.0
 
 
-def test_the_heaviest_come_first() -> None:
+def test_the_heaviest_is_last_and_workers_begin_elsewhere_among_the_others() -> None:
     session = SimpleNamespace(items=[])
-    item("light", session)
-    item("heavy", session, weight=9)
+    weights = {"heavy": 90, "a": 4, "b": 3, "c": 2, "d": 1}
+    for at in range(2):
+        for name in reversed(weights):
+            item(f"{name}{at}", session, at=at, weight=weights[name])
+    plain = SimpleNamespace(nodeid="plain", get_closest_marker=lambda _: None)
+    session.items.insert(3, plain)
     TorturePlugin().pytest_collection_modifyitems(session.items)
-    assert [one.nodeid for one in session.items] == ["heavy", "light"]
+    assert " ".join(one.nodeid for one in session.items) == "plain a0 b0 c0 d0 heavy0 c1 d1 a1 b1 heavy1"
+
+
+def test_a_test_ends_when_it_has_played_its_least_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = SimpleNamespace(items=[])
+    one, last = item("one", session, least=100), item("last", session, weight=9, least=1_000)
+    item("none named", session, at=1)
+    monkeypatch.setenv("HEADRACE_TORTURE_MINUTES", "10")
+    assert enough(one, set(), 3) == 34
+    monkeypatch.setenv("HEADRACE_TORTURE_MINUTES", "60")
+    assert enough(one, set(), 3) == 50
+    assert enough(last, {"one"}, 3) is None  # it has nobody to leave its time to
+    assert enough(session.items[-1], set(), 3) is None
+    torture = Torture(share_s=60.0, enough=5)
+    assert len(list(torture.seeds())) == 5
+
+
+def test_what_has_not_played_enough_may_take_longer_than_its_share_but_not_for_ever() -> None:
+    long_ago = time.monotonic() - 10.0
+    assert Torture(share_s=9.0, began=long_ago).is_over
+    assert not Torture(share_s=9.0, enough=1, began=long_ago).is_over
+    assert Torture(share_s=9.0, enough=0, began=long_ago).is_over
+    assert Torture(share_s=9.0 / STRETCH, enough=1, began=long_ago).is_over
 
 
 def test_slices_play_every_seed_once_and_at_least_one_case() -> None:
@@ -71,3 +103,41 @@ def test_a_shortfall_is_said_in_plain_words() -> None:
     assert "150 cases reached: NO, only 130" in text
     slices[0]["cases"] = 100
     assert "150 cases reached: yes" in "\n".join(account({"some test": slices}, took_s=60.0))
+
+
+def test_a_slice_stays_on_one_worker() -> None:
+    """Each worker knows only its own tests: what others ran would have a share of its time for ever."""
+    ids = ["a.py::t[slice0]", "a.py::t[slice1]", "b.py::u[slice0]", "b.py::plain[x]"]
+    assert [scope_of(one) for one in ids] == ["slice0", "slice1", "slice0", "b.py::plain[x]"]
+
+
+def test_workers_take_slices_whole(root: Path, tmp_path: Path) -> None:
+    """The scheduler is xdist's, asked by a real run of two workers."""
+    (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_configure\n", encoding="utf-8")
+    text = """
+        import os
+        import pytest
+
+        @pytest.mark.torture(weight={weight})
+        def test_{name}(torture):
+            torture.share_s = 0.0
+            torture.play(lambda seed: None)
+            with open({told!r}, "a", encoding="utf-8") as told:
+                told.write(f"{{torture.slice}} {{os.environ['PYTEST_XDIST_WORKER']}} {name}\\n")
+    """
+    told = tmp_path / "told.txt"
+    for weight, name in enumerate("abcd", start=1):
+        body = dedent(text.format(weight=weight, name=name, told=str(told)))
+        (tmp_path / f"test_{name}.py").write_text(body, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-p", "no:randomly"]
+    environment = os.environ | {"PYTHONPATH": str(root), "HEADRACE_TORTURE_MINUTES": "1"}
+    ended = subprocess.run(
+        [*command, "-o", "markers=torture", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tmp_path)],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "8 passed" in ended.stdout, ended.stdout + ended.stderr
+    lines = [line.split() for line in told.read_text(encoding="utf-8").splitlines()]
+    of_slice = {at: [(worker, name) for number, worker, name in lines if number == at] for at in "01"}
+    assert [name for _, name in of_slice["0"]] == ["c", "b", "a", "d"]
+    assert [name for _, name in of_slice["1"]] == ["b", "a", "c", "d"]
+    assert all(len({worker for worker, _ in found}) == 1 for found in of_slice.values())

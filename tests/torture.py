@@ -6,22 +6,28 @@ A torture test is a function with the mark and the fixture:
     def test_many_lives(torture: Torture) -> None:
         torture.play(live_through)
 
-`play` calls `live_through(seed)` with one seed after another until the test's share of the time is used up;
-it goes on after a case that fails, and tells all of them at the end. Each test is made once per worker (a
-*slice*, with every n-th seed), and all tests of a slice run one after the other on one worker, so that every
-worker is busy until the end. A test gets the time that is left, times its weight, over the weights of all
-that have yet to run on that worker: what one leaves over the others get, what one takes too much they share,
-and a new test fits in by itself. The heaviest come first. A test without the fixture runs as long as it runs;
-the others share what remains.
+`play` calls `live_through(seed)` with one seed after another, and goes on after a case that fails; it tells
+all of them at the end. Each test is made once per worker (a *slice*, with every n-th seed), and all tests of
+a slice run one after the other on one worker, so that every worker is busy until the end.
 
-The summary tells for each test how many cases it played, and whether it reached the least number that its
-mark names. Running out of time is no failure, but it is said. Nobody has to wait for it: a case that fails is
-told on stderr at once, with its seed, and how far a test has come every two minutes.
+A test's share is the time that is left, times its weight, over the weights of all that have yet to run on
+that worker: what one leaves over the others get, what one takes too much they share, and a new test fits in
+by itself. A test that names a least number ends when it has played so many cases (of `LEAST_MINUTES`, more in
+a longer run), and may take up to `STRETCH` times its share to get there; one that names none ends with its
+share. The heaviest test is the last of each worker and plays until the time is up: it has the smallest cases,
+so no worker waits for another. The others come heaviest first, and each worker begins elsewhere among them,
+so that tests which wait for kills and disks meet others that compute.
+
+The summary tells for each test how many cases it played, and whether it reached its least number. Running out
+of time is no failure, but it is said. Nobody has to wait for it: a case that fails is told on stderr at once,
+with its seed, and how far a test has come every two minutes.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import sys
 import time
 from collections import defaultdict
@@ -31,17 +37,23 @@ from functools import partial
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 SEEDS = 1_000_000
 """Seeds that belong to one SEED: the n-th case of SEED s has the seed s * SEEDS + n, however many workers."""
 SPARE_S = 600.0
 """How much longer than the whole budget one test may take before it counts as hanging."""
+LEAST_MINUTES = 40.0
+"""The least numbers are those of so many minutes, or fewer; a longer run plays more in proportion."""
+STRETCH = 1.5
+"""How many times its share a test may take to reach its least number."""
 TELL_S = 120.0
 """How often a test tells how far it has come."""
 FINDS_MAX = 5
 """So many cases that fail end a test on one worker."""
 _BEGAN = "HEADRACE_TORTURE_BEGAN"
 _PROPERTY = "torture"
+_SLICE = re.compile(r"(?<=\[)slice\d+(?=\])")
 
 
 @dataclass
@@ -50,7 +62,8 @@ class Torture:
 
     Attributes:
         seed: what `make torture SEED=…` gave.
-        share_s: seconds that this test may take.
+        share_s: seconds that this test may take, or `STRETCH` times as many while it has not played enough.
+        enough: how many cases are enough on this worker; None: as many as it finds time for.
         slice: number of this worker.
         slices: how many workers there are.
         cases: how many cases were played.
@@ -60,6 +73,7 @@ class Torture:
 
     seed: int = 1
     share_s: float = 600.0
+    enough: int | None = None
     slice: int = 0
     slices: int = 1
     cases: int = 0
@@ -68,7 +82,7 @@ class Torture:
     began: float = field(default_factory=time.monotonic)
 
     def seeds(self, worth: int = 1) -> Iterator[int]:
-        """Yield the seeds of cases, at least one, until the time is up.
+        """Yield the seeds of cases, at least one, until the time is up or it is enough.
 
         Args:
             worth: how many cases are played with one seed.
@@ -104,8 +118,11 @@ class Torture:
 
     @property
     def is_over(self) -> bool:
-        """Whether the time is up."""
-        return time.monotonic() - self.began >= self.share_s
+        """Whether the time is up, or enough is played."""
+        took_s = time.monotonic() - self.began
+        if self.enough is None:
+            return took_s >= self.share_s
+        return self.cases >= self.enough or took_s >= STRETCH * self.share_s
 
 
 def minutes() -> float:
@@ -119,6 +136,10 @@ def _mark(item: pytest.Item) -> dict[str, Any]:
     return dict(mark.kwargs) if mark else {}
 
 
+def _weight(item: pytest.Item) -> float:
+    return float(_mark(item).get("weight", 1))
+
+
 def _is_torture(item: pytest.Item) -> bool:
     return item.get_closest_marker("torture") is not None
 
@@ -128,16 +149,45 @@ def _slice_of(item: pytest.Item) -> int | None:
     return callspec.params.get("torture") if callspec else None
 
 
-def share(item: pytest.Item, left_s: float, done: set[str]) -> float:
-    """Return the seconds of a test, of those that are left to it and the others of its slice."""
+def _waiting(item: pytest.Item, done: set[str]) -> list[pytest.Item]:
+    """Return the tests of an item's slice that have yet to run, itself included."""
     mine = _slice_of(item)
-    waiting = [
+    return [
         other
         for other in item.session.items
-        if other.nodeid not in done and _slice_of(other) == mine and other.get_closest_marker("torture")
+        if other.nodeid not in done and _slice_of(other) == mine and _is_torture(other)
     ]
-    weights = sum(float(_mark(other).get("weight", 1)) for other in waiting)
-    return max(left_s, 0.0) * float(_mark(item).get("weight", 1)) / max(weights, 1e-9)
+
+
+def share(item: pytest.Item, left_s: float, done: set[str]) -> float:
+    """Return the seconds of a test, of those that are left to it and the others of its slice."""
+    weights = sum(_weight(other) for other in _waiting(item, done))
+    return max(left_s, 0.0) * _weight(item) / max(weights, 1e-9)
+
+
+def enough(item: pytest.Item, done: set[str], slices: int) -> int | None:
+    """Return how many cases are enough for a test on one of so many workers; None: all it has time for.
+
+    The last of a slice has nobody to leave its time to.
+    """
+    least = int(_mark(item).get("least", 0))
+    if not least or len(_waiting(item, done)) == 1:
+        return None
+    return math.ceil(least * max(1.0, minutes() / LEAST_MINUTES) / slices)
+
+
+def in_turn(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return tests in the order in which they run: the others, then those of torture, slice by slice."""
+    tortures = sorted(filter(_is_torture, items), key=_weight, reverse=True)
+    by_slice: dict[int | None, list[pytest.Item]] = defaultdict(list)
+    for item in tortures:
+        by_slice[_slice_of(item)].append(item)
+    made = [item for item in items if not _is_torture(item)]
+    made += by_slice.pop(None, [])
+    for at, (heaviest, *rest) in sorted(by_slice.items()):
+        first = (at or 0) * len(rest) // len(by_slice)
+        made += [*rest[first:], *rest[:first], heaviest]
+    return made
 
 
 def _say(item: pytest.Item, text: str) -> None:
@@ -146,6 +196,12 @@ def _say(item: pytest.Item, text: str) -> None:
     with capture.global_and_fixture_disabled():
         sys.stderr.write(f"{time.strftime('%H:%M:%S')} {item.nodeid}: {text}\n")
         sys.stderr.flush()
+
+
+def scope_of(nodeid: str) -> str:
+    """Return what stays on one worker with a test: its slice, or itself alone."""
+    found = _SLICE.search(nodeid)
+    return found[0] if found else nodeid
 
 
 class TorturePlugin:
@@ -163,32 +219,38 @@ class TorturePlugin:
         ):
             return
         workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-        slices = [
-            pytest.param(at, id=f"slice{at}", marks=pytest.mark.xdist_group(f"slice{at}"))
-            for at in range(workers)
-        ]
+        slices = [pytest.param(at, id=f"slice{at}") for at in range(workers)]
         metafunc.parametrize("torture", slices, indirect=True)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         if item.get_closest_marker("torture") is not None:
             item.add_marker(pytest.mark.timeout(minutes() * 60 + SPARE_S))
-            if _slice_of(item) is None:
-                item.add_marker(pytest.mark.xdist_group("slice0"))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: object) -> object:
+        """A slice stays on one worker, in its order; the groups of xdist 3.8 are lost under pytest 9."""
+        if config.getvalue("dist") != "loadgroup":
+            return None
+        scheduler = LoadScopeScheduling(config, log)
+        scheduler._split_scope = scope_of
+        return scheduler
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """The heaviest come first: what others take too much is not theirs to pay."""
-        items.sort(key=lambda item: -float(_mark(item).get("weight", 1)) if _is_torture(item) else 0.0)
+        """The heaviest is the last of its worker, the others begin elsewhere on each."""
+        items[:] = in_turn(items)
 
     @pytest.fixture
     def torture(self, request: pytest.FixtureRequest) -> Iterator[Torture]:
         """The part of the time that a torture test has."""
         item = request.node
         left_s = float(os.environ[_BEGAN]) + minutes() * 60 - time.time()
+        slices = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
         torture = Torture(
             seed=int(os.environ.get("HEADRACE_TORTURE_SEED", "1")),
             share_s=share(item, left_s, self._done),
+            enough=enough(item, self._done, slices),
             slice=request.param,
-            slices=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+            slices=slices,
             say=partial(_say, item),
         )
         self._done.add(item.nodeid)

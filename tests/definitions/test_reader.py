@@ -129,7 +129,7 @@ def test_every_answer_is_wholly_old_or_wholly_new_whatever_kills_the_server(tmp_
     assert reader.kinds == {"gross", "net"}
 
 
-@pytest.mark.torture
+@pytest.mark.torture(weight=0.4)
 def test_every_answer_is_wholly_old_or_wholly_new_for_long(tmp_path: Path, torture: Torture) -> None:
     others = ("-", "after rename ?/change.json", "before write log/*.seg", "after sync log/*.seg")
     folder, reader = tmp_path / "data", Reader()

@@ -60,7 +60,7 @@ def test_a_power_cut_while_columns_change_loses_no_value(tmp_path: Path, seed: i
     assert len(told.rows) > 0
 
 
-@pytest.mark.torture(weight=3, least=50)
+@pytest.mark.torture(weight=1.5, least=50)
 def test_many_power_cuts_while_columns_change(tmp_path: Path, torture: Torture) -> None:
     def case(seed: int) -> None:
         live_through(tmp_path / str(seed), seed)
@@ -73,7 +73,7 @@ def test_a_kill_while_columns_change_loses_no_value(tmp_path: Path, zygote: Zygo
     killed_through(zygote, tmp_path / "killed", 1, 4)
 
 
-@pytest.mark.torture(weight=3, least=100)
+@pytest.mark.torture(weight=1, least=100)
 def test_many_kills_while_columns_change(tmp_path: Path, torture: Torture, zygote: Zygote) -> None:
     """A seed is a folder of eight lives; what counts are the kills."""
 

@@ -79,7 +79,7 @@ def test_a_kill_at_a_random_instant_loses_nothing_and_doubles_nothing(tmp_path: 
     lives.end()
 
 
-@pytest.mark.torture(weight=14, least=1_000)
+@pytest.mark.torture(weight=12, least=1_000)
 def test_many_kills(tmp_path: Path, torture: Torture, zygote: Zygote) -> None:
     """A seed is a folder of a dozen lives; what counts are the kills."""
     points = points_of(zygote, tmp_path / "points", calls=12, seals=True)

@@ -86,7 +86,7 @@ def test_a_long_life(tmp_path: Path) -> None:
     assert len(world.journal) > 20
 
 
-@pytest.mark.torture(weight=15, least=120)
+@pytest.mark.torture(weight=5, least=120)
 def test_many_long_lives(tmp_path: Path, torture: Torture) -> None:
     def case(seed: int) -> None:
         live(tmp_path / str(seed), seed)

@@ -40,7 +40,7 @@ def test_a_power_cut_loses_nothing_and_doubles_nothing(tmp_path: Path, zygote: Z
     assert cut_and_cut_again(zygote, tmp_path, 3, CUTS) == CUTS
 
 
-@pytest.mark.torture(weight=3, least=100)
+@pytest.mark.torture(weight=1.5, least=100)
 def test_many_power_cuts(tmp_path: Path, torture: Torture, zygote: Zygote) -> None:
     """A seed is a disk whose power fails eight times; what counts are the cuts."""
 

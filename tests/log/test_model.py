@@ -137,7 +137,7 @@ def test_a_random_life_reads_as_the_model_says(tmp_path: Path, seed: int) -> Non
     live_and_die(tmp_path, seed)
 
 
-@pytest.mark.torture(weight=0.3)
+@pytest.mark.torture(weight=0.2)
 def test_many_random_lives(tmp_path: Path, torture: Torture) -> None:
     def case(seed: int) -> None:
         live_and_die(tmp_path / str(seed), seed)

@@ -441,7 +441,7 @@ def test_a_power_cut_while_segments_are_sealed_loses_nothing(tmp_path: Path, see
     live_through_power_cuts(tmp_path, seed)
 
 
-@pytest.mark.torture(weight=0.3)
+@pytest.mark.torture(weight=0.1)
 def test_many_power_cuts_while_segments_are_sealed_lose_nothing(tmp_path: Path, torture: Torture) -> None:
     def case(seed: int) -> None:
         live_through_power_cuts(tmp_path / str(seed), seed)

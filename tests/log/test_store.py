@@ -173,7 +173,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path, seed: i
     live_through_power_cuts(tmp_path, seed)
 
 
-@pytest.mark.torture(weight=0.3)
+@pytest.mark.torture(weight=0.1)
 def test_many_power_cuts_lose_nothing_that_was_acknowledged(tmp_path: Path, torture: Torture) -> None:
     def case(seed: int) -> None:
         live_through_power_cuts(tmp_path / str(seed), seed)

@@ -250,7 +250,7 @@ def test_a_power_cut_while_a_log_is_trimmed_loses_nothing_else(tmp_path: Path, s
     live_through_a_power_cut(tmp_path, seed)
 
 
-@pytest.mark.torture(weight=0.3)
+@pytest.mark.torture(weight=0.1)
 def test_many_power_cuts_while_a_log_is_trimmed(tmp_path: Path, torture: Torture) -> None:
     def case(seed: int) -> None:
         live_through_a_power_cut(tmp_path / str(seed), seed)

@@ -43,7 +43,7 @@ def test_views_equal_duckdb_at_every_version(number: int) -> None:
     _block(number, CASES_IN_CI)
 
 
-@pytest.mark.torture(weight=120, least=20_000)
+@pytest.mark.torture(weight=60, least=20_000)
 def test_many_cases(torture: Torture) -> None:
     """A seed is a case, as for `python -m tests.oracle.hunt`; a failure prints its case, made small."""
     refused = 0

@@ -103,7 +103,7 @@ def test_exactly_once_a_kill_leaves_a_whole_version(kind: str, point: str, nth: 
     exactly_once(tmp_path, kind, point, nth)
 
 
-@pytest.mark.torture(weight=4, least=30)
+@pytest.mark.torture(weight=2, least=30)
 def test_exactly_once_at_every_point(tmp_path: Path, torture: Torture) -> None:
     """Every point in its turn, at other shipments each time round; the first ones have no rows."""
 

@@ -60,6 +60,6 @@ def test_a_join_that_takes_in_joins_keeps_its_own_columns() -> None:
     assert run_case(1_000_635)
 
 
-@pytest.mark.torture(weight=3, least=1_000)
+@pytest.mark.torture(weight=2, least=1_000)
 def test_many_random_queries(torture: Torture) -> None:
     torture.play(run_case)

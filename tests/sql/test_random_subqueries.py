@@ -153,6 +153,6 @@ def test_random_subqueries(block: int) -> None:
     assert sum(recomputed for _, recomputed in cases) <= 1
 
 
-@pytest.mark.torture(weight=2, least=500)
+@pytest.mark.torture(weight=1.5, least=500)
 def test_many_random_subqueries(torture: Torture) -> None:
     torture.play(run_case)

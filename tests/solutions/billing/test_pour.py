@@ -505,7 +505,7 @@ POINTS = (
 )
 
 
-@pytest.mark.torture(weight=3, least=3)
+@pytest.mark.torture(weight=4, least=3)
 def test_settings_change_through_many_kills(tmp_path: Path, torture: Torture) -> None:
     def case(seed: int) -> None:
         rng = Random(seed)

@@ -178,7 +178,7 @@ def test_movements_of_a_first_day_that_cancel_are_reported() -> None:
     any_world_in_any_order(31_000_002)
 
 
-@pytest.mark.torture(weight=7, least=30)
+@pytest.mark.torture(weight=4, least=30)
 def test_any_world_in_any_order(torture: Torture) -> None:
     torture.play(any_world_in_any_order)
 
