@@ -496,8 +496,11 @@ def _answer(con: duckdb.DuckDBPyConnection, sql: str, keep: str | None) -> pa.Ta
 
 @lru_cache(maxsize=1)
 def _database() -> duckdb.DuckDBPyConnection:
-    """Return the DuckDB whose cursors the oracles ask; temporary tables are a cursor's own."""
-    con = duckdb.connect(":memory:", config={"threads": 1})
+    """Return the DuckDB whose cursors the oracles ask; temporary tables are a cursor's own.
+
+    With one thread it would wait for ever in an ASOF RIGHT or FULL JOIN where right rows have no match.
+    """
+    con = duckdb.connect(":memory:", config={"threads": 2})
     con.execute("SET GLOBAL TimeZone = 'UTC'")
     con.execute("SET enable_progress_bar = false")
     con.execute("SET python_enable_replacements = false")

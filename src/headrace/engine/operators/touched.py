@@ -127,8 +127,6 @@ class TouchedOperator(Operator):
     def _ask(self, slots: I64, duck: Duck) -> pa.RecordBatch:
         """Return DuckDB's answers to some keys; those that it refuses are left out and noted."""
         tables = {f"_part{at}": _table(part.under(slots)) for at, part in enumerate(self._parts)}
-        if len(tables) > 1 and not tables["_part0"].num_rows:  # an ASOF RIGHT or FULL JOIN without left rows
-            duck = duck.paired
         try:
             return duck.query(self._sql, tables, self._answer)
         except ViewInError as error:
