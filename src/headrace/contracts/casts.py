@@ -6,6 +6,7 @@ the column is then read value by value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -24,6 +25,8 @@ from headrace.contracts.values import (
 )
 
 _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_ZONE = re.compile("Z$|[+-][0-9:]+$")
+_DATE_CHARS = len("2026-11-21")
 _PLAIN_DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
 _PLAIN_DECIMAL_CHARS_MAX = 38
 """Arrow reads `1e-69` as 0 without a word: a scale beyond its own 38 digits is left to the readers."""
@@ -184,10 +187,15 @@ def _to_unit(array: pa.Array, unit: str) -> pa.Array:
 
 
 def _timestamp_of_text(array: pa.Array, unit: str) -> pa.Array:
+    """Read texts that all have a zone, or all have none; the first one tells which to try, for Arrow writes a
+    message for each value that does not fit.
+    """
+    first = array[0].as_py() if len(array) else None
+    zones = ("UTC", None) if first is None or _ZONE.search(first, _DATE_CHARS) else (None, "UTC")
     try:
-        return array.cast(pa.timestamp(unit, "UTC"))
+        return array.cast(pa.timestamp(unit, zones[0]))
     except pa.ArrowInvalid:
-        return array.cast(pa.timestamp(unit))
+        return array.cast(pa.timestamp(unit, zones[1]))
 
 
 def _time(array: pa.Array, kind: SqlType) -> pa.Array | None:

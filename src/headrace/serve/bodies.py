@@ -173,7 +173,7 @@ def parsed_json(body: bytes) -> Any:
 
 def _check_structures(body: bytes) -> None:
     """Refuse a body of too many objects and arrays: each takes up to a hundred times its bytes in memory."""
-    if body.count(b"{") + body.count(b"[") > STRUCTURES_MAX:
+    if len(body) > STRUCTURES_MAX and body.count(b"{") + body.count(b"[") > STRUCTURES_MAX:
         raise _too_large(STRUCTURES_MAX, "objects and arrays")
 
 
