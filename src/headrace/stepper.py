@@ -251,7 +251,8 @@ class Stepper:
         self._due = None if commits else self._engine.due
         if not commits and not has_moved and (self._due is None or self._due > clock):
             return None
-        return self._run(commits, clock)
+        with self.turns.turn(TURN_WAIT_S):  # up to the end: who decides meanwhile holds up those who wait
+            return self._run(commits, clock)
 
     def _fallen_back(self) -> list[Commit]:
         """Return the commits of a step that was broken off, or half of them."""
@@ -404,8 +405,7 @@ class Stepper:
         self, changes: dict[str, Change], clock: datetime, watermarks: dict[str, datetime]
     ) -> StepOutput:
         try:
-            with self.turns.turn(TURN_WAIT_S):
-                return self._engine.compute(changes, clock, watermarks)
+            return self._engine.compute(changes, clock, watermarks)
         except MemoryError:
             self._engine.give_up("there was no memory left")
             raise
@@ -472,8 +472,10 @@ class Stepper:
         """Leave the interpreter to the doors for a moment after a long step; the next one is larger for it.
 
         Without it, steps that follow each other at once take the time that appends need, and each pays its
-        fixed cost for few rows.
+        fixed cost for few rows. Whoever computes in turn has his before the next step, and needs no pause.
         """
+        if self.turns.is_taken:
+            return
         with self._moved:
             self._moved.wait_for(lambda: self._closing, min(cpu_s * BREATH, BREATH_S_MAX))
 

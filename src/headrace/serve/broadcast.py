@@ -11,12 +11,13 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from headrace.change import Change
 from headrace.errors import Busy, Closed, HeadraceError
 from headrace.results import Version
 from headrace.runtime import Run
+from headrace.serve.answers import Stamp
 from headrace.serve.channel import Channel, ChannelKey, Part
 from headrace.serve.messages import Message
 from headrace.serve.settings import ServerSettings
@@ -27,10 +28,14 @@ logger = logging.getLogger("headrace")
 
 TURN_WAIT_S = 0.1
 """How long the encoder waits for its turn."""
+SENDING_S = 0.01
+"""How long the encoder keeps its turn while the event loop sends what it has encoded."""
 DRAIN_MAX = 1_000
 """Versions that the encoder takes at once."""
 WAITING_MAX = 10_000
 """Versions that may wait for the encoder; beyond, readers get new snapshots instead."""
+Arrived = Sequence[tuple[Version, Mapping[str, Change]]]
+Batches = list[tuple[Sequence[Part], Stamp]]
 Delivery = list[tuple[Channel, list[Message]]]
 
 
@@ -58,6 +63,8 @@ class Broadcast:
         self._beats: asyncio.Task[None] | None = None
         self._detach: Callable[[], None] | None = None
         self._ending = False
+        self._handing = threading.Lock()
+        self._place: threading.Event | None = None
         self.messages_encoded = 0
         self.encode_busy_s = 0.0
         self.losses = 0
@@ -80,8 +87,9 @@ class Broadcast:
         if self._beats is not None:
             self._beats.cancel()
         self.end_viewers()
-        self._channels = {}
-        self._queue.put(None)
+        with self._handing:  # nobody takes a place that the encoder does not come for
+            self._channels = {}
+            self._queue.put(None)
         for _, future in list(self._waiters):
             future.cancel()
 
@@ -95,15 +103,21 @@ class Broadcast:
     # --- the step thread -----------------------------------------------------------------------------
 
     def publish(self, version: Version, changes: Mapping[str, Change]) -> None:
-        """Take a version's changes; returns at once, and does nothing where nobody listens."""
+        """Take a version's changes; returns at once, and does nothing where nobody listens.
+
+        Its caller has the turn, and the encoder is to have the next one.
+        """
         if self._waiters:
             self._on_loop(self._wake_waiters, version)
-        if not self._channels:
-            return
-        if self._queue.qsize() < WAITING_MAX:
-            self._queue.put((version, changes))
-        else:
-            self._on_loop(self._lose_all)
+        with self._handing:
+            if not self._channels:
+                return
+            if self._queue.qsize() < WAITING_MAX:
+                if self._place is None:
+                    self._place = self._run.turns.place_ahead()
+                self._queue.put((version, changes))
+                return
+        self._on_loop(self._lose_all)
 
     def _on_loop(self, call: Callable[..., None], *args: object) -> None:
         loop = self._loop
@@ -116,14 +130,15 @@ class Broadcast:
     def _encode_loop(self) -> None:
         while True:
             arrived = self._next_batch()
-            if arrived is None:
-                return
+            place, self._place = self._place, None
             began = time.perf_counter()
             try:
-                self._encode(arrived)
+                self._encode(arrived or (), place)
             except Exception:
                 logger.exception("a change could not be encoded; its viewers get a new snapshot")
                 self._on_loop(self._lose_all)
+            if arrived is None:
+                return
             self.encode_busy_s += time.perf_counter() - began
 
     def _next_batch(self) -> list[tuple[Version, Mapping[str, Change]]] | None:
@@ -141,7 +156,28 @@ class Broadcast:
             return batch
         return None
 
-    def _encode(self, arrived: list[tuple[Version, Mapping[str, Change]]]) -> None:
+    def _encode(self, arrived: Arrived, place: threading.Event | None) -> None:
+        """Encode what is due and see it sent, in one turn: who reads is served before more rows are read."""
+        due: list[tuple[Channel, Batches]] = []
+        try:
+            due = self._due(arrived)
+        finally:
+            if place is not None and not due:
+                self._run.turns.leave(place)
+        if not due:
+            return
+        with self._run.turns.turn(TURN_WAIT_S, place):
+            delivery = [
+                (channel, [channel.message(parts, stamp) for parts, stamp in batches])
+                for channel, batches in due
+            ]
+            self.messages_encoded += sum(len(encoded) for _, encoded in delivery)
+            sent = threading.Event()
+            self._on_loop(self._deliver, delivery, sent)
+            sent.wait(SENDING_S)
+
+    def _due(self, arrived: Arrived) -> list[tuple[Channel, Batches]]:
+        """Return what each channel is to send now; it may wait for a step, so it comes before the turn."""
         now = time.monotonic()
         due = []
         for channel in tuple(self._channels.values()):
@@ -151,16 +187,10 @@ class Broadcast:
                 for version, changes in arrived
                 if source in changes and channel.concerns(changes[source])
             ]
-            due.append((channel, channel.batches(parts, now)))
-        with self._run.turns.turn(TURN_WAIT_S):
-            delivery = [
-                (channel, [channel.message(parts, stamp) for parts, stamp in batches])
-                for channel, batches in due
-                if batches
-            ]
-        self.messages_encoded += sum(len(encoded) for _, encoded in delivery)
-        if delivery:
-            self._on_loop(self._deliver, delivery)
+            batches = channel.batches(parts, now)
+            if batches:
+                due.append((channel, batches))
+        return due
 
     # --- the event loop ------------------------------------------------------------------------------
 
@@ -230,10 +260,12 @@ class Broadcast:
             if holds(version) and not future.done():
                 future.set_result(None)
 
-    def _deliver(self, delivery: Delivery) -> None:
+    def _deliver(self, delivery: Delivery, sent: threading.Event) -> None:
         for channel, encoded in delivery:
             for message in encoded:
                 channel.deliver(message)
+        assert self._loop is not None
+        self._loop.call_soon(sent.set)  # behind the viewers that this has woken
 
     def _lose_all(self) -> None:
         number = self._run.version.number

@@ -32,8 +32,8 @@ GROUP_BYTES_MAX = 4 << 20
 """Bodies of one group; one that is larger by itself is a group alone."""
 TURN_WAIT_S = 0.1
 """How long a group waits for its turn."""
-GROUP_EVERY_S = 0.02
-"""Pause between the beginnings of two groups, while there is something on its way."""
+GROUP_PAUSE_S = 0.02
+"""Pause after a group was decided, while there is something on its way: a step begins in between."""
 THREADS = 2
 """Groups on their way at a time: one is decided while the other waits for the disk."""
 
@@ -140,8 +140,9 @@ class Groups:
                     with self._wake:  # with all that came while others had their turn
                         group = self._take()
                         self._under_way += len(group)
-                        self._next_at = time.monotonic() + GROUP_EVERY_S
                     begun = self._decided(group)
+                with self._wake:
+                    self._next_at = time.monotonic() + GROUP_PAUSE_S
             try:
                 outcomes = self._ended(*begun)
             except BaseException as error:  # noqa: BLE001 - told to all: nobody is left waiting
