@@ -233,6 +233,8 @@ def _steps(rnd: Random, bases: list[Base], *, is_long: bool) -> list[Block]:
     steps.append(advance)
     if rnd.random() < 0.06:
         steps.append(Block("query"))
+    if rnd.random() < 0.15:
+        steps += [Block("sides"), Block("past")]
     return steps
 
 

@@ -33,7 +33,7 @@ from headrace.errors import DeclarationError
 DECLARING = ("stream", "table", "view")
 STEPS = (
     "append", "upsert", "delete", "begin", "commit", "advance", "clock", "reopen", "create", "replace",
-    "drop", "checkpoint", "refuse", "expect", "changes", "check", "query",
+    "drop", "checkpoint", "refuse", "expect", "changes", "check", "query", "sides", "past",
 )  # fmt: skip
 HEADS = ("case", "xfail", "start", "always")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

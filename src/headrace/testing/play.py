@@ -24,6 +24,7 @@ from headrace.change import VERSION, WEIGHT
 from headrace.contracts.durations import duration
 from headrace.contracts.schema import Schema
 from headrace.contracts.types import sql_type
+from headrace.declarations import StreamDecl, TableDecl
 from headrace.errors import DeclarationError, HeadraceError, VersionGone, ViewInError
 from headrace.results import RowStatus
 from headrace.testing.cases import Block, Case
@@ -152,6 +153,8 @@ class Player:
         self._sums: dict[str, Counter[PlainRow]] = {}
         self._seen: dict[str, int] = {}
         self._told: dict[str, int] = {}
+        self._rejected: Counter[str] = Counter()
+        self._past: dict[int, dict[str, Counter[PlainRow]]] = {}
         self._answers: dict[str, pa.Table | ExpectedError] | None = None
         self._pending: list[tuple[Block, list[RowStatus]]] = []
 
@@ -201,6 +204,7 @@ class Player:
 
     def _compare_fates(self, block: Block, answer: Any, expected: list[RowStatus]) -> None:
         got = [RowStatus(int(status)) for status in answer.statuses]
+        self._rejected[block.name] += expected.count(RowStatus.REJECTED)
         if got != expected:
             shown = [f"row {at}: {g.name}, the oracle says {e.name}" for at, (g, e) in
                      enumerate(zip(got, expected, strict=True)) if g != e]  # fmt: skip
@@ -260,6 +264,7 @@ class Player:
 
     def _defined(self, block: Block) -> None:
         self.oracle.define(block.name, block.sql)
+        self._forget_past(block.name)
         self._answers = None
         self._sums.clear()
         self._seen.clear()
@@ -267,6 +272,7 @@ class Player:
     def _do_drop(self, block: Block) -> None:
         self.run.drop_view(block.name)
         self.oracle.drop(block.name)
+        self._forget_past(block.name)
 
     def _do_refuse(self, block: Block) -> None:
         try:
@@ -339,6 +345,52 @@ class Player:
                 if wrong is not None:
                     raise self.failed(block, f"{view} is read otherwise (left) than kept (right)\n{wrong}")
 
+    def _do_sides(self, block: Block) -> None:
+        """Compare what was put aside with what the oracle says: late rows, and how many were rejected."""
+        self._do_advance(block)
+        for name, decl in self.app.streams.items():
+            names = decl.schema.names
+            late = self.run.snapshot(decl.late_name)[1].select(list(names))
+            wanted = (tuple(plain(row[column]) for column in names) for row in self.oracle.late(name))
+            wrong = bag_difference(bag(late), Counter(wanted))
+            if wrong is not None:
+                raise self.failed(block, f"{decl.late_name} (left) is not what came late (right)\n{wrong}")
+        bases: list[StreamDecl | TableDecl] = [*self.app.streams.values(), *self.app.tables.values()]
+        for base in bases:
+            count, wanted_count = len(self.run.snapshot(base.rejected_name)[1]), self._rejected[base.name]
+            if count != wanted_count:
+                problem = f"{base.rejected_name} holds {count} rows, {wanted_count} were rejected"
+                raise self.failed(block, problem)
+
+    def _do_past(self, block: Block) -> None:
+        """Read every version that was checked once more, and add to it what has changed since."""
+        self._do_advance(block)
+        for number, views in self._past.items():
+            for view, then in views.items():
+                with suppress(VersionGone):
+                    self._check_past(block, view, number, then)
+
+    def _check_past(self, block: Block, view: str, number: int, then: Counter[PlainRow]) -> None:
+        rows = bag(self.run.snapshot(view, as_of=number)[1])
+        if rows != then:
+            wrong = f"{dict(rows - then)} too many, {dict(then - rows)} too few"
+            raise self.failed(block, f"{view} is read of version {number} otherwise than it was: {wrong}")
+        try:
+            now = bag(self.run.snapshot(view)[1])
+        except ViewInError:
+            return
+        summed = Counter(then)
+        for table in self.run.changes(view, since=number):
+            _add(summed, table)
+        if _alive(summed) != now:
+            wrong = f"{dict(_alive(summed) - now)} too many, {dict(now - _alive(summed))} too few"
+            raise self.failed(block, f"{view} of version {number} and its changes are not its rows: {wrong}")
+
+    def _forget_past(self, view: str) -> None:
+        """Forget what a view was under another definition."""
+        for views in self._past.values():
+            views.pop(view, None)
+
     def _expect_duckdb(self, block: Block, view: str) -> None:
         if self._answers is None:
             self._answers = self.oracle.answers(clock=self._moment)
@@ -358,6 +410,7 @@ class Player:
         if wrong is not None:
             raise self.failed(block, f"{view} (left) is not DuckDB's answer (right)\n{wrong}")
         self._check_sum(block, view, got)
+        self._past.setdefault(int(self.run.version), {})[view] = got
 
     def _check_sum(self, block: Block, view: str, got: Counter[PlainRow]) -> None:
         for table in self._changes(view):
