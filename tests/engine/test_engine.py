@@ -55,7 +55,7 @@ def test_a_replaced_view_emits_the_difference_and_so_do_its_readers() -> None:
     come = bag(pa.Table.from_batches([moved.filter(moved.weights > 0).rows]))
     assert before - gone + come == after
     made.plans["a"] = plan
-    made.duckdb.execute(f"CREATE OR REPLACE VIEW a AS {plan.reference_sql}")
+    made.duckdb.execute(f"CREATE OR REPLACE TEMP VIEW a AS {plan.reference_sql}")
     made.sums = {name: bag(made.engine.snapshot(name)) for name in made.plans}
     random_steps(made, MAKERS, steps=3, seed=8)
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import duckdb
 import pytest
 from tests.engine.world import Row, World, random_steps, schema
 
+from headrace.contracts.scratch import scratch
 from headrace.errors import UnsupportedSql
 
 VALUES: dict[str, list[str]] = {
@@ -90,8 +90,7 @@ SHAPES = [
 
 def corners(kind: str) -> list[Any]:
     """Return a type's corner values, and NULL, as Arrow gives them to Python."""
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with scratch() as connection:
         items = " UNION ALL ".join(f"SELECT CAST({value} AS {kind}) AS x" for value in VALUES[kind])
         values = connection.sql(items).to_arrow_table().column("x").to_pylist()
     return [None, *values]

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from headrace.change import Change
 from headrace.contracts.schema import Column, Schema
+from headrace.contracts.scratch import scratch
 from headrace.engine.columns import canonical
 from headrace.engine.duck import typed_source
 from headrace.engine.engine import Engine, StepOutput
@@ -32,7 +33,7 @@ Row = dict[str, Any]
 
 def schema(**types: str) -> Schema:
     """Return a schema from DuckDB type names."""
-    with duckdb.connect() as connection:
+    with scratch() as connection:
         items = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in types.items())
         table = connection.sql(f"SELECT {items}").to_arrow_table()
         kinds = connection.sql(f"SELECT {items}").types
@@ -67,8 +68,7 @@ class World:
         self.relations = dict(relations)
         self.rows: dict[str, list[Row]] = {name: [] for name in relations}
         self.engine = Engine()
-        self.duckdb = duckdb.connect(config={"threads": 1})
-        self.duckdb.execute("SET TimeZone = 'UTC'")
+        self.duckdb = scratch()
         self.plans: dict[str, ViewPlan] = {}
         self.functions: dict[str, PythonFunction] = {}
         self.sums: dict[str, Counter[tuple[str, ...]]] = {}
@@ -76,9 +76,13 @@ class World:
         for name, columns in relations.items():
             time = (event_times or {}).get(name)
             self.engine.add_relation(name, columns, append_only=name in append_only, event_time=time)
-            self._register(name)
-            source = typed_source(f"_{name}", columns)
-            self.duckdb.execute(f"CREATE VIEW {name} AS SELECT * FROM {source}")
+            self._show(name)
+
+    def _show(self, name: str) -> None:
+        """Let DuckDB know the relation."""
+        self._register(name)
+        source = typed_source(f"_{name}", self.relations[name])
+        self.duckdb.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {source}")
 
     def _register(self, name: str) -> None:
         """Let DuckDB see the relation's rows."""
@@ -87,7 +91,11 @@ class World:
         )
 
     def declare(self, function: PythonFunction) -> None:
-        """Let views call a Python function, and DuckDB too."""
+        """Let views call a Python function, and DuckDB too: before the first view, and in one of its own."""
+        if not self.functions:
+            self.duckdb = duckdb.connect(config={"threads": 1})
+            for name in self.relations:
+                self._show(name)
         self.functions[function.name] = function
         Registered(lambda: {function.name: function}).refresh(self.duckdb)
 
@@ -106,7 +114,7 @@ class World:
     def add(self, name: str, sql: str) -> ViewPlan:
         plan = self.add_unchecked(name, sql)
         self.plans[name] = plan
-        self.duckdb.execute(f'CREATE VIEW "{name}" AS {plan.reference_at(CLOCK)}')
+        self.duckdb.execute(f'CREATE TEMP VIEW "{name}" AS {plan.reference_at(CLOCK)}')
         self.sums[name] = bag(self.engine.snapshot(name))
         return plan
 
@@ -128,7 +136,9 @@ class World:
         output = self.engine.step(moved, clock, watermarks or {})
         for plan in self.plans.values():
             if plan.reads_clock:
-                self.duckdb.execute(f'CREATE OR REPLACE VIEW "{plan.name}" AS {plan.reference_at(clock)}')
+                self.duckdb.execute(
+                    f'CREATE OR REPLACE TEMP VIEW "{plan.name}" AS {plan.reference_at(clock)}'
+                )
         for name, change in moved.items():
             self.given[name].append(change)
         self.check(output)

@@ -12,6 +12,7 @@ import pytest
 
 from headrace.contracts.schema import Column, Schema
 from headrace.errors import Closed, QueryStopped, SqlError, UnknownName
+from headrace.functions import PythonFunction
 from headrace.query import QueryLimits, Reader
 
 GMV = Schema(
@@ -280,3 +281,24 @@ def test_configuration_is_locked(reader: Reader) -> None:
     for sql in ("SET threads = 1", "SET enable_external_access = true", "PRAGMA threads = 4"):
         with pytest.raises(SqlError):
             ask(reader, sql)
+
+
+def test_the_next_reader_finds_nothing_of_a_closed_one() -> None:
+    def shout(text: str) -> str:
+        return text.upper()
+
+    declared: dict[str, PythonFunction] = {
+        "shout": PythonFunction("shout", shout, ("VARCHAR",), "VARCHAR", "rowwise", "1")
+    }
+    for functions in ({}, declared, {}):
+        one = Reader(memory_limit_bytes=300 << 20, functions=functions.copy)
+        assert ask(one, "SELECT count(*) AS n FROM gmv") == [{"n": TABLES["gmv"].num_rows}]
+        with pytest.raises(UnknownName):
+            ask(one, "SELECT * FROM __rows_0")
+        if functions:
+            assert ask(one, "SELECT shout('a') AS a") == [{"a": "A"}]
+        else:
+            with pytest.raises(SqlError):
+                ask(one, "SELECT shout('a') AS a")
+        one.close()
+        one.close()

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from headrace.contracts.schema import Column, Schema
+from headrace.contracts.scratch import scratch
 from headrace.errors import DeclarationError
 
 UTC_TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -100,7 +101,7 @@ def scratch_query(sql: str, **tables: pa.Table) -> Any:
     """Answer a small query in a scratch DuckDB that only knows the given tables; returns `pa.Table`."""
     with _lock:
         if not _connections:
-            _connections.append(_scratch())
+            _connections.append(scratch())
         con = _connections[0]
         for name, table in tables.items():
             con.register(name, table)
@@ -109,13 +110,6 @@ def scratch_query(sql: str, **tables: pa.Table) -> Any:
         finally:
             for name in tables:
                 con.unregister(name)
-
-
-def _scratch() -> duckdb.DuckDBPyConnection:
-    con = duckdb.connect(":memory:", config={"threads": 1})
-    con.execute("SET TimeZone = 'UTC'")
-    con.execute("SET enable_external_access = false")
-    return con
 
 
 @lru_cache(maxsize=4096)
@@ -130,7 +124,7 @@ def sql_type(text: str) -> SqlType:
         _refuse_foreign_text(text)
         with _lock:
             if not _connections:
-                _connections.append(_scratch())
+                _connections.append(scratch())
             relation = _connections[0].sql(query)
             described, arrow = relation.types[0], relation.to_arrow_table().schema.field(0).type
     except (duckdb.Error, ValueError, AttributeError) as error:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from headrace.contracts.readable import readable
 from headrace.contracts.schema import Schema
+from headrace.contracts.scratch import scratch
 
 LARGEST_MAX = 10
 _NUMBERS = (
@@ -100,7 +101,7 @@ def view_difference(name: str, old: Content | None, new: Content | None) -> View
         return ViewDifference(
             name, None if old is None else old.table.num_rows, None if new is None else new.table.num_rows
         )
-    with duckdb.connect(config={"threads": 1}) as con:
+    with scratch() as con:
         con.register("old_rows", readable(old.table))
         con.register("new_rows", readable(new.table))
         gone, come = _moved(con, old.schema, new.schema)

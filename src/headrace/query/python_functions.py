@@ -25,6 +25,11 @@ class Registered:
         self._functions = functions
         self._known: dict[str, str] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the connection knows none."""
+        return not self._known
+
     def refresh(self, con: duckdb.DuckDBPyConnection) -> None:
         """Bring the connection up to date; of aggregate functions it knows the name, to refuse them, and the
         functions of lists of rows that stand for them in a view's reference SQL.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -105,6 +106,7 @@ class Reader:
         self._known: dict[tuple[str, frozenset[str], bool], Parsed] = {}
         self._opening = threading.Lock()
         self._functions = Registered(functions)
+        self._cursors = 0
         self._closed = False
 
     def run(
@@ -139,8 +141,7 @@ class Reader:
             QueryStopped: it ran into a limit.
         """
         limits = limits or QueryLimits()
-        con = self._cursor()
-        try:
+        with self._cursor() as con:
             parsed = self._parsed(con, sql, schemas, of_view=of_view)
             if parsed.lists_tables:
                 return _listing(schemas)
@@ -152,16 +153,11 @@ class Reader:
             sql, params = (parsed.text or sql), _left(params, parsed)
             with _watched(con, limits, self._memory_limit_bytes) as watch:
                 return _answer(con, sql, params, limits, watch)
-        finally:
-            con.close()
 
     def mentioned(self, sql: str, known: Sequence[str]) -> list[str]:
         """Return the names of `known` that the statement reads; errors as for `run`."""
-        con = self._cursor()
-        try:
+        with self._cursor() as con:
             return self._parsed(con, sql, known).relations
-        finally:
-            con.close()
 
     def seen(
         self, sql: str, params: Params, schemas: Mapping[str, Schema], known: Sequence[str]
@@ -169,11 +165,8 @@ class Reader:
         """Return per relation of `known` which of its rows the statement can see at all; errors as for
         `run`.
         """
-        con = self._cursor()
-        try:
+        with self._cursor() as con:
             places = self._parsed(con, sql, known).places
-        finally:
-            con.close()
         values = _named(params)
         return {
             name: seen_rows(found, schemas[name], values) for name, found in places.items() if name in schemas
@@ -197,19 +190,51 @@ class Reader:
         """Release DuckDB. Idempotent."""
         with self._opening:
             self._closed = True
-            if self._con is not None:
+            if self._con is None:
+                return
+            if self._cursors == 0 and self._functions.is_empty:
+                _keep(self._con, self._memory_limit_bytes, self._threads)
+            else:
                 with suppress(duckdb.Error):  # a query is still running: it ends with its last cursor
                     self._con.close()
-                self._con = None
+            self._con = None
 
-    def _cursor(self) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._opening:
             if self._closed:
                 raise Closed("the reader is closed")
             if self._con is None:
-                self._con = _hardened(self._memory_limit_bytes, self._threads)
+                self._con = _kept(self._memory_limit_bytes, self._threads) or _hardened(
+                    self._memory_limit_bytes, self._threads
+                )
             self._functions.refresh(self._con)
-            return self._con.cursor()
+            con = self._con.cursor()
+            self._cursors += 1
+        try:
+            yield con
+        finally:
+            con.close()
+            with self._opening:
+                self._cursors -= 1
+
+
+_IDLE: dict[tuple[int, int, int], duckdb.DuckDBPyConnection] = {}
+"""By process, memory limit and threads: a DuckDB that a closed reader left as it got it, for the next one.
+
+Opening one costs 30 ms of CPU. After a fork its threads are gone: it serves the process that opened it.
+"""
+
+
+def _keep(con: duckdb.DuckDBPyConnection, memory_limit_bytes: int, threads: int) -> None:
+    """Keep a DuckDB that nobody uses for the next reader of its kind, unless one waits already."""
+    if _IDLE.setdefault((os.getpid(), memory_limit_bytes, threads), con) is not con:
+        con.close()
+
+
+def _kept(memory_limit_bytes: int, threads: int) -> duckdb.DuckDBPyConnection | None:
+    """Return the DuckDB that waits for such a reader, which has it for itself now."""
+    return _IDLE.pop((os.getpid(), memory_limit_bytes, threads), None)
 
 
 def _hardened(memory_limit_bytes: int, threads: int) -> duckdb.DuckDBPyConnection:

@@ -10,6 +10,7 @@ import duckdb
 import orjson
 import pyarrow as pa
 
+from headrace.contracts.scratch import scratch
 from headrace.errors import DeclarationError, SqlError, UnknownName
 
 EPOCH_UNITS_US = {"epoch": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
@@ -115,9 +116,7 @@ class Columns:
         if names not in self._plans:
             self._plans[names] = self._sql(names)
         if self._con is None:
-            self._con = duckdb.connect()
-            self._con.execute("SET threads = 1; SET TimeZone = 'UTC'")
-            self._con.execute("SET enable_external_access = false; SET lock_configuration = true")
+            self._con = scratch()
         self._con.register("file_rows", pa.Table.from_batches([batch]))
         try:
             table = cast(pa.Table, self._con.sql(self._plans[names]).to_arrow_table())

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal, Protocol, cast
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from headrace.contracts.schema import Schema
+from headrace.contracts.scratch import scratch
 from headrace.errors import Busy, DeclarationError, UnknownName
 from headrace.results import AppendResult
 from headrace.sources.files import FileSource
@@ -221,11 +221,10 @@ def _times_us(chunk: pa.RecordBatch | list[dict[str, Any]], column: str) -> npt.
     """Event times as microseconds; where there is none, that of the row before."""
     values = [row.get(column) for row in chunk] if isinstance(chunk, list) else chunk.column(column)
     texts = pa.table({"text": pa.array([_text(v) for v in values]) if isinstance(values, list) else values})
-    con = duckdb.connect()
-    con.register("texts", texts)
     sql = f"SELECT coalesce(epoch_us(TRY_CAST(text AS TIMESTAMP)), {NO_TIME_US}) AS us FROM texts"
-    times = cast(pa.Table, con.sql(sql).to_arrow_table()).column("us").to_numpy()
-    con.close()
+    with scratch() as con:
+        con.register("texts", texts)
+        times = cast(pa.Table, con.sql(sql).to_arrow_table()).column("us").to_numpy()
     answer: npt.NDArray[np.int64] = np.maximum.accumulate(times)
     return answer
 

@@ -16,6 +16,7 @@ import duckdb
 import pytest
 from tests.engine.world import Row, World, random_steps, schema
 
+from headrace.contracts.scratch import scratch
 from headrace.errors import HeadraceError, UnsupportedSql
 
 NUMBERS = schema(
@@ -151,7 +152,7 @@ def row(rng: random.Random) -> Row:
 
 
 def listed() -> set[str]:
-    with duckdb.connect() as connection:
+    with scratch() as connection:
         sql = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'"
         return {name for (name,) in connection.execute(sql).fetchall()}
 
@@ -197,7 +198,7 @@ def test_equals_duckdb_where_rows_only_come(name: str) -> None:
 def binds(call: str) -> bool:
     """Whether DuckDB knows a call."""
     nulls = ", ".join(f"CAST(NULL AS {column.sql_type}) AS {column.name}" for column in NUMBERS)
-    with duckdb.connect() as connection:
+    with scratch() as connection:
         try:
             connection.sql(f"SELECT {call} FROM (SELECT {nulls})")
         except duckdb.Error:

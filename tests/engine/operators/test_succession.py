@@ -42,7 +42,7 @@ def world(*, known: bool = True) -> World:
 def put(made: World, plan: ViewPlan) -> None:
     made.engine.add_view(plan, made.history)
     made.plans[plan.name] = plan
-    made.duckdb.execute(f'CREATE VIEW "{plan.name}" AS {plan.reference_sql}')
+    made.duckdb.execute(f'CREATE TEMP VIEW "{plan.name}" AS {plan.reference_sql}')
     made.sums[plan.name] = bag(made.engine.snapshot(plan.name))
 
 
