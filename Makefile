@@ -34,7 +34,7 @@ demo: $(STAMP)  ## start the promotion wall with a simulated day; `make demo bil
 	@$(BIN)/headrace demo $(or $(WORDS),promotions) $(ARGS)
 
 test: $(STAMP)  ## run the tests; `make test tests/engine` runs some of them
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not torture" $(WORDS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not torture" $(WORDS) $(ARGS)
 
 check: $(STAMP)  ## ruff, mypy --strict, the direction of imports
 	@$(BIN)/ruff check .
