@@ -335,17 +335,26 @@ class Reading(Parts):
                 return RelationInfo(
                     then.name, "view", then.schema, sql=then.sql, key=then.key, order=then.order
                 )  # fmt: skip
-        infos = {info.name.lower(): info for info in self._infos()}
-        if name.lower() not in infos:
-            raise UnknownName.of("view", name, (info.name for info in infos.values()))
-        return infos[name.lower()]
+        found = self._info(name.lower())
+        if found is None:
+            raise UnknownName.of("view", name, (info.name for info in self._infos()))
+        return found
+
+    def _info(self, name: str) -> RelationInfo | None:
+        """Return what has a name, in lower case; it is asked often, so not all are listed for it."""
+        plan = self._plans.get(name)
+        if plan is not None:
+            return view_info(plan)
+        known = self._bases.get(name)
+        return known or next((info for info in self._new() if info.name.lower() == name), None)
 
     def _infos(self) -> list[RelationInfo]:
-        views = [view_info(plan) for plan in self._plans.values()]
+        return [*self._bases.values(), *(view_info(plan) for plan in self._plans.values()), *self._new()]
+
+    def _new(self) -> list[RelationInfo]:
         change = self._definitions.change
         new = [] if change is None else change.shadow_plans()
-        views += [replace(view_info(plan), name=plan.name + NEW_SUFFIX) for plan in new]
-        return [*self._bases.values(), *views]
+        return [replace(view_info(plan), name=plan.name + NEW_SUFFIX) for plan in new]
 
     def _counted(self, info: RelationInfo) -> RelationInfo:
         if info.is_logged:
