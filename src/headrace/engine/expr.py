@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.contracts.schema import Column, Schema
+from headrace.engine.answered import ROWS_MAX, Answered, Key
 from headrace.engine.columns import Bools
 from headrace.engine.duck import Duck, quote
 from headrace.engine.kernels.compile import Compiled, compile_expression
@@ -35,10 +36,17 @@ class Expressions:
         self._plain = [_column_name(expr, source) for expr in exprs]
         self._rest = [at for at, name in enumerate(self._plain) if name is None]
         self._kernels: dict[int, Compiled] | None = None
+        self._answered: dict[int, Answered] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is compiled again at the next batch."""
-        return {**self.__dict__, "_kernels": None}
+        """Leave out what is compiled again at the next batch, and what is only remembered."""
+        kept = {name: value for name, value in self.__dict__.items() if name != "_answered"}
+        return {**kept, "_kernels": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what was written down; nothing is remembered yet."""
+        self.__dict__.update(state)
+        self._answered = {}
 
     def _compiled(self, duck: Duck) -> dict[int, Compiled]:
         """Return the expressions that have kernels; compiled at the first batch."""
@@ -65,9 +73,33 @@ class Expressions:
             except (KeyError, Miss):
                 rest.append(at)
         if rest:
-            for at, answer in zip(rest, self._by_duck(rows, duck, rest), strict=True):
+            for at, answer in self._remembered(rows, duck, rest).items():
                 found[at] = answer
         return [array for array in found if array is not None]
+
+    def _remembered(self, rows: pa.RecordBatch, duck: Duck, numbers: Sequence[int]) -> dict[int, pa.Array]:
+        """Return DuckDB's answers; of few rows those that it has given before, and the others all at once."""
+        if not 0 < rows.num_rows <= ROWS_MAX:
+            return dict(zip(numbers, self._by_duck(rows, duck, numbers), strict=True))
+        found: dict[int, pa.Array] = {}
+        keys: dict[int, list[Key]] = {}
+        for at in numbers:
+            columns = [rows.column(self._source[name].name) for name in self._exprs[at].columns]
+            if at not in self._answered:
+                self._answered[at] = Answered([column.type for column in columns])
+            told = self._answered[at].keys(columns, rows.num_rows)
+            if told is not None:
+                keys[at] = told
+                known = self._answered[at].find(told)
+                if known is not None:
+                    found[at] = known
+        asked = [at for at in numbers if at not in found]
+        if asked:
+            for at, answer in zip(asked, self._by_duck(rows, duck, asked), strict=True):
+                found[at] = answer
+                if at in keys:
+                    self._answered[at].keep(keys[at], answer)
+        return found
 
     def _by_duck(self, rows: pa.RecordBatch, duck: Duck, numbers: Sequence[int]) -> list[pa.Array]:
         output = Schema.of(self._output.columns[at] for at in numbers)
