@@ -336,6 +336,29 @@ def arrow_of(kind: str) -> pa.DataType:
     return schema(r=kind).columns[0].arrow
 
 
+@pytest.mark.parametrize("kind", [*CORNERS, "HUGEINT"])
+def test_fields_of_structs(duck: Duck, kind: str) -> None:
+    source = schema(x=f'STRUCT("A b" {kind}, other VARCHAR)')
+    corners = CORNERS.get(kind, [Decimal(2**100), Decimal(-1), None])
+    pairs = [{"x": None}, *({"x": {"A b": value, "other": "q"}} for value in corners)]
+    rows = pa.RecordBatch.from_pylist(pairs, schema=source.arrow)
+    sql, output = '(x)."a B"', Column("r", kind, arrow_of(kind))
+    kernel = compile_expression(sql, source, output, duck)
+    assert kernel is not None
+    wanted = answers(duck, sql, rows, source, output)
+    for count in (0, 1, len(pairs)):
+        for part in (rows.slice(0, count), rows.slice(len(pairs) - count)):
+            first = 0 if part.equals(rows.slice(0, count)) else len(pairs) - count
+            assert evaluated(kernel, part) == wanted[first : first + count]
+
+
+def test_fields_that_one_name_may_mean_are_left_to_duckdb(duck: Duck) -> None:
+    source = schema(x="STRUCT(a INTEGER, b INTEGER)")
+    output = Column("r", "INTEGER", pa.int32())
+    assert compile_expression("(struct_pack(a := 1, b := x)).a", source, output, duck) is None
+    assert compile_expression("(x).c", source, output, duck) is None
+
+
 @pytest.mark.parametrize(
     "sql", ["md5(x)", "x ILIKE 'a'", "regexp_matches(x, 'a*')", "CAST(x AS INTEGER)", "x LIKE y"]
 )

@@ -78,6 +78,7 @@ PAIRED = [
 SINGLE = [
     "NOT x", "x IS NULL", "x IS NOT NULL", "-x", "abs(x)", "sign(x)", "x + 1", "1 - x", "x * 2", "x / 3",
     "x // 3", "x % 3", "x AND x > 1", "x * 1.5", "x > 1", "x = 0", "x IN (1, 2)", "x IN ('a', '')",
+    "(x).a", "(x).B",
     "if(x IS NULL, NULL, x)",
     *[f"CAST(x AS {kind})" for kind in (*CORNERS, "HUGEINT", "FLOAT", "UBIGINT", "TIMESTAMP_S")],
     "lower(x)", "upper(x)", "length(x)", "x LIKE 'a%'", "x LIKE '%b%'", "x LIKE '_'", "left(x, 2)",

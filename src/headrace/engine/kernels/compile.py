@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlglot
 from sqlglot import exp
 
@@ -469,6 +470,20 @@ class _Compiler:
             return self.local_time(items[0], items[1])
         raise Miss
 
+    def field(self, part: exp.Dot) -> Kernel:
+        """Compile `(x).name`, a field of a column that is a STRUCT."""
+        inner, kind = part.this.unnest(), self.type(part)
+        if not isinstance(inner, exp.Column) or kind.kind == OTHER:
+            raise Miss
+        column = self._source[inner.name]
+        if not pa.types.is_struct(column.arrow):
+            raise Miss
+        names = [column.arrow.field(at).name.lower() for at in range(column.arrow.num_fields)]
+        if names.count(part.expression.name.lower()) != 1:
+            raise Miss
+        place = [names.index(part.expression.name.lower())]
+        return lambda rows, _loaded: load(pc.struct_field(rows.column(column.name), place), kind)
+
     def epoch(self, part: exp.Expr) -> Kernel:
         scale = part.args.get("scale")
         if self.type(part).kind != INT or scale is None or scale.name != "3":
@@ -535,5 +550,6 @@ _BUILDERS: tuple[tuple[Any, Callable[[_Compiler, Any], Kernel]], ...] = (
     (exp.TimestampTrunc, _Compiler.time),
     (exp.UnixToTime, _Compiler.epoch),
     (exp.DateBin, _Compiler.bucket),
+    (exp.Dot, _Compiler.field),
     (exp.Anonymous, _Compiler.anonymous),
 )
