@@ -2,7 +2,8 @@
 
     Δf = f(touched groups after) − f(touched groups before)
 
-The rows are kept under their group; a step costs the size of the groups that it touches.
+The rows are kept under their group; a step costs the size of the groups that it touches. The list of a
+group's only row is that row's value, and DuckDB is not asked for it.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class TouchedPart(Part):
         self._kept = Answers(self._answer.arrow)
         self._failed: Growable[np.bool_] = Growable(np.bool_)
         self._message: str | None = None
+        self._are_lists = all(call.func == "list" and not call.distinct and not call.filter for call in calls)
 
     @override
     def update(self, batch: GroupBatch) -> None:
@@ -70,11 +72,35 @@ class TouchedPart(Part):
         if not whole.is_append_only:
             whole = consolidate(whole)
         table = expand(whole.rows, whole.weights)
+        known = self._lists_of_one(slots, table) if self._are_lists else None
+        if known is not None:
+            return known, np.zeros(len(slots), dtype=np.bool_)
         try:
             return self._ask(slots, table, duck), np.zeros(len(slots), dtype=np.bool_)
         except ViewInError as error:
             self._message = error.problem
             return self._ask_each(slots, table, duck)
+
+    def _lists_of_one(self, slots: I64, rows: pa.RecordBatch) -> pa.RecordBatch | None:
+        """Return the lists of groups that have one row, or none, whose list is NULL; None: some have more."""
+        if rows.num_rows > len(slots):
+            return None
+        order = np.argsort(slots)
+        groups = rows.column(0).to_numpy(zero_copy_only=False)
+        places = order[np.searchsorted(slots[order], groups)]
+        where = np.full(len(slots), -1, dtype=np.int64)
+        where[places] = np.arange(len(places))
+        there = where >= 0
+        if there.sum() < len(places):
+            return None
+        taken, starts = pa.array(where[there]), np.append(0, np.cumsum(there)).astype(np.int32)
+        lists = [pa.array(slots)]
+        for call, output in zip(self._calls, self._output, strict=True):
+            values = rows.column(call.args[0]).take(taken)
+            if not pa.types.is_list(output.arrow) or values.type != output.arrow.value_type:
+                return None
+            lists.append(pa.ListArray.from_arrays(starts, values, output.arrow, mask=pa.array(~there)))
+        return pa.RecordBatch.from_arrays(lists, schema=self._answer.arrow)
 
     def _ask(self, slots: I64, rows: pa.RecordBatch, duck: Duck) -> pa.RecordBatch:
         items = ", ".join(f"({call.sql}) AS r{at}" for at, call in enumerate(self._calls))
