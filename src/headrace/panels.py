@@ -142,11 +142,19 @@ class FunnelStep(Part):
 
 
 class WaterfallStep(Part):
-    """One bar of a waterfall that stands in one row: its column, its label, and whether it is a total."""
+    """One bar of a waterfall that stands in one row.
+
+    Attributes:
+        column: the view's column.
+        label: what it is called; None: the column's name.
+        total: it stands on the ground.
+        open: where this bar leads, instead of the panel's `open`.
+    """
 
     column: ColumnName
     label: str | None = None
     total: bool = False
+    open: LinkText | None = None
 
 
 class FormField(Part):
@@ -273,6 +281,8 @@ class ViewPanel(Panel):
         thresholds: levels by value, as in `{"warn": 70, "bad": 90}` or `{"bad": "< 0.01"}`.
         stamp: a column whose first value is shown beside the version, such as the number of a definition.
         export: where the same is had as a file, as in `/v1/queries/sales?format=csv&shop={shop}`.
+        open: (charts) where a bar, point or cell leads when it is clicked; `{column}` is one of its row, and
+            `{series}` the column that a line is of.
         empty: what is said where there are no rows; empty: `no rows`.
         reason: a column that says why a value is NULL; it is shown in the value's place.
     """
@@ -287,6 +297,7 @@ class ViewPanel(Panel):
     thresholds: Thresholds = {}
     stamp: ColumnName | None = None
     export: LinkText | None = None
+    open: LinkText | None = None
     empty: str = ""
     reason: ColumnName | None = None
 

@@ -162,7 +162,7 @@ def panel_json(panel: Panel, known: Mapping[str, Schema]) -> Json:
     assert isinstance(panel, ViewPanel)
     views = [source(panel) if view == panel.view else view for view in panel.views]
     told |= {"view": source(panel), "views": views, "stamp": panel.stamp, "problem": _problem(panel, known)}
-    told |= {"empty": panel.empty, "reason": panel.reason, "export": panel.export}
+    told |= {"empty": panel.empty, "reason": panel.reason, "export": panel.export, "open": panel.open}
     told["title"] = panel.title or panel.view
     if told["problem"] is None:
         told |= _words(panel) | _own(panel, known)
@@ -213,7 +213,12 @@ def _own(panel: ViewPanel, known: Mapping[str, Schema]) -> Json:
         return {"cells": [_cell(cell, schema) for cell in panel.cells or _all_cells(schema)]}
     if isinstance(panel, Waterfall):
         bars = [
-            {"column": step.column, "label": step.label or step.column, "total": step.total}
+            {
+                "column": step.column,
+                "label": step.label or step.column,
+                "total": step.total,
+                "open": step.open,
+            }
             for step in panel.parts
         ]
         return {"spec": spec, "steps": bars, "x": panel.x, "y": panel.y, "total": panel.total}

@@ -55,7 +55,7 @@ function plotRows(panel, rows) {
       const s = series === null ? panel.labels?.[name] ?? name : row[series] === null ? EMPTY : plain(row[series]);
       const label = show(value, panel.format, "number", reader(rows, row));
       const y = value === null ? null : toNumber(value);
-      found.push({ x: x(row), y: Number.isFinite(y) ? y : null, s, label, at: at(row) });
+      found.push({ x: x(row), y: Number.isFinite(y) ? y : null, s, label, at: at(row), row, name });
     }
     if (found.length > CELLS_MAX) break;
   }
@@ -97,7 +97,7 @@ function heatRows(panel, rows) {
     const number = toNumber(row[v]);
     if (!Number.isFinite(number)) continue;
     const label = show(row[v], panel.format, "number", reader(rows, row));
-    found.push({ x: x(row), y: row[y] === null ? EMPTY : plain(row[y]), v: number, label, at: at(row) });
+    found.push({ x: x(row), y: row[y] === null ? EMPTY : plain(row[y]), v: number, label, at: at(row), row });
   }
   const [least, most] = panel.domain ?? [0, Math.max(...found.map((one) => one.v), 0)];
   for (const one of found) one.strong = one.v - least > (most - least) * 0.55;
@@ -107,11 +107,13 @@ function heatRows(panel, rows) {
 function funnelRows(panel, rows) {
   const chosen = rows.select(panel);
   const cells = panel.steps.length
-    ? panel.steps.map((step) => [step.label, chosen[0]?.[rows.position(step.column)] ?? null, chosen[0]])
+    ? panel.steps.map((step) => [step.label, chosen[0]?.[rows.position(step.column)] ?? null, chosen[0], step.column])
     : chosen.map((row) => [plain(row[rows.position(panel.stage)]), row[rows.position(panel.value)], row]);
   const first = toNumber(cells[0]?.[1]);
-  return cells.map(([stage, value, row]) => ({
+  return cells.map(([stage, value, row, name]) => ({
     stage,
+    row,
+    name,
     v: Number.isFinite(toNumber(value)) ? toNumber(value) : 0,
     label: show(value, panel.format ?? { kind: "integer" }, "number", row ? reader(rows, row) : null),
     share: first > 0 && value !== null ? shareText(toNumber(value) / first) : EMPTY,
@@ -122,12 +124,12 @@ function waterfallRows(panel, rows) {
   const read = (row, name) => row[rows.position(name)];
   const chosen = rows.select(panel);
   const bars = panel.steps.length && chosen.length
-    ? panel.steps.map((step) => [step.label, read(chosen[0], step.column), step.total, chosen[0]])
+    ? panel.steps.map((step) => [step.label, read(chosen[0], step.column), step.total, chosen[0], step.open])
     : panel.steps.length ? []
     : chosen.map((row) => [plain(read(row, panel.x)), read(row, panel.y), panel.total ? read(row, panel.total) === true : false, row]);
   if (bars.every(([, value]) => value === null)) return [];
-  return bars.map(([x, value, total, row]) => ({
-    x, y: toNumber(value) || 0, total, label: show(value, panel.format, "number", reader(rows, row)),
+  return bars.map(([x, value, total, row, open]) => ({
+    x, y: toNumber(value) || 0, total, label: show(value, panel.format, "number", reader(rows, row)), row, open,
   }));
 }
 
@@ -148,6 +150,7 @@ export class Chart {
     this.spec = spec;
     this.view = null;
     this.shown = null;
+    this.opens = null; // what a click on a bar, point or cell does with it
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(box);
   }
@@ -171,6 +174,7 @@ export class Chart {
     });
     this.view?.finalize();
     this.view = made.view;
+    if (this.opens) this.view.addEventListener("click", (event, item) => this.clicked(event, item));
     this.box.replaceChildren(target);
     if (this.shown) await this.draw(this.shown);
     this.resize();
@@ -179,8 +183,34 @@ export class Chart {
   async draw(values) {
     this.shown = values;
     if (!this.view) return;
-    const rows = values.map((one, i) => ({ ...one, i }));
+    const rows = values.map(({ row, name, open, ...one }, i) => ({ ...one, i }));
     await this.view.data("rows", rows).resize().runAsync(); // labels of an axis grow with the values
+  }
+
+  // A bar or cell is met or missed; of a line the nearest point is meant.
+  clicked(event, item) {
+    const one = this.shown?.[item?.datum?.i];
+    const met = one && item.mark.marktype !== "line" && item.mark.marktype !== "area" ? one : this.nearest(event);
+    if (met) this.opens(met, event);
+  }
+
+  nearest(event) {
+    const [across, down] = [this.scaleOf("x"), this.scaleOf("y")];
+    if (!across?.invert || !down || !this.shown) return null;
+    const box = this.view.container().querySelector("canvas").getBoundingClientRect();
+    const [left, top] = this.view.origin();
+    const [x, y] = [event.clientX - box.left - left, event.clientY - box.top - top];
+    const far = (one) => (one.y === null ? Infinity : Math.hypot(4 * (across(one.x) - x), down(one.y) - y));
+    const best = this.shown.reduce((found, one) => (found && far(found) <= far(one) ? found : one), null);
+    return best && far(best) < Infinity ? best : null;
+  }
+
+  scaleOf(name) {
+    try {
+      return this.view.scale(name);
+    } catch {
+      return null; // a chart without that axis
+    }
   }
 
   resize() {

@@ -304,6 +304,20 @@ class ChartPanel extends Panel {
     this.nothing = make("p", "nothing", "no rows");
     this.body.append(this.box, this.nothing);
     this.chart = new Chart(this.box, this.told.spec);
+    if (this.page.parameters && (this.told.open || this.told.steps?.some((step) => step.open))) {
+      this.chart.opens = (one, event) => this.open(one, event);
+      this.box.classList.add("opens");
+    }
+  }
+
+  // To what the table's number leads to: `{column}` of the row that was met, `{series}` the column of its line.
+  open(one, event) {
+    const address = one.open ?? this.told.open;
+    if (!address) return;
+    const read = (name) => (name === "series" ? one.name : one.row?.[this.feed.rows.position(name)]);
+    const where = this.page.parameters.fill(address, read);
+    if (event.ctrlKey || event.metaKey) window.open(where, "_blank", "noopener");
+    else location.assign(where);
   }
 
   async draw() {

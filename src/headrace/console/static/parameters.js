@@ -10,11 +10,13 @@ export class Parameters {
     this.chosen = new URLSearchParams(location.search);
     this.inputs = new Map();
     this.values = new Map();
+    this.unsure = new Set(); // what stands in the address and is not known to be a moment yet
     this.awaited = new Map(); // until when a value may be chosen that is no choice yet
     for (const one of declared) {
       const first = one.choices[0]?.[0] ?? null;
       const given = one.is_date ? dayOf(one.default) : one.default;
       this.values.set(one.name, this.chosen.get(one.name) ?? given ?? first);
+      if (one.name === "as_of" && this.values.get("as_of")) this.unsure.add("as_of");
     }
   }
 
@@ -24,7 +26,7 @@ export class Parameters {
 
   // Whether everything that stands at the top of the page and is wanted has a value.
   known(names) {
-    return this.declared.every((one) => !names.includes(one.name) || this.values.get(one.name) !== null || !one.view);
+    return !this.unsure.size && this.declared.every((one) => !names.includes(one.name) || this.values.get(one.name) !== null || !one.view);
   }
 
   listen(names, listener) {
@@ -73,9 +75,31 @@ export class Parameters {
     if (one.choices.length) this.options(input, one, one.choices);
     else if (feed) feed.listen(() => feed.loaded && this.fromRows(input, one, feed.rows));
     else input.value = this.value(one.name) ?? "";
-    input.addEventListener("change", () => this.set(one.name, input.value));
+    if (one.name === "as_of") this.moment(label, input);
+    else input.addEventListener("change", () => this.set(one.name, input.value));
     label.append(input);
     return label;
+  }
+
+  // A moment is taken over when the server knows it; else one message stands at the field, and the page as it was.
+  moment(label, input) {
+    const problem = make("span", "problem");
+    problem.setAttribute("role", "alert");
+    const take = async () => {
+      const wanted = input.value.trim();
+      const said = wanted ? await notAMoment(wanted) : null;
+      if (wanted !== input.value.trim()) return;
+      problem.textContent = said ? `${said}; shown is ${this.unsure.size || !this.value("as_of") ? "the present" : this.value("as_of")}` : "";
+      input.setAttribute("aria-invalid", said ? "true" : "false");
+      if (said) label.append(problem);
+      else problem.remove();
+      const held = this.unsure.delete("as_of");
+      if (!said) this.set("as_of", wanted);
+      else if (held) this.values.set("as_of", null);
+      if (held) for (const { listener } of this.listeners) listener();
+    };
+    input.addEventListener("change", take);
+    if (this.unsure.has("as_of")) queueMicrotask(take);
   }
 
   fromRows(input, one, rows) {
@@ -103,6 +127,16 @@ export class Parameters {
       this.set(one.name, found[0][0]);
     }
   }
+}
+
+// Why a text is no moment that can be looked at; null where it is one.
+async function notAMoment(text) {
+  const body = JSON.stringify({ sql: "SELECT 1 AS one", as_of: text });
+  const asked = fetch("/v1/sql", { method: "POST", headers: { "Content-Type": "application/json", Accept: "application/json" }, body });
+  const answer = await asked.catch(() => null);
+  if (!answer || answer.ok) return null;
+  const error = (await answer.json().catch(() => null))?.error;
+  return error && /^(request$|version)/.test(error.code) ? [error.problem, error.expected].filter(Boolean).join(": ") : null;
 }
 
 // A date, `today`, or `today - 90d`, in UTC.

@@ -3,14 +3,31 @@
 -- $merchant TEXT: whose
 -- $scenario TEXT = live: by which settings
 -- $day DATE: as of the end of which day
--- $product TEXT = NULL: counting one product only
--- $country TEXT = NULL: of one country only
--- $by TEXT = product: by what `$slice` is a slice: product, price, plan_interval, country, cohort, currency, or one of the
---   merchant's own dimensions of customers
--- $slice TEXT = NULL: counting one slice only
+-- $product TEXT = NULL: of one product only
+-- $price TEXT = NULL: of one price only
+-- $plan_interval TEXT = NULL: of prices per `month`, `year`, `3 months`, …
+-- $country TEXT = NULL: of customers of one country only
+-- $cohort DATE = NULL: of customers who began in one month only (its first day)
+-- $of_currency TEXT = NULL: of one currency only
+-- $dimension TEXT = NULL: of one slice only: product, price, plan_interval, country, cohort, currency, or one of the
+--   merchant's own dimensions of customers, such as `segment`; $value says which
+-- $value TEXT = NULL: which slice; `(none)`: what has none
+-- $by TEXT = product: by what `$slice` is a slice, as `$dimension`
+-- $slice TEXT = NULL: and of one slice only; `(none)`: what has none
 -- $find TEXT = NULL: whose id or name holds these letters
 -- $rows INTEGER = 1000: how many
-WITH chosen AS (
+WITH asked AS (
+    SELECT
+        ($slice IS NOT NULL AND $by NOT IN ('product', 'price', 'plan_interval', 'country', 'cohort', 'currency')
+            OR $value IS NOT NULL AND coalesce($dimension, 'product') NOT IN (
+                'product', 'price', 'plan_interval', 'country', 'cohort', 'currency')) AS per_customer
+),
+named AS (
+    SELECT customer_id, TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR)) AS named
+    FROM customers
+    WHERE merchant_id = $merchant AND json_type(dimensions) = 'OBJECT' AND (SELECT per_customer FROM asked)
+),
+chosen AS (
     SELECT
         reporting_currency AS reporting,
         CASE rate_rule WHEN 'day' THEN $day WHEN 'previous_day' THEN $day - 1 ELSE DATE '9999-12-30' END AS rate_day
@@ -33,19 +50,31 @@ SELECT
      WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
 FROM (
     SELECT
-        customer_id, currency, CAST(sum(amount) AS BIGINT) AS mrr, min(local_at) AS since, max(local_at) AS changed_at
-    FROM mrr_movements
-    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $day
-        AND ($product IS NULL OR product_id = $product) AND ($country IS NULL OR country = $country)
-        AND ($slice IS NULL OR $slice = CASE $by
-            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
-            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
-        END OR customer_id IN (
-            SELECT customer_id FROM customers
-            WHERE merchant_id = $merchant AND json_type(dimensions) = 'OBJECT'
-                AND list_extract(map_extract(TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR)), $by), 1) = $slice
-                AND $by NOT IN ('product', 'price', 'plan_interval', 'country', 'cohort', 'currency')))
-    GROUP BY customer_id, currency
+        moves.customer_id, moves.currency, CAST(sum(moves.amount) AS BIGINT) AS mrr, min(moves.local_at) AS since,
+        max(moves.local_at) AS changed_at
+    FROM mrr_movements AS moves
+    LEFT JOIN named ON named.customer_id = moves.customer_id
+    WHERE moves.merchant_id = $merchant AND moves.scenario = $scenario AND moves.day <= $day
+        AND ($product IS NULL OR moves.product_id = $product) AND ($price IS NULL OR moves.price_id = $price)
+        AND ($plan_interval IS NULL OR moves.plan_interval = $plan_interval)
+        AND ($country IS NULL OR moves.country = $country)
+        AND ($cohort IS NULL OR moves.cohort_month = $cohort)
+        AND ($of_currency IS NULL OR moves.currency = $of_currency)
+        AND ($value IS NULL OR $value = coalesce(CASE $dimension
+            WHEN 'product' THEN moves.product_id WHEN 'price' THEN moves.price_id
+            WHEN 'plan_interval' THEN moves.plan_interval
+            WHEN 'country' THEN moves.country WHEN 'cohort' THEN CAST(moves.cohort_month AS TEXT)
+            WHEN 'currency' THEN moves.currency
+            ELSE list_extract(map_extract(named.named, $dimension), 1)
+        END, '(none)'))
+        AND ($slice IS NULL OR $slice = coalesce(CASE $by
+            WHEN 'product' THEN moves.product_id WHEN 'price' THEN moves.price_id
+            WHEN 'plan_interval' THEN moves.plan_interval
+            WHEN 'country' THEN moves.country WHEN 'cohort' THEN CAST(moves.cohort_month AS TEXT)
+            WHEN 'currency' THEN moves.currency
+            ELSE list_extract(map_extract(named.named, $by), 1)
+        END, '(none)'))
+    GROUP BY moves.customer_id, moves.currency
 ) AS held
 CROSS JOIN chosen
 LEFT JOIN rates ON rates.currency = held.currency

@@ -1,5 +1,6 @@
 -- The metrics of a merchant, period by period: MRR and how it came about, in the reporting currency; subscribers;
--- churn and retention. Any filter leaves a slice, which adds up in itself.
+-- churn and retention. Any filter leaves a slice, which adds up in itself; so does each slice that `$by` parts. Of slices
+-- by product, price, interval or currency a customer is a subscriber of each in which it has MRR.
 --
 -- Start, movements, transfers (zero but in slices) and the FX adjustment add up to the end, to the cent: each day's
 -- balances and movements are converted per currency at that day's rate, rounded to minor units, half away from zero,
@@ -19,11 +20,13 @@
 -- $country TEXT = NULL: of customers of one country only
 -- $cohort DATE = NULL: of customers who began in one month only (its first day)
 -- $of_currency TEXT = NULL: of one currency only
--- $dimension TEXT = NULL: of customers with a value of the merchant's own dimension only, such as `segment`
--- $value TEXT = NULL: which value
+-- $dimension TEXT = NULL: of one slice only: product, price, plan_interval, country, cohort, currency, or one of the
+--   merchant's own dimensions of customers, such as `segment`; $value says which
+-- $value TEXT = NULL: which slice; `(none)`: what has none
+-- $by TEXT = NULL: a row for each slice, named in `slice` (in `part`, as `$value` takes it), by what `$dimension` may be; NULL: one for all
 WITH chosen AS (
     SELECT
-        reporting_currency, rate_rule, churn_formula,
+        reporting_currency, rate_rule, churn_formula, reactivation_days,
         CASE week_start WHEN 'sunday' THEN 1 WHEN 'saturday' THEN 2 ELSE 0 END AS week_shift
     FROM scenarios
     WHERE merchant_id = $merchant AND scenario = $scenario
@@ -33,49 +36,72 @@ days AS (
     FROM generate_series(
         CAST($since AS TIMESTAMP) - INTERVAL 1 DAY, CAST($until AS TIMESTAMP), INTERVAL 1 DAY) AS series(day)
 ),
-of_dimension AS (
-    SELECT customer_id
+asked AS (
+    SELECT
+        (coalesce($by, 'product') NOT IN ('product', 'price', 'plan_interval', 'country', 'cohort', 'currency')
+            OR $value IS NOT NULL AND coalesce($dimension, 'product') NOT IN (
+                'product', 'price', 'plan_interval', 'country', 'cohort', 'currency')) AS per_customer,
+        ($product IS NOT NULL OR $price IS NOT NULL OR $plan_interval IS NOT NULL OR $of_currency IS NOT NULL
+            OR coalesce($by IN ('product', 'price', 'plan_interval', 'currency'), FALSE)
+            OR $value IS NOT NULL AND coalesce($dimension IN ('product', 'price', 'plan_interval', 'currency'), FALSE)) AS per_item
+),
+named AS (
+    SELECT customer_id, TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR)) AS named
     FROM customers
-    WHERE merchant_id = $merchant AND $dimension IS NOT NULL AND json_type(dimensions) = 'OBJECT'
-        AND list_contains(map_entries(TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR))), {'key': $dimension, 'value': $value})
+    WHERE merchant_id = $merchant AND json_type(dimensions) = 'OBJECT' AND (SELECT per_customer FROM asked)
 ),
 moves AS (
-    SELECT day, currency, type, amount, product_id, price_id, plan_interval, country, cohort_month
+    SELECT
+        day, currency, type, amount, product_id, price_id, plan_interval, country, cohort_month,
+        CAST(NULL AS MAP(VARCHAR, VARCHAR)) AS named
     FROM mrr_daily
-    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until AND $dimension IS NULL
+    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until AND NOT (SELECT per_customer FROM asked)
     UNION ALL
-    SELECT day, currency, type, amount, product_id, price_id, plan_interval, country, cohort_month
-    FROM mrr_movements
-    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until AND $dimension IS NOT NULL
-        AND customer_id IN (SELECT customer_id FROM of_dimension)
+    SELECT
+        moves.day, moves.currency, moves.type, moves.amount, moves.product_id, moves.price_id, moves.plan_interval,
+        moves.country, moves.cohort_month, named.named
+    FROM mrr_movements AS moves
+    LEFT JOIN named ON named.customer_id = moves.customer_id
+    WHERE moves.merchant_id = $merchant AND moves.scenario = $scenario AND moves.day <= $until
+        AND (SELECT per_customer FROM asked)
 ),
 moved AS (
     SELECT
+        CASE $by
+            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
+            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
+            ELSE list_extract(map_extract(named, $by), 1)
+        END AS slice,
         greatest(day, $since - 1) AS day, currency,
         CASE WHEN day < $since THEN 'before' ELSE type END AS type, sum(amount) AS amount
     FROM moves
     WHERE ($product IS NULL OR product_id = $product) AND ($price IS NULL OR price_id = $price)
         AND ($plan_interval IS NULL OR plan_interval = $plan_interval) AND ($country IS NULL OR country = $country)
         AND ($cohort IS NULL OR cohort_month = $cohort) AND ($of_currency IS NULL OR currency = $of_currency)
+        AND ($value IS NULL OR $value = coalesce(CASE $dimension
+            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
+            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
+            ELSE list_extract(map_extract(named, $dimension), 1)
+        END, '(none)'))
     GROUP BY ALL
 ),
 balances AS (
     SELECT
-        days.day, known.currency, 'balance' AS type,
-        sum(coalesce(net.amount, 0)) OVER (PARTITION BY known.currency ORDER BY days.day) AS amount
+        known.slice, days.day, known.currency, 'balance' AS type,
+        sum(coalesce(net.amount, 0)) OVER (PARTITION BY known.slice, known.currency ORDER BY days.day) AS amount
     FROM days
-    CROSS JOIN (SELECT DISTINCT currency FROM moved) AS known
-    LEFT JOIN (SELECT day, currency, sum(amount) AS amount FROM moved GROUP BY day, currency) AS net
-        ON net.day = days.day AND net.currency = known.currency
+    CROSS JOIN (SELECT DISTINCT slice, currency FROM moved) AS known
+    LEFT JOIN (SELECT slice, day, currency, sum(amount) AS amount FROM moved GROUP BY slice, day, currency) AS net
+        ON net.day = days.day AND net.currency = known.currency AND net.slice IS NOT DISTINCT FROM known.slice
 ),
 amounts AS (
     SELECT * FROM balances
     UNION ALL
-    SELECT day, currency, type, amount FROM moved WHERE type <> 'before'
+    SELECT slice, day, currency, type, amount FROM moved WHERE type <> 'before'
 ),
 rated AS (
     SELECT
-        amounts.day, amounts.type, amounts.currency, CAST(amounts.amount AS HUGEINT) AS amount,
+        amounts.slice, amounts.day, amounts.type, amounts.currency, CAST(amounts.amount AS HUGEINT) AS amount,
         CASE WHEN amounts.currency = chosen.reporting_currency OR amounts.amount = 0 THEN 1
             ELSE CAST(into_rate.rate AS HUGEINT) * CAST(power(10, into_rate.minor_digits) AS HUGEINT) END AS up,
         CASE WHEN amounts.currency = chosen.reporting_currency OR amounts.amount = 0 THEN 1
@@ -96,21 +122,27 @@ rated AS (
         AND into_rate.day_from <= amounts.rate_day AND amounts.rate_day < into_rate.day_until
 ),
 lacking AS (
-    SELECT string_agg(DISTINCT currency, ', ' ORDER BY currency) AS currencies
+    SELECT slice, string_agg(DISTINCT currency, ', ' ORDER BY currency) AS currencies
     FROM rated
     WHERE up IS NULL OR down IS NULL
+    GROUP BY slice
 ),
 converted AS (
     SELECT
-        day, type,
+        slice, day, type,
         CASE WHEN count(*) = count(up) AND count(*) = count(down)
             THEN CAST(sum(sign(amount) * ((2 * abs(amount) * up + down) // (2 * down))) AS BIGINT) END AS amount
     FROM rated
-    GROUP BY day, type
+    GROUP BY slice, day, type
+),
+slices AS (
+    SELECT DISTINCT slice FROM moved WHERE $by IS NOT NULL
+    UNION ALL
+    SELECT CAST(NULL AS TEXT) AS slice WHERE $by IS NULL
 ),
 per_day AS (
     SELECT
-        days.day,
+        slices.slice, days.day,
         coalesce(max(amount) FILTER (WHERE type = 'balance'), 0) AS mrr,
         coalesce(sum(amount) FILTER (WHERE type = 'new'), 0) AS new,
         coalesce(sum(amount) FILTER (WHERE type = 'reactivation'), 0) AS reactivation,
@@ -121,82 +153,118 @@ per_day AS (
         coalesce(sum(amount) FILTER (WHERE type = 'transfer out'), 0) AS transfer_out,
         count(*) FILTER (WHERE type IS NOT NULL AND amount IS NULL) AS unknown
     FROM days
-    LEFT JOIN converted ON converted.day = days.day
-    GROUP BY days.day
+    CROSS JOIN slices
+    LEFT JOIN converted ON converted.day = days.day AND converted.slice IS NOT DISTINCT FROM slices.slice
+    GROUP BY slices.slice, days.day
 ),
 with_fx AS (
     SELECT
         *,
-        lag(mrr) OVER (ORDER BY day) AS mrr_before
+        lag(mrr) OVER (PARTITION BY slice ORDER BY day) AS mrr_before
     FROM per_day
 ),
 slice_moments AS (
-    SELECT customer_id, happened_at, min(day) AS day, sum(amount) AS amount
-    FROM mrr_movements
-    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until
-        AND ($product IS NOT NULL OR $price IS NOT NULL OR $plan_interval IS NOT NULL OR $of_currency IS NOT NULL)
-        AND ($product IS NULL OR product_id = $product) AND ($price IS NULL OR price_id = $price)
-        AND ($plan_interval IS NULL OR plan_interval = $plan_interval) AND ($country IS NULL OR country = $country)
-        AND ($cohort IS NULL OR cohort_month = $cohort) AND ($of_currency IS NULL OR currency = $of_currency)
-        AND ($dimension IS NULL OR customer_id IN (SELECT customer_id FROM of_dimension))
-    GROUP BY customer_id, happened_at
-    HAVING sum(amount) <> 0
+    SELECT
+        CASE $by
+            WHEN 'product' THEN moves.product_id WHEN 'price' THEN moves.price_id
+            WHEN 'plan_interval' THEN moves.plan_interval
+            WHEN 'country' THEN moves.country WHEN 'cohort' THEN CAST(moves.cohort_month AS TEXT)
+            WHEN 'currency' THEN moves.currency
+            ELSE list_extract(map_extract(named.named, $by), 1)
+        END AS slice,
+        moves.customer_id, moves.happened_at, min(moves.day) AS day, sum(moves.amount) AS amount
+    FROM mrr_movements AS moves
+    LEFT JOIN named ON named.customer_id = moves.customer_id
+    WHERE moves.merchant_id = $merchant AND moves.scenario = $scenario AND moves.day <= $until
+        AND (SELECT per_item FROM asked)
+        AND ($product IS NULL OR moves.product_id = $product) AND ($price IS NULL OR moves.price_id = $price)
+        AND ($plan_interval IS NULL OR moves.plan_interval = $plan_interval)
+        AND ($country IS NULL OR moves.country = $country)
+        AND ($cohort IS NULL OR moves.cohort_month = $cohort)
+        AND ($of_currency IS NULL OR moves.currency = $of_currency)
+        AND ($value IS NULL OR $value = coalesce(CASE $dimension
+            WHEN 'product' THEN moves.product_id WHEN 'price' THEN moves.price_id
+            WHEN 'plan_interval' THEN moves.plan_interval
+            WHEN 'country' THEN moves.country WHEN 'cohort' THEN CAST(moves.cohort_month AS TEXT)
+            WHEN 'currency' THEN moves.currency
+            ELSE list_extract(map_extract(named.named, $dimension), 1)
+        END, '(none)'))
+    GROUP BY 1, 2, 3
+    HAVING sum(moves.amount) <> 0
 ),
 slice_runs AS (
     SELECT
-        *, sum(amount) OVER (PARTITION BY customer_id ORDER BY happened_at) AS after,
-        row_number() OVER (PARTITION BY customer_id ORDER BY happened_at) AS nth
+        *,
+        sum(amount) OVER course AS after,
+        lag(happened_at) OVER course AS gone_at
     FROM slice_moments
+    WINDOW course AS (PARTITION BY slice, customer_id ORDER BY happened_at)
 ),
 turns AS (
     SELECT
-        day, CASE WHEN after = 0 THEN 'churn' WHEN nth = 1 THEN 'new' ELSE 'reactivation' END AS type, 1 AS customers
+        slice, day,
+        CASE WHEN after = 0 THEN 'churn'
+            WHEN gone_at IS NULL OR happened_at > gone_at + to_days(CAST(chosen.reactivation_days
+                AS INTEGER)) THEN 'new'
+            ELSE 'reactivation' END AS type,
+        1 AS customers
     FROM slice_runs
+    CROSS JOIN chosen
     WHERE after = 0 OR after = amount
     UNION ALL
-    SELECT day, type, customers
+    SELECT
+        CASE $by WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) END AS slice,
+        day, type, customers
     FROM subscribers_daily
     WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until
-        AND $product IS NULL AND $price IS NULL AND $plan_interval IS NULL AND $of_currency IS NULL
-        AND $dimension IS NULL
+        AND NOT (SELECT per_item OR per_customer FROM asked)
         AND ($country IS NULL OR country = $country) AND ($cohort IS NULL OR cohort_month = $cohort)
+        AND ($value IS NULL OR $value = coalesce(CASE $dimension
+            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) END, '(none)'))
     UNION ALL
     SELECT
+        CASE $by WHEN 'country' THEN known.country WHEN 'cohort' THEN CAST(known.cohort_month AS TEXT)
+            ELSE list_extract(map_extract(named.named, $by), 1) END AS slice,
         CAST(timezone(known.time_zone, timezone('UTC', moments.happened_at)) AS DATE) AS day, moments.kind AS type,
         1 AS customers
     FROM customer_moments AS moments
     JOIN customer_cohorts AS known
         ON known.merchant_id = moments.merchant_id AND known.scenario = moments.scenario
         AND known.customer_id = moments.customer_id
+    LEFT JOIN named ON named.customer_id = moments.customer_id
     WHERE moments.merchant_id = $merchant AND moments.scenario = $scenario AND moments.kind <> 'change'
-        AND $product IS NULL AND $price IS NULL AND $plan_interval IS NULL AND $of_currency IS NULL
-        AND $dimension IS NOT NULL AND moments.customer_id IN (SELECT customer_id FROM of_dimension)
+        AND (SELECT per_customer AND NOT per_item FROM asked)
         AND CAST(timezone(known.time_zone, timezone('UTC', moments.happened_at)) AS DATE) <= $until
         AND ($country IS NULL OR known.country = $country) AND ($cohort IS NULL OR known.cohort_month = $cohort)
+        AND ($value IS NULL OR $value = coalesce(CASE $dimension
+            WHEN 'country' THEN known.country WHEN 'cohort' THEN CAST(known.cohort_month AS TEXT)
+            ELSE list_extract(map_extract(named.named, $dimension), 1) END, '(none)'))
 ),
 subscribers AS (
     SELECT
-        greatest(day, $since - 1) AS day,
+        slice, greatest(day, $since - 1) AS day,
         sum(CASE type WHEN 'churn' THEN -customers ELSE customers END) AS net,
         coalesce(sum(customers) FILTER (WHERE type = 'new'), 0) AS new,
         coalesce(sum(customers) FILTER (WHERE type = 'reactivation'), 0) AS reactivated,
         coalesce(sum(customers) FILTER (WHERE type = 'churn'), 0) AS churned
     FROM turns
-    GROUP BY 1
+    GROUP BY 1, 2
 ),
 daily AS (
     SELECT
         with_fx.*,
-        sum(coalesce(subscribers.net, 0)) OVER (ORDER BY with_fx.day) AS active,
+        sum(coalesce(subscribers.net, 0)) OVER (PARTITION BY with_fx.slice ORDER BY with_fx.day) AS active,
         coalesce(subscribers.net, 0) AS net_subscribers,
         coalesce(subscribers.new, 0) AS new_subscribers,
         coalesce(subscribers.reactivated, 0) AS reactivated_subscribers,
         coalesce(subscribers.churned, 0) AS churned_subscribers
     FROM with_fx
-    LEFT JOIN subscribers ON subscribers.day = with_fx.day
+    LEFT JOIN subscribers
+        ON subscribers.day = with_fx.day AND subscribers.slice IS NOT DISTINCT FROM with_fx.slice
 ),
 periods AS (
     SELECT
+        slice,
         CASE $period
             WHEN 'all' THEN $since
             WHEN 'week' THEN CAST(date_trunc('week', day + chosen.week_shift) AS DATE) - chosen.week_shift
@@ -219,10 +287,10 @@ periods AS (
     FROM daily
     CROSS JOIN chosen
     WHERE day >= $since
-    GROUP BY 1
+    GROUP BY 1, 2
 )
 SELECT
-    periods.period, periods.first_day, periods.last_day, chosen.reporting_currency AS currency,
+    periods.period, periods.first_day, periods.last_day, periods.first_day - 1 AS day_before, chosen.reporting_currency AS currency,
     CASE WHEN unknown = 0 THEN CAST(start_mrr AS BIGINT) END AS start_mrr,
     CASE WHEN unknown = 0 THEN CAST(new_mrr AS BIGINT) END AS new_mrr,
     CASE WHEN unknown = 0 THEN CAST(reactivation_mrr AS BIGINT) END AS reactivation_mrr,
@@ -231,6 +299,7 @@ SELECT
     CASE WHEN unknown = 0 THEN CAST(churned_mrr AS BIGINT) END AS churned_mrr,
     CASE WHEN unknown = 0 THEN CAST(transfer_in_mrr AS BIGINT) END AS transfer_in_mrr,
     CASE WHEN unknown = 0 THEN CAST(transfer_out_mrr AS BIGINT) END AS transfer_out_mrr,
+    CASE WHEN unknown = 0 THEN CAST(transfer_in_mrr + transfer_out_mrr AS BIGINT) END AS transfer_mrr,
     CASE WHEN unknown = 0 THEN CAST(fx_mrr AS BIGINT) END AS fx_mrr,
     CASE WHEN unknown = 0 THEN CAST(mrr AS BIGINT) END AS mrr,
     CASE WHEN unknown = 0 THEN CAST(mrr * 12 AS BIGINT) END AS arr,
@@ -257,8 +326,9 @@ SELECT
     (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
      WHERE merchant_id = $merchant AND scenario = $scenario) AS definition,
     CASE WHEN unknown > 0
-        THEN 'no exchange rate between ' || lacking.currencies || ' and ' || chosen.reporting_currency END AS problem
+        THEN 'no exchange rate between ' || lacking.currencies || ' and ' || chosen.reporting_currency END AS problem,
+    periods.slice, CASE WHEN $by IS NOT NULL THEN coalesce(periods.slice, '(none)') END AS part
 FROM (SELECT *, CASE WHEN unknown = 0 THEN 1 END AS known FROM periods) AS periods
 CROSS JOIN chosen
-CROSS JOIN lacking
-ORDER BY periods.period
+LEFT JOIN lacking ON lacking.slice IS NOT DISTINCT FROM periods.slice
+ORDER BY periods.period, mrr DESC NULLS LAST, periods.slice

@@ -3,7 +3,28 @@
 -- $merchant TEXT: whose
 -- $scenario TEXT = live: by which settings
 -- $today DATE: the month after its own is looked at
-WITH cards AS (
+-- $product TEXT = NULL: of one product only
+-- $price TEXT = NULL: of one price only
+-- $plan_interval TEXT = NULL: of prices per `month`, `year`, `3 months`, …
+-- $country TEXT = NULL: of customers of one country only
+-- $cohort DATE = NULL: of customers who began in one month only (its first day)
+-- $of_currency TEXT = NULL: of one currency only
+-- $dimension TEXT = NULL: of one slice only: product, price, plan_interval, country, cohort, currency, or one of the
+--   merchant's own dimensions of customers, such as `segment`; $value says which
+-- $value TEXT = NULL: which slice; `(none)`: what has none
+-- $by TEXT = NULL: a row for each slice, named in `slice` (in `part`, as `$value` takes it), by what `$dimension` may be; NULL: one for all
+WITH asked AS (
+    SELECT
+        (coalesce($by, 'product') NOT IN ('product', 'price', 'plan_interval', 'country', 'cohort', 'currency')
+            OR $value IS NOT NULL AND coalesce($dimension, 'product') NOT IN (
+                'product', 'price', 'plan_interval', 'country', 'cohort', 'currency')) AS per_customer
+),
+named AS (
+    SELECT customer_id, TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR)) AS named
+    FROM customers
+    WHERE merchant_id = $merchant AND json_type(dimensions) = 'OBJECT' AND (SELECT per_customer FROM asked)
+),
+cards AS (
     SELECT customer_id, card_exp_month AS exp_month, card_exp_year AS exp_year
     FROM customers
     WHERE merchant_id = $merchant
@@ -12,21 +33,41 @@ WITH cards AS (
     FROM payment_methods
     WHERE merchant_id = $merchant
 ),
+moves AS (
+    SELECT moves.*, named.named
+    FROM mrr_movements AS moves
+    LEFT JOIN named ON named.customer_id = moves.customer_id
+    WHERE moves.merchant_id = $merchant AND moves.scenario = $scenario AND moves.day <= $today
+        AND moves.customer_id IN (
+            SELECT customer_id FROM cards
+            WHERE exp_month = month($today + INTERVAL 1 MONTH) AND exp_year = year($today + INTERVAL 1 MONTH))
+),
 held AS (
-    SELECT customer_id, currency, CAST(sum(amount) AS BIGINT) AS mrr
-    FROM mrr_movements
-    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $today
-    GROUP BY customer_id, currency
+    SELECT
+        CASE $by
+            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
+            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
+            ELSE list_extract(map_extract(named, $by), 1)
+        END AS slice,
+        customer_id, currency, CAST(sum(amount) AS BIGINT) AS mrr
+    FROM moves
+    WHERE ($product IS NULL OR product_id = $product) AND ($price IS NULL OR price_id = $price)
+        AND ($plan_interval IS NULL OR plan_interval = $plan_interval) AND ($country IS NULL OR country = $country)
+        AND ($cohort IS NULL OR cohort_month = $cohort) AND ($of_currency IS NULL OR currency = $of_currency)
+        AND ($value IS NULL OR $value = coalesce(CASE $dimension
+            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
+            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
+            ELSE list_extract(map_extract(named, $dimension), 1)
+        END, '(none)'))
+    GROUP BY slice, customer_id, currency
 )
 SELECT
     held.customer_id, customers.name, held.currency, held.mrr,
-    cards.exp_month AS card_exp_month, cards.exp_year AS card_exp_year,
+    month($today + INTERVAL 1 MONTH) AS card_exp_month, year($today + INTERVAL 1 MONTH) AS card_exp_year,
     (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
-     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
+     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition,
+    held.slice, CASE WHEN $by IS NOT NULL THEN coalesce(held.slice, '(none)') END AS part
 FROM held
-JOIN cards ON cards.customer_id = held.customer_id
 LEFT JOIN customers ON customers.merchant_id = $merchant AND customers.customer_id = held.customer_id
 WHERE held.mrr > 0
-    AND cards.exp_month = month($today + INTERVAL 1 MONTH)
-    AND cards.exp_year = year($today + INTERVAL 1 MONTH)
-ORDER BY held.mrr DESC, held.customer_id
+ORDER BY held.mrr DESC, held.customer_id, held.currency, held.slice
