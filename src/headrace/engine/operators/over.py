@@ -44,6 +44,7 @@ from headrace.engine.order import lexsort, order_word, placed
 from headrace.engine.ordered_rows import OrderedRows
 from headrace.engine.over.asked import AskedCalls
 from headrace.engine.over.calls import NUMBER, distance_unit, positions, reach_of, rule_for
+from headrace.engine.over.edges import Edges
 from headrace.engine.over.reach import Reach, Segments, needed_from, segments, whole
 from headrace.engine.over.sequence import RowsInOrder
 from headrace.engine.sweep import Sweep, described
@@ -102,6 +103,8 @@ class OverOperator(Operator):
         asked = [call for call, rule in zip(node.calls, rules, strict=True) if rule is None]
         reaches = [reach_of(node, call) for call in asked]
         self._asked = AskedCalls(node, asked, [reach for reach in reaches if reach is not None])
+        frames = [call.call.frame for call in calls]
+        self._edges = Edges(node.input.schema[node.order[0].column].arrow, frames)
         self._reach = Reach.of([*(call.reach for call in calls), self._asked.reach])
         self.reason = self._asked.reason
         self._failed: set[int] = set()
@@ -218,6 +221,7 @@ class OverOperator(Operator):
             ViewInError: DuckDB answers with an error.
         """
         names = self._input.names
+        self._edges.check(middle.rows.column(self._node.order[0].column))
         counts = [len(before), len(middle), len(after)]
         rows = pa.concat_batches([part.rows.select(names) for part in (before, middle, after)])
         at = np.concatenate([before.at, middle.at, after.at])
