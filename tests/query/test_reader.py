@@ -14,6 +14,7 @@ from headrace.contracts.schema import Column, Schema
 from headrace.errors import Closed, QueryStopped, SqlError, UnknownName
 from headrace.functions import PythonFunction
 from headrace.query import QueryLimits, Reader
+from headrace.query.guard import parse
 
 GMV = Schema(
     (Column("category", "VARCHAR", pa.string()), Column("amount", "DECIMAL(18,2)", pa.decimal128(18, 2)))
@@ -302,3 +303,25 @@ def test_the_next_reader_finds_nothing_of_a_closed_one() -> None:
                 ask(one, "SELECT shout('a') AS a")
         one.close()
         one.close()
+
+
+def test_a_long_statement_is_parsed_once_and_what_is_remembered_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A page asked a text just over the bound there was, and it was parsed at each request."""
+    asked: list[int] = []
+
+    def counted(con: Any, sql: str, known: Any, **flags: Any) -> Any:
+        asked.append(len(sql))
+        return parse(con, sql, known, **flags)
+
+    monkeypatch.setattr("headrace.query.reader.parse", counted)
+    monkeypatch.setattr("headrace.query.reader.PARSED_CHARS_MAX", 9_000)
+    one = Reader(memory_limit_bytes=300 << 20)
+    texts = [f"SELECT count(*) AS n FROM gmv -- {at}{'x' * 4_000}" for at in range(3)]
+    for at in (0, 0, 1, 0, 1, 2, 2, 0):
+        assert ask(one, texts[at]) == [{"n": 3}]
+    assert ask(one, texts[0] + "x" * 9_000) == [{"n": 3}]
+    assert ask(one, texts[0] + "x" * 9_000) == [{"n": 3}]
+    one.close()
+    assert [size // 4_000 for size in asked] == [1, 1, 1, 1, 3, 3]

@@ -27,8 +27,8 @@ MEMORY_BYTES_MAX = 1 << 30
 THREADS = 2
 BATCH_ROWS = 65_536
 PARSED_MAX = 500
-"""Statements whose parse is remembered, each of at most `PARSED_CHARS_MAX` characters."""
-PARSED_CHARS_MAX = 20_000
+"""Statements whose parse is remembered, together of at most `PARSED_CHARS_MAX` characters."""
+PARSED_CHARS_MAX = 2_000_000
 WATCH_S = 0.02
 """How often a running query is looked at."""
 VALUE_SIZE_MAX = 100_000
@@ -104,6 +104,7 @@ class Reader:
         self._threads = threads
         self._con: duckdb.DuckDBPyConnection | None = None
         self._known: dict[tuple[str, frozenset[str], bool], Parsed] = {}
+        self._known_chars = 0
         self._opening = threading.Lock()
         self._functions = Registered(functions)
         self._cursors = 0
@@ -180,11 +181,17 @@ class Reader:
         found = self._known.get(key)
         if found is None:
             found = parse(con, sql, known, of_view=of_view)
-            if len(self._known) >= PARSED_MAX:
-                self._known.clear()
-            if len(sql) <= PARSED_CHARS_MAX:
-                self._known[key] = found
+            self._remember(key, found)
         return found
+
+    def _remember(self, key: tuple[str, frozenset[str], bool], parsed: Parsed) -> None:
+        """Keep a parse; where that makes too many, forget the others."""
+        size = len(key[0])
+        if len(self._known) >= PARSED_MAX or self._known_chars + size > PARSED_CHARS_MAX:
+            self._known, self._known_chars = {}, 0
+        if size <= PARSED_CHARS_MAX:
+            self._known[key] = parsed
+            self._known_chars += size
 
     def close(self) -> None:
         """Release DuckDB. Idempotent."""
