@@ -9,6 +9,7 @@ from threading import Lock
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.change import as_batch
 from headrace.contracts.readable import readable
@@ -28,6 +29,8 @@ _SETTINGS = (
 )
 _WAITS_ALONE = re.compile(r"\bASOF\s+(RIGHT|FULL)\b", re.IGNORECASE)
 """Joins in which one thread of DuckDB may wait for ever."""
+_ZERO = pa.scalar(0, pa.decimal128(38, 0))
+"""DuckDB hands out the upper half of UHUGEINT as negative numbers."""
 
 
 def quote(name: str) -> str:
@@ -143,8 +146,18 @@ def typed_source(name: str, schema: Schema) -> str:
 
 
 def fit(answer: pa.Table, output: Schema) -> pa.RecordBatch:
-    """Return the columns of an answer under the names and Arrow types of `output`, by position."""
+    """Return the columns of an answer under the names and Arrow types of `output`, by position.
+
+    Raises:
+        ViewInError: an integer is too large for Arrow.
+    """
     wanted = output.arrow
+    for column, data in zip(output, answer.columns, strict=True):
+        if column.sql_type == "UHUGEINT" and pc.any(pc.less(data, _ZERO)).as_py():
+            raise ViewInError(
+                "Out of Range Error: a UHUGEINT of 2^127 or more cannot be carried by Arrow",
+                hint="cast it to VARCHAR or DOUBLE in the view",
+            )
     columns = [
         column if column.type == field.type else column.cast(field.type)
         for column, field in zip(answer.columns, wanted, strict=True)

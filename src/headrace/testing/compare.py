@@ -62,13 +62,18 @@ def _column(column: pa.ChunkedArray) -> list[Any]:
         try:
             return list(column.to_pylist())
         except (OverflowError, ValueError):  # infinity, or beyond the years that Python knows
-            return [str(value) for value in column.view(_INTEGER_OF[kind.bit_width]).to_pylist()]
+            return [_moment(value) for value in column]
     if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_boolean(kind):
         return list(column.to_pylist())
     return [plain(value) for value in column.to_pylist()]
 
 
-_INTEGER_OF = {32: pa.int32(), 64: pa.int64()}
+def _moment(value: pa.Scalar) -> Any:
+    """Return a time as Python has it, or as the text of its number where Python has no such time."""
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return str(value.value)
 
 
 def plain(value: Any) -> Any:

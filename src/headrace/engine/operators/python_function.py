@@ -30,6 +30,7 @@ from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
+from headrace.engine.operators.quarantine import shown_row
 from headrace.engine.sweep import Sweep
 from headrace.functions import PythonFunction, WrongAnswer, call
 from headrace.sql.plan import FunctionCall, PythonCall
@@ -136,10 +137,8 @@ class _Kept:
         parts: list[pa.Array] = []
         for start, length, message in _answered(self._function, arguments, self._kind, parts):
             for at in range(start, start + length):
-                row = ", ".join(
-                    f"{name} = {value!r}" for name, value in rows.slice(at, 1).to_pylist()[0].items()
-                )
-                self._messages[int(entries[at])] = f"{self._function.called}(): {message} (row: {row[:500]})"
+                row = shown_row(rows, at)
+                self._messages[int(entries[at])] = f"{self._function.called}(): {message} (row: {row})"
         answers = pa.record_batch([pa.concat_arrays(parts)], names=["answer"])
         self._answers.put(entries, answers, self._arguments.size)
 

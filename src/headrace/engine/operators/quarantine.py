@@ -7,8 +7,26 @@ cancel out.
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from headrace.change import Change
 from headrace.engine.zset import consolidate
+
+SHOWN_CHARACTERS = 500
+
+
+def shown_row(rows: pa.RecordBatch, at: int) -> str:
+    """Return one row as text for a message, cut where it is long."""
+    named = zip(rows.schema.names, rows.columns, strict=True)
+    return ", ".join(f"{name} = {_shown(column[at])}" for name, column in named)[:SHOWN_CHARACTERS]
+
+
+def _shown(value: pa.Scalar) -> str:
+    """Return a value as Python writes it, and times that Python has not as Arrow does."""
+    try:
+        return repr(value.as_py())
+    except (OverflowError, ValueError):
+        return str(getattr(value, "value", value.type))
 
 
 class Quarantine:
@@ -30,9 +48,7 @@ class Quarantine:
         """The message with the first failing row, or None when none is left."""
         if self._aside is None:
             return None
-        row = self._aside.rows.slice(0, 1).to_pylist()[0]
-        shown = ", ".join(f"{name} = {value!r}" for name, value in row.items())
-        return f"{self._message} (row: {shown[:500]})"
+        return f"{self._message} (row: {shown_row(self._aside.rows, 0)})"
 
     def __len__(self) -> int:
         return 0 if self._aside is None else len(self._aside)
