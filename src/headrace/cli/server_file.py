@@ -45,10 +45,11 @@ def find_server(data: Path) -> ServerAddress | None:
         address = ServerAddress(str(found["url"]), int(found["pid"]), found.get("token"))
     except (OSError, ValueError, KeyError, TypeError, orjson.JSONDecodeError):
         return None
-    return address if _is_alive(address.pid) else None
+    return address if is_alive(address.pid) else None
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

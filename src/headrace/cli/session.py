@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,12 +13,16 @@ from urllib.parse import urlsplit
 
 from headrace.cli import warm_up
 from headrace.cli.exits import not_found
+from headrace.cli.output import note
 from headrace.cli.project import data_folder, has_project, load_project
-from headrace.cli.server_file import find_server
+from headrace.cli.server_file import ServerAddress, find_server, is_alive
 from headrace.errors import ConnectError, FolderLocked
 
 KNOCK_S = 3.0
 """How long a server may take to let anybody in."""
+OPENING_S = 20.0
+"""How long a folder in use is waited for: a server that is opening it says where it is when it is done."""
+LOOK_S = 0.1
 
 
 class Asked(Protocol):
@@ -82,7 +88,12 @@ def _asked(
         return _connected(url, token)
     found = find_server(folder)
     if found is None:
-        return _opened(project, folder, auto)
+        try:
+            return _opened(project, folder, auto)
+        except FolderLocked as error:
+            found = _opening(folder, error)
+            if found is None:
+                return _opened(project, folder, auto)
     try:
         return _connected(found.url, token or found.token)
     except ConnectError as error:
@@ -91,6 +102,24 @@ def _asked(
             return _opened(project, folder, auto)
         except FolderLocked:
             raise error from None
+
+
+def _opening(folder: Path, error: FolderLocked) -> ServerAddress | None:
+    """Wait for the server that is opening the folder; None: the time is up, or nobody opens it."""
+    owner = str(error.details.get("pid", ""))
+    pid = int(owner) if owner.isdecimal() else os.getpid()
+    if pid in (0, os.getpid()):
+        return None
+    note(f"{error.problem}; waiting for its server", style="dim")
+    end = time.monotonic() + OPENING_S
+    while time.monotonic() < end:
+        found = find_server(folder)
+        if found is not None:
+            return found
+        if not is_alive(pid):
+            return None
+        time.sleep(LOOK_S)  # sleeps: nothing tells when another process has opened its folder
+    return None
 
 
 def _connected(url: str, token: str | None) -> contextlib.AbstractContextManager[Any]:
