@@ -439,7 +439,9 @@ def _waterfall(panel: Waterfall) -> Spec:
         "sort": BY_PLACE,
         "axis": {
             "title": None,
-            "labelAngle": 0,
+            "labelAngle": {"expr": "width < 56 * length(data('rows')) ? -40 : 0"},
+            "labelAlign": {"expr": "width < 56 * length(data('rows')) ? 'right' : 'center'"},
+            "labelBaseline": "top",
             "labelColor": "$ink",
             "labelLimit": 110,
             "labelFontSize": size,

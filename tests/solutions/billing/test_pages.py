@@ -143,3 +143,52 @@ def test_every_number_of_a_period_leads_to_what_it_is_made_of(served: Shop, open
     kinds = page.js("[...document.querySelectorAll('tbody tr')].map(row => row.cells[1].textContent)")
     assert len(set(kinds)) == 1, text
     assert f"type={kinds[0]}" in address
+
+
+@pytest.mark.browser
+def test_a_bar_leads_to_the_movements_that_it_is_made_of(served: Shop, open_page: OpenPage) -> None:
+    page = open_page(f"{served.url}/dashboards/overview")
+    page.until("[...headracePage.feeds.values()].every(feed => feed.loaded)")
+    page.until("headracePage.marked.size === 0 && !headracePage.drawing")
+    page.until("document.querySelector('.panel.waterfall.drawn canvas')")
+    page.js("""(() => {
+        const panel = headracePage.panels.find((one) => one.told.type === "waterfall");
+        const at = panel.chart.shown.findIndex((one) => one.x === "new");
+        panel.chart.clicked({}, { mark: { marktype: "rect" }, datum: { i: at } });
+    })()""")
+    page.until("location.pathname === '/dashboards/movements'")
+    page.until("document.querySelector('select[name=type]')?.value === 'new'")
+
+
+@pytest.mark.browser
+def test_the_point_of_a_line_next_to_the_click_is_meant(served: Shop, open_page: OpenPage) -> None:
+    page = open_page(f"{served.url}/dashboards/overview")
+    page.until("[...headracePage.feeds.values()].every(feed => feed.loaded)")
+    page.until("headracePage.marked.size === 0 && !headracePage.drawing")
+    page.until("document.querySelector('.panel.line.drawn canvas')")
+    day = page.js("""(() => {
+        const { chart, feed } = headracePage.panels.find((one) => one.told.title === "Churn");
+        const one = chart.shown.findLast((shown) => shown.y !== null);
+        const box = chart.box.querySelector("canvas").getBoundingClientRect();
+        const [left, top] = chart.view.origin();
+        const x = box.left + left + chart.view.scale("x")(one.x);
+        const y = box.top + top + chart.view.scale("y")(one.y);
+        chart.clicked({ clientX: x + 2, clientY: y - 2 }, null);
+        return one.row[feed.rows.position("last_day")];
+    })()""")
+    page.until("location.pathname === '/dashboards/movements'")
+    assert f"until={day}" in page.page.url
+
+
+@pytest.mark.browser
+def test_a_mistyped_moment_is_told_at_its_field_and_nowhere_else(served: Shop, open_page: OpenPage) -> None:
+    page = open_page(f"{served.url}/dashboards/usage?as_of=yesterdy")
+    page.until("document.querySelector('.choice .problem')?.textContent.includes('yesterdy')")
+    page.until("[...headracePage.feeds.values()].every(feed => feed.loaded)")
+    page.expect("400")
+    assert page.js("[...document.querySelectorAll('.panel .problem')].length") == 0
+    assert "as_of" not in page.page.url
+    page.page.fill("input[name=as_of]", str(served.run.version.number))
+    page.page.press("input[name=as_of]", "Enter")
+    page.until("location.search.includes('as_of=')")
+    page.until("!document.querySelector('.choice .problem')")

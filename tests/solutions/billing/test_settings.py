@@ -5,6 +5,7 @@ each setting flipped forth and back restores every number; other merchants see n
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -230,3 +231,28 @@ def rules_of(info: Any) -> Iterator[str]:
     yield info.rule
     for part in info.inputs:
         yield from rules_of(part)
+
+
+def test_settings_are_changed_on_the_command_line(
+    books: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("headrace.connect", lambda _: nullcontext(books))
+
+    def do(*words: str) -> str:
+        assert settings.main(["http://127.0.0.1:1", MERCHANT, *words]) == 0
+        books.advance()
+        return capsys.readouterr().out
+
+    before = do("show")
+    assert "churn_at = cancellation" in do(
+        "preview", "--by", "Ada", "churn_at=cancellation", "reactivation_days=90"
+    )
+    assert do("show") == before
+    assert "reactivation_days = 90" in do("apply", "--by", "Ada", "--note", "as agreed")
+    assert do("show") != before
+    assert do("roll-back", "--by", "Ada") == before
+    assert "count_past_due = False" in do("preview", "count_past_due=false")
+    assert do("discard") == ""
+    for words in (["preview", "no_such=1"], ["preview", "churn_at"], ["apply", "--scenario", "none"]):
+        assert settings.main(["http://127.0.0.1:1", MERCHANT, *words]) == 1
+        assert capsys.readouterr().err

@@ -95,7 +95,7 @@ export class Parameters {
       else problem.remove();
       const held = this.unsure.delete("as_of");
       if (!said) this.set("as_of", wanted);
-      else if (held) this.values.set("as_of", null);
+      else if (held) this.set("as_of", null);
       if (held) for (const { listener } of this.listeners) listener();
     };
     input.addEventListener("change", take);

@@ -4,15 +4,22 @@ Settings are rows of the table `settings`, one for each merchant and scenario. `
 preview is a row under another name, so both are computed from the same data at every moment, and readers can
 compare them. What is done here are ordinary upserts: each is one commit, so a reader sees the numbers before
 or after it, never a mixture, and the table's history says who set what and when.
+
+    python -m headrace.solutions.billing.settings http://127.0.0.1:8080 acme preview churn_at=cancellation
+    python -m headrace.solutions.billing.settings http://127.0.0.1:8080 acme apply --by Ada --note agreed
+    python -m headrace.solutions.billing.settings http://127.0.0.1:8080 acme roll-back --by Ada
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import headrace as hr
 from headrace.solutions.billing.models import Setting
 from headrace.solutions.billing.presets import PRESETS
 
@@ -193,3 +200,69 @@ def _now_after(books: Books, merchant_id: str, scenario: str) -> tuple[datetime,
     sql = "SELECT max(seq) AS seq FROM settings__versions WHERE merchant_id = ? AND scenario = ?"
     last = books.query(sql, (merchant_id, scenario)).to_pylist()[0]["seq"] or 0
     return at, max(last + 1, int(at.timestamp() * 1_000_000))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do it from the command line, and tell the scenario's settings afterwards; 1 where it is refused."""
+    asked = _parser().parse_intermixed_args(arguments)
+    try:
+        with hr.connect(asked.address) as books:
+            for name, value in _done(books, asked).items():
+                sys.stdout.write(f"{name} = {'' if value is None else value}\n")
+    except (hr.HeadraceError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyError as error:
+        sys.stderr.write(f"{asked.merchant} has no scenario {error}\n")
+        return 1
+    return 0
+
+
+def _done(books: Any, asked: argparse.Namespace) -> dict[str, Any]:
+    who, how = {"by": asked.by, "note": asked.note}, dict(_assigned(one) for one in asked.settings)
+    match asked.what:
+        case "show":
+            return current(books, asked.merchant, asked.scenario or LIVE)
+        case "preview":
+            return preview(
+                books, asked.merchant, scenario=asked.scenario or PREVIEW, preset=asked.preset, **who, **how
+            )
+        case "change":
+            return change(books, asked.merchant, preset=asked.preset, **who, **how)
+        case "apply":
+            return apply(books, asked.merchant, scenario=asked.scenario or PREVIEW, **who)
+        case "discard":
+            discard(books, asked.merchant, asked.scenario or PREVIEW)
+            return {}
+        case _:
+            return roll_back(books, asked.merchant, **who)
+
+
+def _assigned(text: str) -> tuple[str, Any]:
+    """Return a setting's name and value, as the table has it: nothing after the sign is NULL."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ValueError(f"{text!r} sets nothing; write NAME=VALUE, such as churn_at=cancellation")
+    plain = {"true": True, "false": False, "": None}.get(value.lower(), value)
+    return name, int(value) if value.isdecimal() else plain
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m headrace.solutions.billing.settings", description=main.__doc__
+    )
+    parser.add_argument("address", help="the server, such as http://127.0.0.1:8080")
+    parser.add_argument("merchant")
+    parser.add_argument("what", choices=["show", "preview", "change", "apply", "discard", "roll-back"])
+    parser.add_argument(
+        "settings", nargs="*", metavar="NAME=VALUE", help="what is to differ from those in force"
+    )
+    parser.add_argument("--preset", help="begin with what a vendor means: " + ", ".join(PRESETS))
+    parser.add_argument("--scenario", help="the preview's name; default: preview")
+    parser.add_argument("--by", default="command line", help="who does it")
+    parser.add_argument("--note", help="why")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
