@@ -52,7 +52,20 @@ def shown(value: Any) -> str:
 
 def bag(table: pa.Table) -> Counter[tuple[str, ...]]:
     """Return the rows of a table as a multiset."""
-    return Counter(tuple(shown(value) for value in row.values()) for row in table.to_pylist())
+    return Counter(texts(table))
+
+
+def texts(table: pa.Table | pa.RecordBatch) -> Iterator[tuple[str, ...]]:
+    """Yield the rows as texts of their values; a value that a column repeats is written once."""
+    return zip(*map(_texts, table.columns), strict=True)
+
+
+def _texts(column: pa.Array | pa.ChunkedArray) -> list[str]:
+    values = column.to_pylist()
+    if pa.types.is_nested(column.type):
+        return [shown(value) for value in values]
+    known = {value: shown(value) for value in set(values)}
+    return [known[value] for value in values]
 
 
 class World:
@@ -151,8 +164,8 @@ class World:
             assert change.weights.all()
             rows = bag(pa.Table.from_batches([Change.inserts(change.rows).rows]))
             assert len(rows) <= len(change)
-            for row, weight in zip(change.rows.to_pylist(), change.weights.tolist(), strict=True):
-                self.sums[name][tuple(shown(value) for value in row.values())] += weight
+            for row, weight in zip(texts(change.rows), change.weights.tolist(), strict=True):
+                self.sums[name][row] += weight
         for name in self.relations:
             self._register(name)
         for name, plan in self.plans.items():
