@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from random import Random
 from types import MappingProxyType
 
 import duckdb
+
+from headrace.contracts.shared_duckdb import SharedDuckdb
 
 from .kinds import family
 
@@ -55,7 +56,7 @@ class Types:
     def __init__(
         self, relations: Sequence[Relation] = (), twins: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        self._con = _database().cursor()
+        self._con = _DATABASE.cursor()
         self._twins = twins
         for relation in relations:
             self.declare(relation.alias, relation.columns)
@@ -81,11 +82,13 @@ class Types:
         self._con.close()
 
 
-@lru_cache(maxsize=1)
 def _database() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect(":memory:", config={"threads": 1})
     con.execute("SET GLOBAL TimeZone = 'UTC'")
     return con
+
+
+_DATABASE = SharedDuckdb(_database)
 
 
 def pick(rnd: Random, items: Sequence[str], default: str = "1") -> str:

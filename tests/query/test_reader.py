@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
+from tests.fatal import end, that_can_end
 
 from headrace.contracts.schema import Column, Schema
 from headrace.errors import Closed, QueryStopped, SqlError, UnknownName
 from headrace.functions import PythonFunction
 from headrace.query import QueryLimits, Reader
+from headrace.query import reader as module
 from headrace.query.guard import parse
 
 GMV = Schema(
@@ -303,6 +308,58 @@ def test_the_next_reader_finds_nothing_of_a_closed_one() -> None:
                 ask(one, "SELECT shout('a') AS a")
         one.close()
         one.close()
+
+
+def test_a_fatal_error_ends_no_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB answers nobody any more after a fatal error of one; the next question opens another one."""
+    opened: list[duckdb.DuckDBPyConnection] = []
+
+    def hardened(*_: object) -> duckdb.DuckDBPyConnection:
+        opened.append(that_can_end(tmp_path / str(len(opened))))
+        return opened[-1]
+
+    monkeypatch.setattr(module, "_hardened", hardened)
+    shout = PythonFunction("shout", str.upper, ("VARCHAR",), "VARCHAR", "rowwise", "1")
+    one = Reader(memory_limit_bytes=301 << 20, functions=lambda: {"shout": shout})
+    assert ask(one, "SELECT shout('a') AS a") == [{"a": "A"}]
+    end(opened[0])
+    assert ask(one, "SELECT shout('b') AS a, count(*) AS n FROM gmv") == [{"a": "B", "n": 3}]
+    end(opened[1])
+    assert sorted(one.mentioned("SELECT * FROM gmv, wide", list(SCHEMAS))) == ["gmv", "wide"]
+    end(opened[2])
+    assert set(one.seen("SELECT * FROM wide", (), SCHEMAS, list(SCHEMAS))) <= {"wide"}
+    end(opened[-1])
+    assert ask(one, "SELECT 1 AS x") == [{"x": 1}]
+    one.close()
+
+
+def test_a_reader_leaves_no_ended_duckdb_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_hardened", lambda *_: that_can_end(tmp_path))
+        one = Reader(memory_limit_bytes=302 << 20)
+        assert ask(one, "SELECT 1 AS x") == [{"x": 1}]
+        assert one._con is not None
+        end(one._con.cursor())
+        one.close()
+    other = Reader(memory_limit_bytes=302 << 20)
+    assert ask(other, "SELECT 2 AS x") == [{"x": 2}]
+    other.close()
+
+
+def test_questions_at_once_all_have_their_answers_after_a_fatal_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = that_can_end(tmp_path)
+    opened = iter([first])
+    original = module._hardened
+    monkeypatch.setattr(module, "_hardened", lambda *kind: next(opened, None) or original(*kind))
+    one = Reader(memory_limit_bytes=303 << 20)
+    assert ask(one, "SELECT 1 AS x") == [{"x": 1}]
+    end(first.cursor())
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda x: ask(one, f"SELECT {x} AS x FROM gmv LIMIT 1"), range(24)))
+    assert found == [[{"x": x}] for x in range(24)]
+    one.close()
 
 
 def test_a_long_statement_is_parsed_once_and_what_is_remembered_is_bounded(

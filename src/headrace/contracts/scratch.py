@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import duckdb
 
+from headrace.contracts.shared_duckdb import SharedDuckdb
+
 __all__ = ["scratch"]
 
 _SETTINGS = (
@@ -25,11 +27,15 @@ def scratch() -> duckdb.DuckDBPyConnection:
 
     All are cursors of one database of this process: making one costs 20 ms of CPU, a cursor nothing.
     """
-    return _database(os.getpid()).cursor()
+    return _shared(os.getpid()).cursor()
 
 
 @lru_cache(maxsize=1)
-def _database(_process: int) -> duckdb.DuckDBPyConnection:
+def _shared(_process: int) -> SharedDuckdb:
+    return SharedDuckdb(_opened)
+
+
+def _opened() -> duckdb.DuckDBPyConnection:
     database = duckdb.connect(":memory:", config={"threads": 1})
     for setting in _SETTINGS:
         database.execute(setting)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from headrace.contracts.schema import Column, Schema
 from headrace.contracts.scratch import scratch
+from headrace.contracts.shared_duckdb import answers
 from headrace.errors import DeclarationError
 
 UTC_TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -100,9 +101,7 @@ _connections: list[duckdb.DuckDBPyConnection] = []
 def scratch_query(sql: str, **tables: pa.Table) -> Any:
     """Answer a small query in a scratch DuckDB that only knows the given tables; returns `pa.Table`."""
     with _lock:
-        if not _connections:
-            _connections.append(scratch())
-        con = _connections[0]
+        con = _connected()
         for name, table in tables.items():
             con.register(name, table)
         try:
@@ -110,6 +109,13 @@ def scratch_query(sql: str, **tables: pa.Table) -> Any:
         finally:
             for name in tables:
                 con.unregister(name)
+
+
+def _connected() -> duckdb.DuckDBPyConnection:
+    """Return the connection that is kept; another one after a fatal error, which ends all of a database."""
+    if not _connections or not answers(_connections[0]):
+        _connections[:] = [scratch()]
+    return _connections[0]
 
 
 @lru_cache(maxsize=4096)
@@ -123,9 +129,7 @@ def sql_type(text: str) -> SqlType:
     try:
         _refuse_foreign_text(text)
         with _lock:
-            if not _connections:
-                _connections.append(scratch())
-            relation = _connections[0].sql(query)
+            relation = _connected().sql(query)
             described, arrow = relation.types[0], relation.to_arrow_table().schema.field(0).type
     except (duckdb.Error, ValueError, AttributeError) as error:
         first_line = str(error).splitlines()[0]

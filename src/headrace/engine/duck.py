@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache, partial
 from threading import Lock
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -14,8 +16,10 @@ import pyarrow.compute as pc
 from headrace.change import as_batch
 from headrace.contracts.readable import readable
 from headrace.contracts.schema import Schema
+from headrace.contracts.shared_duckdb import SharedDuckdb, has_ended
 from headrace.errors import ViewInError
 
+T = TypeVar("T")
 _CAREFUL = "SET disabled_optimizers = 'common_subexpressions'"
 """Without it, DuckDB may compute a part of an expression outside of the TRY that it stands in."""
 _SETTINGS = (
@@ -39,8 +43,12 @@ def quote(name: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def _database(threads: int, settings: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
-    """Return the database of all connections with these settings: one costs 20 ms, a cursor nothing."""
+def _database(threads: int, settings: tuple[str, ...]) -> SharedDuckdb:
+    """Return the database of all connections with these settings: one costs 20 ms, a cursor little."""
+    return SharedDuckdb(partial(_opened, threads, settings))
+
+
+def _opened(threads: int, settings: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
     database = duckdb.connect(":memory:", config={"threads": threads})
     for setting in settings:
         database.execute(setting)
@@ -51,7 +59,8 @@ class Duck:
     """One connection to an in-memory DuckDB; what it registers is its own. Threads wait for each other."""
 
     def __init__(self, threads: int = 1, settings: Sequence[str] = _SETTINGS) -> None:
-        self._connection = _database(threads, tuple(settings)).cursor()
+        self._shared = _database(threads, tuple(settings))
+        self._connection = self._shared.cursor()
         self._threads = threads
         self._lock = Lock()
         self._careful: Duck | None = None
@@ -92,32 +101,36 @@ class Duck:
         """
         if self._threads == 1 and _WAITS_ALONE.search(sql):
             return self.paired.query(sql, tables, output)
-        with self._lock:
-            for name, table in tables.items():
-                self._connection.register(name, readable(table))
-            try:
-                answer = self._connection.sql(sql).to_arrow_table()
-            except duckdb.Error as error:
-                raise ViewInError(
-                    plainly(error), hint="remove the row that causes it, or replace the view"
-                ) from error
-            finally:
-                for name in tables:
-                    self._connection.unregister(name)
+        try:
+            answer = self._asked(lambda con: _answer(con, sql, tables))
+        except duckdb.Error as error:
+            raise ViewInError(
+                plainly(error), hint="remove the row that causes it, or replace the view"
+            ) from error
         return fit(answer, output)
+
+    def _asked(self, ask: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Ask the connection; where a fatal error has ended its database before, one to a new database."""
+        with self._lock:
+            try:
+                return ask(self._connection)
+            except duckdb.FatalException as error:
+                if not has_ended(error):
+                    raise
+            self._connection = self._shared.cursor()
+            return ask(self._connection)
 
     def types(self, items: Sequence[str], source: Schema) -> list[str]:
         """Return DuckDB's types of expressions over the columns of `source`."""
         nulls = ", ".join(f"CAST(NULL AS {column.sql_type}) AS {quote(column.name)}" for column in source)
         listed = ", ".join(f"({item}) AS c{at}" for at, item in enumerate(items))
-        with self._lock:
-            answer = self._connection.sql(f"SELECT {listed} FROM (SELECT {nulls or '1'} WHERE false)")
-            return [str(kind) for kind in answer.types]
+        sql = f"SELECT {listed} FROM (SELECT {nulls or '1'} WHERE false)"
+        return self._asked(lambda con: [str(kind) for kind in con.sql(sql).types])
 
     def constant(self, item: str) -> pa.Array:
         """Return the value of an expression without columns, as a column of one row."""
-        with self._lock:
-            return self._connection.sql(f"SELECT ({item}) AS c").to_arrow_table().column(0).combine_chunks()
+        sql = f"SELECT ({item}) AS c"
+        return self._asked(lambda con: con.sql(sql).to_arrow_table()).column(0).combine_chunks()
 
     def close(self) -> None:
         """Close the connection."""
@@ -125,6 +138,18 @@ class Duck:
         for other in (self._careful, self._paired):
             if other is not None:
                 other.close()
+
+
+def _answer(con: duckdb.DuckDBPyConnection, sql: str, tables: Mapping[str, pa.Table]) -> pa.Table:
+    """Ask with some tables registered, which are gone afterwards."""
+    for name, table in tables.items():
+        con.register(name, readable(table))
+    try:
+        return con.sql(sql).to_arrow_table()
+    finally:
+        for name in tables:
+            with suppress(duckdb.FatalException):  # with the database, all of it is gone
+                con.unregister(name)
 
 
 def plainly(error: duckdb.Error) -> str:

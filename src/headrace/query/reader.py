@@ -10,13 +10,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from headrace.contracts.readable import readable
 from headrace.contracts.schema import Column, Schema
+from headrace.contracts.shared_duckdb import answers, has_ended
 from headrace.errors import Closed, HeadraceError, QueryStopped, SqlError, VersionGone
 from headrace.functions import PythonFunction
 from headrace.query.guard import Parsed, PastRelation, parse
@@ -35,6 +36,7 @@ VALUE_SIZE_MAX = 100_000
 """Characters or elements that one call of a function such as `repeat` may make."""
 OUT_OF_MEMORY = "the query needs more memory than it may have"
 
+T = TypeVar("T")
 TableSource = Any
 """A `pa.Table`, or a callable that returns one."""
 Params = Sequence[Any] | Mapping[str, Any]
@@ -106,6 +108,7 @@ class Reader:
         self._known: dict[tuple[str, frozenset[str], bool], Parsed] = {}
         self._known_chars = 0
         self._opening = threading.Lock()
+        self._declared = functions
         self._functions = Registered(functions)
         self._cursors = 0
         self._closed = False
@@ -142,7 +145,8 @@ class Reader:
             QueryStopped: it ran into a limit.
         """
         limits = limits or QueryLimits()
-        with self._cursor() as con:
+
+        def ask(con: duckdb.DuckDBPyConnection) -> tuple[pa.Table, Schema]:
             parsed = self._parsed(con, sql, schemas, of_view=of_view)
             if parsed.lists_tables:
                 return _listing(schemas)
@@ -151,14 +155,14 @@ class Reader:
             for number, relation in enumerate(parsed.past, len(parsed.relations)):
                 table, schema = _past(con, relation, params, past)
                 _register(con, number, relation.shown, table, schema)
-            sql, params = (parsed.text or sql), _left(params, parsed)
             with _watched(con, limits, self._memory_limit_bytes) as watch:
-                return _answer(con, sql, params, limits, watch)
+                return _answer(con, parsed.text or sql, _left(params, parsed), limits, watch)
+
+        return self._asked(ask)
 
     def mentioned(self, sql: str, known: Sequence[str]) -> list[str]:
         """Return the names of `known` that the statement reads; errors as for `run`."""
-        with self._cursor() as con:
-            return self._parsed(con, sql, known).relations
+        return self._asked(lambda con: self._parsed(con, sql, known).relations)
 
     def seen(
         self, sql: str, params: Params, schemas: Mapping[str, Schema], known: Sequence[str]
@@ -166,8 +170,7 @@ class Reader:
         """Return per relation of `known` which of its rows the statement can see at all; errors as for
         `run`.
         """
-        with self._cursor() as con:
-            places = self._parsed(con, sql, known).places
+        places = self._asked(lambda con: self._parsed(con, sql, known).places)
         values = _named(params)
         return {
             name: seen_rows(found, schemas[name], values) for name, found in places.items() if name in schemas
@@ -199,31 +202,56 @@ class Reader:
             self._closed = True
             if self._con is None:
                 return
-            if self._cursors == 0 and self._functions.is_empty:
+            if self._cursors == 0 and self._functions.is_empty and answers(self._con):
                 _keep(self._con, self._memory_limit_bytes, self._threads)
             else:
                 with suppress(duckdb.Error):  # a query is still running: it ends with its last cursor
                     self._con.close()
             self._con = None
 
+    def _asked(self, ask: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Ask with a connection of its own; once more where a fatal error had ended DuckDB before."""
+        try:
+            with self._cursor() as con:
+                return ask(con)
+        except (HeadraceError, duckdb.FatalException) as error:
+            if not has_ended(error):
+                raise
+        with self._cursor() as con:
+            return ask(con)
+
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._opening:
             if self._closed:
                 raise Closed("the reader is closed")
-            if self._con is None:
-                self._con = _kept(self._memory_limit_bytes, self._threads) or _hardened(
-                    self._memory_limit_bytes, self._threads
-                )
-            self._functions.refresh(self._con)
-            con = self._con.cursor()
+            base = self._opened()
+            con = base.cursor()
             self._cursors += 1
         try:
             yield con
+        except BaseException as error:
+            if has_ended(error):
+                self._forget(base)
+            raise
         finally:
             con.close()
             with self._opening:
                 self._cursors -= 1
+
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        """Return the DuckDB, which knows the functions declared at present."""
+        if self._con is None:
+            kind = (self._memory_limit_bytes, self._threads)
+            self._con, self._functions = _kept(*kind) or _hardened(*kind), Registered(self._declared)
+        self._functions.refresh(self._con)
+        return self._con
+
+    def _forget(self, ended: duckdb.DuckDBPyConnection) -> None:
+        """Have the next question open another DuckDB; one that still runs ends with its own cursor."""
+        with self._opening:
+            if self._con is ended:
+                self._con = None
 
 
 _IDLE: dict[tuple[int, int, int], duckdb.DuckDBPyConnection] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -12,9 +11,9 @@ import duckdb
 
 from headrace.contracts import types
 from headrace.contracts.schema import Column, Schema
+from headrace.contracts.shared_duckdb import SharedDuckdb
 from headrace.sql.tree import Tree
 
-_LOCK = threading.Lock()
 PARSED_MAX = 256
 """Texts whose trees are remembered: relations are looked up in the text that is planned afterwards."""
 _PARSED: dict[str, str] = {}
@@ -25,7 +24,6 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-@lru_cache(maxsize=1)
 def _base() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect(":memory:", config={"threads": "1"})
     con.execute("SET TimeZone = 'UTC'")
@@ -37,10 +35,12 @@ def _base() -> duckdb.DuckDBPyConnection:
     return con
 
 
+_SCRATCH = SharedDuckdb(_base)
+
+
 def connection() -> duckdb.DuckDBPyConnection:
     """Return a new connection to the scratch database; its temporary views are its own."""
-    with _LOCK:
-        return _base().cursor()
+    return _SCRATCH.cursor()
 
 
 class Duck:

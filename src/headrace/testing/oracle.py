@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
 from headrace.contracts.schema import Column, Schema
+from headrace.contracts.shared_duckdb import SharedDuckdb
 from headrace.contracts.types import sql_type
 from headrace.declarations import StreamDecl, TableDecl
 from headrace.intake import side_schemas
@@ -437,8 +437,8 @@ class Oracle:
     def _connection(self) -> duckdb.DuckDBPyConnection:
         """Return a new connection; with Python functions to a database of its own: they are known by name."""
         if not self._functions:
-            return _database().cursor()
-        con: duckdb.DuckDBPyConnection = _database.__wrapped__()
+            return _DATABASE.cursor()
+        con = _database()
         Registered(lambda: self._functions).refresh(con)
         return con
 
@@ -494,9 +494,8 @@ def _answer(con: duckdb.DuckDBPyConnection, sql: str, keep: str | None) -> pa.Ta
         return ExpectedError(str(error), is_limit=is_limit)
 
 
-@lru_cache(maxsize=1)
 def _database() -> duckdb.DuckDBPyConnection:
-    """Return the DuckDB whose cursors the oracles ask; temporary tables are a cursor's own.
+    """Open the DuckDB whose cursors the oracles ask; temporary tables are a cursor's own.
 
     With one thread it would wait for ever in an ASOF RIGHT or FULL JOIN where right rows have no match.
     """
@@ -505,6 +504,9 @@ def _database() -> duckdb.DuckDBPyConnection:
     con.execute("SET enable_progress_bar = false")
     con.execute("SET python_enable_replacements = false")
     return con
+
+
+_DATABASE = SharedDuckdb(_database)
 
 
 def _carried(column: Column, values: list[Any]) -> pa.Array:
