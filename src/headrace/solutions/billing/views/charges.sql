@@ -10,26 +10,39 @@
 WITH wanted AS (
     SELECT DISTINCT merchant_id, price_id, quantity FROM item_stretches
 ),
-tiered AS (
+costed AS (
     SELECT
         wanted.quantity,
-        prices.*,
-        json_transform(prices.tiers,
-            '[{"up_to": "BIGINT", "unit_amount": "DECIMAL(24,12)", "flat_amount": "DECIMAL(24,12)"}]') AS steps
+        prices.*
     FROM wanted
     JOIN price_stretches AS prices
         ON prices.merchant_id = wanted.merchant_id AND prices.price_id = wanted.price_id
 ),
-priced AS (
+tiered AS (
     SELECT
         *,
+        json_transform(tiers,
+            '[{"up_to": "BIGINT", "unit_amount": "DECIMAL(24,12)", "flat_amount": "DECIMAL(24,12)"}]') AS steps
+    FROM costed
+    WHERE scheme = 'tiered'
+),
+priced AS (
+    SELECT
+        merchant_id, price_id, quantity, currency, interval, interval_count, months_up, months_down,
+        since, until, began_by, ended_by,
+        coalesce(CAST(unit_amount * 1000000000000 AS HUGEINT) * CASE
+            WHEN scheme = 'flat' THEN 1
+            WHEN divide_by IS NULL THEN quantity
+            WHEN round = 'down' THEN quantity // divide_by
+            ELSE (quantity + divide_by - 1) // divide_by
+        END, 0) AS pico
+    FROM costed
+    WHERE scheme <> 'tiered'
+    UNION ALL
+    SELECT
+        merchant_id, price_id, quantity, currency, interval, interval_count, months_up, months_down,
+        since, until, began_by, ended_by,
         coalesce(CASE
-            WHEN scheme = 'flat' THEN CAST(unit_amount * 1000000000000 AS HUGEINT)
-            WHEN scheme = 'per_unit' THEN CAST(unit_amount * 1000000000000 AS HUGEINT) * CASE
-                WHEN divide_by IS NULL THEN quantity
-                WHEN round = 'down' THEN quantity // divide_by
-                ELSE (quantity + divide_by - 1) // divide_by
-            END
             WHEN tiers_mode = 'volume' THEN list_sum(list_transform(
                 list_filter(steps, lambda step: step.up_to IS NULL OR quantity <= step.up_to)[1:1],
                 lambda step: CAST(coalesce(step.unit_amount, 0) * 1000000000000 AS HUGEINT) * quantity
