@@ -7,13 +7,13 @@ canonical text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache, partial
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ Bools = npt.NDArray[np.bool_]
 
 _NAN = np.uint64(0x7FF8000000000000)
 _WIDTHS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+_Made = TypeVar("_Made")
 _TAIL_MASKS: U64 = np.array([(1 << (8 * n)) - 1 for n in range(8)] + [2**64 - 1], dtype=np.uint64)
 MICROS_PER_DAY = 86_400_000_000
 WORDS_KEPT = 2
@@ -368,6 +369,7 @@ class TextsRead:
 
     def __init__(self) -> None:
         self._held: dict[tuple[int, ...], tuple[pa.Array, Text]] = {}
+        self._made: dict[tuple[int, ...], tuple[pa.Array, Any]] = {}
         self._bytes = 0
         self._lock = Lock()
 
@@ -382,8 +384,7 @@ class TextsRead:
 
     def of(self, array: pa.Array) -> Text:
         """Return a column as it was read; the array is held, so that no other one takes its place."""
-        buffers = (0 if buffer is None else buffer.address for buffer in array.buffers())
-        key = (len(array), array.offset, *buffers)
+        key = _place_of(array)
         found = self._held.get(key)
         if found is None:
             read = array, _as_text(array)
@@ -394,8 +395,27 @@ class TextsRead:
                     self._bytes -= _bytes_read(self._held.pop(next(iter(self._held)))[1])
         return found[1]
 
+    @staticmethod
+    def made_of(array: pa.Array, make: Callable[[pa.Array], _Made]) -> _Made:
+        """Return what `make` makes of a small column; a step makes it but once. One such function only."""
+        texts = _read.get()
+        if texts is None:
+            return make(array)
+        key = _place_of(array)
+        found = texts._made.get(key)
+        if found is None:
+            found = texts._made[key] = array, make(array)
+        made: _Made = found[1]
+        return made
+
 
 _read: ContextVar[TextsRead | None] = ContextVar("headrace_engine_texts", default=None)
+
+
+def _place_of(array: pa.Array) -> tuple[int, ...]:
+    """Return what tells a column from all others that are held meanwhile: where it lies in memory."""
+    buffers = (0 if buffer is None else buffer.address for buffer in array.buffers())
+    return len(array), array.offset, *buffers
 
 
 def _bytes_read(text: Text) -> int:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from headrace.engine.alike import Alike
-from headrace.engine.columns import I64, U64, Bools, Fixed, View, equal_rows, is_fixed, micros
+from headrace.engine.columns import I64, U64, Bools, Fixed, View, equal_rows, is_fixed, micros, views
+from headrace.engine.few import FEW_ROWS_MAX, Few, few_keys
 from headrace.engine.growable import Growable
 from headrace.engine.hash_index import HashIndex
+from headrace.engine.hashing import hash_views
 from headrace.engine.monotone import Bounds
 from headrace.engine.text_keys import TextKeys, null_flags, row_nulls
 
+_KNOWN_MAX = 4_096
+"""So many keys are known by their values, as Python has them."""
+_WAIT_MAX = 256
+"""So many changes at most are not looked at for few keys, after one that had many."""
 _AT_ONCE = 8_192
 """Rows that are looked up at once at least; a quarter of the keys held, where that is more."""
 
@@ -77,7 +84,13 @@ class KeyTable:
         self._index = HashIndex()
         self._alike = Alike()
         self._free: I64 = np.empty(0, dtype=np.int64)
+        self._known: dict[Any, int] = {}
+        self._waits, self._wait = 0, 1
         self.size = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is found again."""
+        return {**self.__dict__, "_known": {}}
 
     @property
     def live(self) -> int:
@@ -111,6 +124,39 @@ class KeyTable:
         groups, firsts = grouped
         slots, added = self._in_parts(columns, hashes[firsts], firsts)
         return slots[groups], added
+
+    def slots_of(self, arrays: Sequence[pa.Array]) -> tuple[I64, I64]:
+        """Return `find_or_add` of key columns; where a small change has few keys, those are looked up by
+        value, and its rows are neither hashed nor compared.
+        """
+        few = self._few_keys(arrays)
+        if few is not None:
+            found = [self._known.get(key, -1) for key in few.values]
+            if -1 not in found:
+                return np.array(found, dtype=np.int64)[few.codes], np.empty(0, dtype=np.int64)
+        columns = views(arrays, exact=False)
+        slots, added = self.find_or_add(columns, hash_views(columns, len(arrays[0])))
+        if few is not None:
+            if len(self._known) + len(few.values) > _KNOWN_MAX:
+                self._known.clear()
+            at = np.empty(len(few.values), dtype=np.int64)
+            at[few.codes] = slots
+            self._known.update(zip(few.values, at.tolist(), strict=True))
+        return slots, added
+
+    def _few_keys(self, arrays: Sequence[pa.Array]) -> Few | None:
+        """Return the keys where they are few; where they were not, it is a while before it is tried again."""
+        if len(arrays[0]) > FEW_ROWS_MAX:
+            return None
+        if self._waits:
+            self._waits -= 1
+            return None
+        few = few_keys(arrays)
+        if few is None:
+            self._waits, self._wait = self._wait, min(2 * self._wait, _WAIT_MAX)
+        else:
+            self._wait = 1
+        return few
 
     def _in_parts(self, columns: Sequence[View], hashes: U64, at: I64) -> tuple[I64, I64]:
         """Find or add the keys of the rows `at`: for all at once the index would make room for as many keys
@@ -158,6 +204,7 @@ class KeyTable:
         dead = np.zeros(self.size, dtype=np.bool_)
         if len(slots) == 0:
             return dead
+        self._known.clear()
         dead[slots] = True
         self._index.discard(dead)
         for store in self._stores:

@@ -23,10 +23,9 @@ from typing_extensions import override
 from headrace.change import Change, empty_rows
 from headrace.engine.aggregates.choose import choose_parts
 from headrace.engine.aggregates.part import GroupBatch, Result
-from headrace.engine.columns import I64, Bools, equal, group_keys, nonzero, view, views
+from headrace.engine.columns import I64, Bools, View, equal, group_keys, nonzero, views
 from headrace.engine.frontier import kept
 from headrace.engine.growable import Growable, Tally
-from headrace.engine.hashing import hash_views
 from headrace.engine.key_rows import KeyRows
 from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
@@ -47,12 +46,14 @@ class Standing:
         keys: one array per key column.
         values: one array per call.
         there: which of them have a row in the output.
+        read: the values as they are compared.
     """
 
     slots: I64
     keys: list[pa.Array]
     values: list[pa.Array]
     there: Bools
+    read: tuple[View, ...]
 
 
 class AggregateOperator(Operator):
@@ -121,7 +122,7 @@ class AggregateOperator(Operator):
             part.update(batch)
         values, failed, message = self._results(batch)
         self._note_failures(touched, failed, message)
-        after = Standing(touched, before.keys, values, self._there(touched))
+        after = Standing(touched, before.keys, values, self._there(touched), views(values, exact=True))
         if len(touched) <= KNOWN_GROUPS_MAX and self._key_rows is None:
             self._last = after
         return self._difference(before, after)
@@ -136,7 +137,8 @@ class AggregateOperator(Operator):
         taken = [key.take(at) for key in keys]
         if self._key_rows is not None:
             taken = self._key_rows.settled(touched, taken, self._rows.at(touched) <= 0, self._size)
-        return Standing(touched, taken, self._results(batch)[0], self._there(touched))
+        values = self._results(batch)[0]
+        return Standing(touched, taken, values, self._there(touched), views(values, exact=True))
 
     def _there(self, touched: I64) -> Bools:
         """Return which groups have a row in the output."""
@@ -173,8 +175,7 @@ class AggregateOperator(Operator):
             nothing = np.zeros(len(change), dtype=np.int64)
             return [], nothing, nothing[:0]
         keys = group_keys([change.rows.column(name) for name in self._node.keys])
-        columns = views(keys, exact=False)
-        return keys, *self._keys.find_or_add(columns, hash_views(columns, len(change)))
+        return keys, *self._keys.slots_of(keys)
 
     def _results(self, batch: GroupBatch) -> tuple[list[pa.Array], Bools | None, str | None]:
         """Return the values of all calls for the touched groups, which of them fail, and why."""
@@ -258,10 +259,10 @@ def _moved(before: Standing, after: Standing) -> Bools:
     """Return which groups do not stand as they stood."""
     moved = np.ones(len(before.slots), dtype=np.bool_)
     candidates = nonzero(before.there & after.there)
-    for old, new in zip(before.values, after.values, strict=True):
+    for old, new in zip(before.read, after.read, strict=True):
         if len(candidates) == 0:
             return moved
-        alike = equal(view(old, exact=True), candidates, view(new, exact=True), candidates)
+        alike = equal(old, candidates, new, candidates)
         candidates = candidates[alike]
     moved[candidates] = False
     return moved

@@ -14,10 +14,9 @@ import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
-from headrace.engine.columns import I64, U64, Bools, equal, group_keys, nonzero, validity, view, views
+from headrace.engine.columns import I64, U64, Bools, equal, group_keys, nonzero, validity, view
 from headrace.engine.frontier import kept
 from headrace.engine.given import Given
-from headrace.engine.hashing import hash_views
 from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
@@ -58,8 +57,8 @@ class TopNOperator(Operator):
     def _assign(self, change: Change) -> I64:
         if not self._node.partition:
             return np.zeros(len(change), dtype=np.int64)
-        columns = views(group_keys([change.rows.column(name) for name in self._node.partition]), exact=False)
-        return self._partitions.find_or_add(columns, hash_views(columns, len(change)))[0]
+        keys = group_keys([change.rows.column(name) for name in self._node.partition])
+        return self._partitions.slots_of(keys)[0]
 
     def _words(self, rows: pa.RecordBatch) -> U64:
         if not self._node.order:

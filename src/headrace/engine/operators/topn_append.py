@@ -18,10 +18,9 @@ import pyarrow as pa
 from typing_extensions import override
 
 from headrace.change import Change
-from headrace.engine.columns import I64, U64, Bools, group_keys, nonzero, validity, views
+from headrace.engine.columns import I64, U64, Bools, group_keys, nonzero, validity
 from headrace.engine.frontier import kept
 from headrace.engine.growable import Growable
-from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
 from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
@@ -84,8 +83,7 @@ class TopNAppendOperator(Operator):
         """Return the partition of each row; places of new partitions are empty."""
         if self._node.partition:
             keys = group_keys([rows.column(name) for name in self._node.partition])
-            columns = views(keys, exact=False)
-            slots, _ = self._partitions.find_or_add(columns, hash_views(columns, rows.num_rows))
+            slots, _ = self._partitions.slots_of(keys)
         else:
             slots = np.zeros(rows.num_rows, dtype=np.int64)
         size = self._partitions.size if self._node.partition else 1
