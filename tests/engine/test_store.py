@@ -56,6 +56,53 @@ def test_a_bag_of_rows_comes_and_goes(bits: int) -> None:
             assert snapshot.row_count == then.total()
 
 
+@pytest.mark.parametrize("ids", [True, False])
+def test_changes_may_wait_until_somebody_asks(ids: bool) -> None:
+    """Groups that come, move, go and come back within what waits; often wholly the row that they were."""
+    rng = random.Random(4)
+    store = ViewStore(COLUMNS)
+    held: dict[int, str] = {}
+    asked = []
+    for step in range(300):
+        rows: list[tuple[int | None, str | None]] = []
+        weights, named = [], []
+        for key in rng.sample(range(12), rng.randint(0, 8)):
+            if key in held:
+                rows.append((key, held.pop(key)))
+                weights.append(-1)
+                named.append(key)
+            if rng.random() < 0.7:
+                held[key] = rng.choice(["a", "b", "c"])
+                rows.append((key, held[key]))
+                weights.append(1)
+                named.append(key)
+        order = rng.sample(range(len(rows)), len(rows))
+        moved = change([rows[at] for at in order], [weights[at] for at in order])
+        if ids:
+            store.put_off(Change(moved.rows, moved.weights, np.array(named, dtype=np.int64)[order]))
+        else:
+            store.put_off(consolidate(moved))
+        if rng.random() < 0.1:
+            asked.append((store.freeze(), dict(held)))
+            assert store.row_count == len(held), step
+    for snapshot, then in asked:
+        assert sorted((row["k"], row["s"]) for row in snapshot.table().to_pylist()) == sorted(then.items())
+    assert len(asked) > 10
+
+
+def test_what_does_not_fit_is_told_to_who_asks_and_to_the_next_change_once() -> None:
+    store = ViewStore(COLUMNS)
+    store.put_off(change([(1, "a")], [1]))
+    store.put_off(change([(1, "b")], [-1]))
+    with pytest.raises(AssertionError, match="does not hold"):
+        store.freeze()
+    with pytest.raises(AssertionError, match="does not hold"):
+        store.put_off(change([(2, "c")], [1]))
+    store.put_off(change([(2, "c")], [1]))
+    assert {"k": 2, "s": "c"} in store.snapshot().to_pylist()
+    assert store.row_count == store.snapshot().num_rows
+
+
 def expected(held: Counter[tuple[int | None, str | None]]) -> pa.Table:
     return pa.Table.from_pylist([{"k": k, "s": s} for k, s in held.elements()], schema=COLUMNS.arrow)
 

@@ -58,6 +58,7 @@ class Twin:
         self._mine: dict[str, list[Change]] = {}
         self._theirs: dict[str, list[Change]] = {}
         self._shown = {view.plan.name: name for name, view in self._originals.items()}
+        engine.settle(self._originals)
         frozen = outline(self._originals)
         self._shape = frozen.shape
         self._columns = [_held(column) for column in frozen.columns]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -510,7 +511,13 @@ class Engine:
     # ------------------------------------------------------------------------------
     def state(self) -> dict[str, Any]:
         """Return everything that steps have made, for a checkpoint: not a copy."""
+        self.settle(self._views)
         return {"views": self._views, "clock": self._clock, "bounds": self._bounds}
+
+    def settle(self, views: Collection[str]) -> None:
+        """Put in what waits to go into the contents of views (lower case), so that they may be copied."""
+        for name in views:
+            _settled(self._views[name])
 
     def restore(self, state: dict[str, Any], history: History) -> None:
         """Take over the state of an engine with the same relations and views; this one has no views."""
@@ -732,10 +739,16 @@ def _is_starved(error: Exception) -> bool:
 def _applied(view: View, seen: Change) -> Exception | None:
     """Put a change into a content; return why it does not fit."""
     try:
-        view.store.apply(seen)
+        view.store.put_off(seen)
     except Exception as failure:  # noqa: BLE001 - one view must never stop the others
         return failure
     return None
+
+
+def _settled(view: View) -> None:
+    """Put in what waits; where it does not fit, the next step says so."""
+    with suppress(Exception):
+        view.store.settle()
 
 
 def _lowered(bounds: Bounds) -> Bounds:

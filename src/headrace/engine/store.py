@@ -3,12 +3,17 @@
 Rows lie in a heap. A row that goes is found by the id that its change carries, where the plan can tell rows
 apart by itself (groups, ranks), or else by hash; that index is built when the first row goes or the first
 point read comes.
+
+Most versions of most views are read by nobody: what a step changes may wait, and go in with what the next
+steps change, at the latest when the rows are asked for. A group that moved in every one of them moves once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import RLock
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +25,12 @@ from headrace.engine.growable import Growable
 from headrace.engine.hash_index import HashIndex
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap, Snapshot, expand
+from headrace.engine.zset import consolidate
+
+WAITING_MIN, WAITING_ROWS_MAX = 12, 4_096
+"""So many changes at least and rows at most wait until they go in; how many changes differs from view to
+view, so that no step has to put in those of all.
+"""
 
 
 class ViewStore:
@@ -40,22 +51,79 @@ class ViewStore:
         self._heap = Heap(self._arrow)
         self._index: HashIndex | None = None
         self._places: Growable[np.int64] | None = Growable(np.int64)
-        self.row_count = 0
+        self._row_count = 0
         self._snapshot: Snapshot | None = None
         self._exhibited: Snapshot | None = None
+        self._waiting: list[Change] = []
+        self._waiting_rows = 0
+        self._waiting_max = WAITING_MIN + crc32(" ".join(schema.names).encode()) % WAITING_MIN
+        self._misfit: Exception | None = None
+        self._lock = RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what readers hold."""
-        return {**self.__dict__, "_snapshot": None, "_exhibited": None}
+        """Leave out what readers hold; call `settle` before, while nobody else may."""
+        return {**self.__dict__, "_snapshot": None, "_exhibited": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = RLock()
 
     # --- changing
     # ----------------------------------------------------------------------------------------------
+    def put_off(self, change: Change) -> None:
+        """Add a consolidated change at the latest when somebody asks for rows; a row that goes must be there,
+        but if it is not, a later call may say so.
+        """
+        with self._lock:
+            misfit, self._misfit = self._misfit, None
+            if misfit is not None:
+                raise misfit
+            if len(change) == 0:
+                return
+            self._snapshot = None
+            try:
+                if len(change) > WAITING_ROWS_MAX // 4:
+                    self.apply(change)
+                    return
+                self._waiting.append(change)
+                self._waiting_rows += len(change)
+                if len(self._waiting) >= self._waiting_max or self._waiting_rows > WAITING_ROWS_MAX:
+                    self.settle()
+            except Exception:
+                self._misfit = None  # said now
+                raise
+
+    def settle(self) -> None:
+        """Put in what waits."""
+        if not self._waiting:
+            return
+        with self._lock:
+            waiting, self._waiting, self._waiting_rows = self._waiting, [], 0
+            try:
+                for change in _net(waiting):
+                    self._apply(change)
+            except Exception as error:
+                self._misfit = error
+                self._row_count = sum(int(chunk.weights.sum()) for chunk in self._heap.chunks)
+                raise
+
     def apply(self, change: Change) -> None:
         """Add a consolidated change; a row that goes must be there."""
+        with self._lock:
+            self.settle()
+            self._apply(change)
+
+    @property
+    def row_count(self) -> int:
+        """Rows, each as often as it counts."""
+        self.settle()
+        return self._row_count
+
+    def _apply(self, change: Change) -> None:
         if len(change) == 0:
             return
         self._snapshot = None
-        self.row_count += int(change.weights.sum())
+        self._row_count += int(change.weights.sum())
         if change.ids is None:
             self._places = None
         gone = change.weights < 0
@@ -136,9 +204,11 @@ class ViewStore:
         """Return the present rows for readers, or those exhibited; costs the number of chunks."""
         if self._exhibited is not None:
             return self._exhibited
-        if self._snapshot is None:
-            self._snapshot = Snapshot(self._arrow, self._heap.freeze(), self.row_count)
-        return self._snapshot
+        with self._lock:
+            self.settle()
+            if self._snapshot is None:
+                self._snapshot = Snapshot(self._arrow, self._heap.freeze(), self._row_count)
+            return self._snapshot
 
     def exhibit(self) -> None:
         """Have readers get the rows of now, however `apply` changes them, until `end_exhibit`."""
@@ -154,6 +224,7 @@ class ViewStore:
 
     def lookup(self, columns: Sequence[str], values: Sequence[Any]) -> pa.Table:
         """Return the rows whose columns equal the values; NULL equals NULL. By index for the unique key."""
+        self.settle()
         names = [self.schema[name].name for name in columns]
         wanted = pa.record_batch(
             [
@@ -184,8 +255,35 @@ class ViewStore:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
+        self.settle()
         index = self._index.nbytes if self._index else 0
         return self._heap.nbytes + index + (self._places.nbytes if self._places else 0)
+
+
+def _net(changes: list[Change]) -> list[Change]:
+    """Return changes that follow each other as fewer ones that do the same."""
+    if len(changes) == 1:
+        return changes
+    if all(change.ids is None for change in changes):
+        whole = Change.concat(changes)
+        return [whole if whole.is_append_only else consolidate(whole)]
+    if any(change.ids is None for change in changes):
+        return changes
+    ids = np.concatenate([change.ids for change in changes if change.ids is not None])
+    weights = np.concatenate([change.weights for change in changes])
+    if (np.abs(weights) != 1).any():
+        return changes
+    turns = np.repeat(np.arange(len(changes)), [len(change) for change in changes])
+    order = np.lexsort((weights, turns, ids))  # within a change a row goes before another comes in its place
+    ordered = ids[order]
+    first = np.ones(len(order), dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    last = np.append(first[1:], True)
+    gone = order[first & (weights[order] < 0)]
+    come = order[last & (weights[order] > 0)]
+    kept = np.concatenate([gone, come])
+    rows = pa.concat_batches([change.rows for change in changes]).take(pa.array(kept))
+    return [Change(rows, weights[kept], ids[kept])]
 
 
 __all__ = ["Snapshot", "ViewStore", "expand"]
