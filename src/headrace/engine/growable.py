@@ -125,8 +125,8 @@ class Tally:
 
     def add(self, slots: npt.NDArray[np.int64], weights: npt.NDArray[np.int64]) -> None:
         """Add to the counts of slots, which may stand several times."""
-        if self._column.data.dtype == np.int32:
-            moved = int(np.abs(weights).max(initial=0)) * len(weights)
+        if self._column.data.dtype == np.int32 and len(weights):
+            moved = max(int(weights.max()), -int(weights.min())) * len(weights)
             if self._most + moved > _INT32_MAX:
                 self._most = int(np.abs(self._column.view().astype(np.int64)).max(initial=0))
             self._most += moved

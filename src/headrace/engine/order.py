@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from headrace.contracts.schema import Column
 from headrace.engine.columns import I64, U64, is_fixed, nonzero, validity, values, view
+from headrace.engine.doubles import decimal_words
 from headrace.sql.plan import OrderKey
 
 _SIGN = np.uint64(1 << 63)
@@ -77,7 +78,7 @@ def value_of(words: U64, kind: pa.DataType, known: np.ndarray[tuple[int], np.dty
         return plain.cast(pa.bool_())
     if pa.types.is_temporal(kind) and kind.bit_width == 32:
         return plain.cast(pa.int32()).cast(kind)
-    return plain.cast(kind)
+    return plain.view(kind) if pa.types.is_timestamp(kind) else plain.cast(kind)
 
 
 def _float_order(numbers: np.ndarray[tuple[int], np.dtype[np.float64]]) -> U64:
@@ -138,6 +139,10 @@ def _ranks(array: pa.Array) -> U64:
         return _slow_ranks(array)
     if pa.types.is_null(array.type):
         return np.zeros(len(array), dtype=np.uint64)
+    if pa.types.is_decimal128(array.type) and not array.null_count:
+        low, high = decimal_words(array)
+        if (high == low >> 63).all():
+            return low.view(np.uint64) ^ _SIGN
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         array = array.cast(pa.large_binary())
     encoded = array.dictionary_encode()

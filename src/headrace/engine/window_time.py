@@ -9,6 +9,7 @@ from headrace.engine.columns import I64, Bools, validity, values
 
 _US_PER = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _DAY_US = 86_400_000_000
+_INT64, _MICROS = pa.int64(), pa.timestamp("us")
 
 
 def window_micros(times: pa.Array) -> tuple[I64, Bools | None]:
@@ -32,8 +33,11 @@ def window_micros(times: pa.Array) -> tuple[I64, Bools | None]:
 
 def bound_arrays(schema: pa.Schema, starts: I64, ends: I64) -> list[pa.Array]:
     """Return window bounds as the last two columns of a schema."""
-    fields = list(schema)[-2:]
-    return [
-        pa.array(bound, pa.int64()).cast(pa.timestamp("us")).cast(field.type)
-        for bound, field in zip((starts, ends), fields, strict=True)
-    ]
+    kinds = schema.types[-2:]
+    return [time_array(bound, kind) for bound, kind in zip((starts, ends), kinds, strict=True)]
+
+
+def time_array(micros: I64, kind: pa.DataType) -> pa.Array:
+    """Return microseconds since the epoch as a column of a type of times."""
+    plain = pa.array(micros, _INT64).view(_MICROS)
+    return plain if kind == _MICROS else plain.cast(kind)

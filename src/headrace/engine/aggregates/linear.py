@@ -76,6 +76,7 @@ class SumPart(Part):
         self._counts = Tally()
         self._scale = argument.arrow.scale if pa.types.is_decimal(argument.arrow) else 0
         self._floats = FloatSums() if pa.types.is_floating(argument.arrow) else None
+        self._is_bounded = pa.types.is_decimal(argument.arrow) and output.sql_type != "HUGEINT"
         wide = pa.types.is_decimal(argument.arrow) or argument.arrow == pa.uint64()
         self._wide = WideSums(4 if wide else 2)
 
@@ -131,7 +132,7 @@ class SumPart(Part):
         return averages
 
     def _exact(self, low: U64, high: I64, over: Bools, empty: Bools) -> Result:
-        if pa.types.is_decimal(self._kind) and self._output.sql_type != "HUGEINT":
+        if self._is_bounded and (high.max(initial=0) >= _LIMIT_HIGH or high.min(initial=0) <= -_LIMIT_HIGH):
             over |= _beyond_38_digits(low, high)
         array = decimal_array(low, high, self._output.arrow, ~empty & ~over)
         if not over.any():

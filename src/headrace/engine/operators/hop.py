@@ -18,9 +18,13 @@ from headrace.engine.frontier import hop_bounds
 from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.runs import ranges
-from headrace.engine.window_time import bound_arrays, window_micros
+from headrace.engine.window_time import bound_arrays, time_array, window_micros
 from headrace.engine.zset import consolidate
 from headrace.sql.plan import Hop
+
+_SHARE_MAX = 0.75
+"""Where more of the rows are left, adding equal ones up has not paid, and some changes are passed over."""
+_WAIT_MAX = 64
 
 
 class HopOperator(Operator):
@@ -32,6 +36,7 @@ class HopOperator(Operator):
         super().__init__(node.schema, append_only=append_only)
         self._node = node
         self._by_pane = not time_is_read and node.slide_us < node.size_us
+        self._waits, self._wait = 0, 1
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
@@ -39,7 +44,9 @@ class HopOperator(Operator):
         micros, inside = window_micros(change.rows.column(self._node.time))
         if inside is not None:
             change, micros = change.filter(inside), micros[inside]
-        if self._by_pane:
+        if self._by_pane and self._waits:
+            self._waits -= 1
+        elif self._by_pane:
             change, micros = self._added_up(change, micros)
         rows, starts, ends = self._windows(micros)
         if len(rows) == len(change) and self._node.slide_us == self._node.size_us:
@@ -62,9 +69,11 @@ class HopOperator(Operator):
         columns[at] = pa.array(panes)
         names = change.rows.schema.names
         whole = consolidate(Change(pa.RecordBatch.from_arrays(columns, names=names), change.weights))
+        self._wait = min(2 * self._wait, _WAIT_MAX) if len(whole) > _SHARE_MAX * len(change) else 0
+        self._waits, self._wait = self._wait, max(self._wait, 1)
         panes = values(whole.rows.column(at))
         columns = list(whole.rows.columns)
-        columns[at] = pa.array(panes).cast(pa.timestamp("us")).cast(change.rows.schema.field(at).type)
+        columns[at] = time_array(panes, change.rows.schema.field(at).type)
         return Change(pa.RecordBatch.from_arrays(columns, schema=change.rows.schema), whole.weights), panes
 
     def _windows(self, micros: I64) -> tuple[I64, I64, I64]:
