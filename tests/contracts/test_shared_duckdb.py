@@ -31,6 +31,9 @@ def test_a_database_is_opened_once_and_again_after_it_has_ended(tmp_path: Path) 
     assert third.execute("SELECT max(range) FROM ending").fetchall() == [(9,)]
     shared.cursor().close()
     assert len(opened) == 2
+    shared.close()
+    shared.cursor().close()
+    assert len(opened) == 3
 
 
 def test_only_what_a_former_error_ended_has_ended(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def warm_up() -> None:
         app.view("extra", EXTRA)
         with Oracle(app) as oracle:
             oracle.plan("extra")
-    duck._base.cache_clear()  # a child makes its own
+    duck._SCRATCH.close()  # a child makes its own
     gc.collect()
     gc.freeze()
 

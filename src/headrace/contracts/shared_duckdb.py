@@ -36,6 +36,11 @@ class SharedDuckdb:
             self._con = self._open()
             return self._con.cursor()
 
+    def close(self) -> None:
+        """Let go of the database: who asks next has another, such as each child of a process that forks."""
+        with self._lock:
+            self._con = None
+
 
 def answers(con: duckdb.DuckDBPyConnection) -> bool:
     """Return whether the database of a connection still answers: False after a fatal error."""
