@@ -276,7 +276,7 @@ def test_a_follower_is_woken_by_each_version_and_by_the_end() -> None:
     for number in range(3):
         run.wait_for(run.append("orders", [order(number)]).commit or 0)
     run.close()
-    reader.join(10)
+    reader.join(60)
     assert not reader.is_alive()
     assert got[-1].column("orders").to_pylist()[-1] == 3
 

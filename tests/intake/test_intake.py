@@ -193,7 +193,7 @@ def test_a_repeat_of_a_row_that_is_not_durable_waits_for_it(tmp_path: Path) -> N
     class SlowFiles(FaultyFiles):
         def sync(self, descriptor: int) -> None:
             if gate.is_set():
-                release.wait(10)
+                release.wait(60)
             super().sync(descriptor)
 
     files = SlowFiles()

@@ -34,7 +34,7 @@ def test_records_come_back_in_order_and_whole(log: Log) -> None:
         written.append(commit(number))
         written.append(Step(number, number, START, {"orders": START + timedelta(seconds=number)}))
     for ticket in [log.append(record) for record in written]:
-        ticket.wait(10)
+        ticket.wait(60)
     read = list(log.records())
     assert len(read) == len(written)
     for record, expected in zip(read, written, strict=True):
@@ -61,13 +61,13 @@ def test_listeners_hear_every_record_in_order_before_its_ticket(log: Log) -> Non
     for number in range(1, 101):
         ticket = log.append(commit(number, 1))
         if number % 10 == 0:
-            ticket.wait(10)
+            ticket.wait(60)
             known_at_ticket.append(heard[-1] >= number)
     log.flush(10)
     assert heard == list(range(1, 101))
     assert all(known_at_ticket)
     remove()
-    log.append(commit(101)).wait(10)
+    log.append(commit(101)).wait(60)
     assert heard[-1] == 100
 
 
@@ -76,8 +76,8 @@ def test_a_failing_listener_does_not_stop_the_log(log: Log, caplog: pytest.LogCa
         raise RuntimeError("not the log's fault")
 
     log.on_durable(fail)
-    log.append(commit(1)).wait(10)
-    log.append(commit(2)).wait(10)
+    log.append(commit(1)).wait(60)
+    log.append(commit(2)).wait(60)
     assert log.last_commit == 2
     assert "a listener of the log failed" in caplog.text
 
@@ -87,7 +87,7 @@ def test_a_commit_out_of_turn_is_a_defect_of_the_caller(log: Log) -> None:
     for wrong in (1, 3):
         with pytest.raises(ValueError, match="2 is next"):
             log.append(commit(wrong))
-    log.append(commit(2)).wait(10)
+    log.append(commit(2)).wait(60)
 
 
 def test_many_threads_share_groups(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_many_threads_share_groups(tmp_path: Path) -> None:
                     if number is None:
                         return
                     ticket = log.append(commit(number, 1))
-                ticket.wait(10)
+                ticket.wait(60)
 
         threads = [threading.Thread(target=work) for _ in range(16)]
         for thread in threads:
@@ -170,7 +170,7 @@ def test_large_parts_are_written_by_themselves_and_read_in_their_place(
     written = [commit(number, number % 3 * 40) for number in range(1, 10)]
     with Log.open(tmp_path) as log:
         for ticket in [log.append(record) for record in written]:
-            ticket.wait(10)
+            ticket.wait(60)
     with Log.open(tmp_path) as log:
         read = [record for record in log.records() if isinstance(record, Commit)]
     assert len(read) == len(written)
@@ -184,14 +184,14 @@ def test_a_folder_has_one_owner(tmp_path: Path) -> None:
         with pytest.raises(FolderLocked) as caught:
             Log.open(tmp_path)
         assert str(os.getpid()) in str(caught.value)
-        log.append(commit(1)).wait(10)
+        log.append(commit(1)).wait(60)
     with Log.open(tmp_path) as log:
         assert log.last_commit == 1
 
 
 def test_opening_and_closing_leaves_no_trace(tmp_path: Path) -> None:
     with Log.open(tmp_path) as log:
-        log.append(commit(1)).wait(10)
+        log.append(commit(1)).wait(60)
     (path,) = (tmp_path / "log").glob("*.seg")
     before = path.read_bytes()
     for _ in range(3):
@@ -227,10 +227,10 @@ def test_a_log_goes_on_where_it_ended(tmp_path: Path) -> None:
 
 def test_the_last_step_is_known_even_if_its_segment_is_sealed(tmp_path: Path) -> None:
     with Log.open(tmp_path, segment_bytes=2_000) as log:
-        log.append(commit(1)).wait(10)
-        log.append(Step(1, 1, START)).wait(10)
+        log.append(commit(1)).wait(60)
+        log.append(Step(1, 1, START)).wait(60)
         for number in range(2, 8):
-            log.append(commit(number)).wait(10)
+            log.append(commit(number)).wait(60)
     with Log.open(tmp_path) as log:
         assert log.last_step == Step(1, 1, START)
 
@@ -244,9 +244,9 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_waiting_has_an_end(tmp_path: Path) -> None:
     with Log.open(None) as log:
         held = threading.Event()
-        log.on_durable(lambda _: (held.wait(10), None)[1])
+        log.on_durable(lambda _: (held.wait(60), None)[1])
         ticket = log.append(commit(1))
         with pytest.raises(StorageError, match="not durable after"):
             ticket.wait(0.01)
         held.set()
-        ticket.wait(10)
+        ticket.wait(60)

@@ -64,10 +64,10 @@ class Life:
         if kind == "append":
             for _ in range(self.chance.randrange(1, 12)):
                 number = log.last_commit + 1
-                log.append(made(number)).wait(10)
+                log.append(made(number)).wait(60)
                 self.acknowledged = number
             self.step = (log.last_step.version if log.last_step else 0) + 1
-            log.append(Step(self.step, self.acknowledged, START + timedelta(seconds=number))).wait(10)
+            log.append(Step(self.step, self.acknowledged, START + timedelta(seconds=number))).wait(60)
         elif kind == "seal":
             log.seal()
         elif kind == "trim":

@@ -74,7 +74,7 @@ def test_one_persons_columns_go_and_every_row_keeps_its_place(tmp_path: Path) ->
         assert_rewritten(log)
         (noted,) = log.rewrites()
         assert (noted["relation"], noted["rows"], noted["why"]) == ("orders", 20, "a person asked")
-        log.append(made(COMMITS + 1)).wait(10)
+        log.append(made(COMMITS + 1)).wait(60)
     assert checked(tmp_path) == COMMITS + 1
     assert NAME.encode() not in b"".join(p.read_bytes() for p in (tmp_path / "log/parquet/orders").iterdir())
     assert len(list((tmp_path / "log/parquet/orders").iterdir())) == 4

@@ -69,7 +69,7 @@ def opened(folder: Path, **settings: object) -> Log:
 
 def fill(log: Log, commits: int) -> None:
     for record in script(commits):
-        log.append(record).wait(10)
+        log.append(record).wait(60)
 
 
 def alike(left: Record, right: Record) -> bool:
@@ -111,7 +111,7 @@ def test_what_was_sealed_comes_back_record_by_record(tmp_path: Path) -> None:
         assert_script(list(log.records()), 40)
         assert log.last_declared() == EVERYTHING
         assert log.last_step == Step(13, 39, START + timedelta(seconds=39), {"orders": START})
-        log.append(mixed(41)).wait(10)
+        log.append(mixed(41)).wait(60)
         assert log.last_commit == 41
 
 
@@ -123,8 +123,8 @@ def test_reading_starts_anywhere_as_it_does_in_segments(tmp_path: Path, start: i
         for at, record in enumerate(records):
             if at in (20, 50):
                 log.seal()
-            log.append(record).wait(10)
-            plain.append(record).wait(10)
+            log.append(record).wait(60)
+            plain.append(record).wait(60)
         assert log.stats()["sealed"] == 2
         found, wanted = list(log.records(start)), list(plain.records(start))
         assert len(found) == len(wanted)
@@ -166,7 +166,7 @@ def test_columns_of_every_type_come_back(tmp_path: Path, column: str) -> None:
         change = Change.inserts(pa.RecordBatch.from_arrays([values], names=["x"]))
         with opened(tmp_path / str(at)) as log:
             for number in (1, 2, 3):
-                log.append(Commit(number, START, {"t": change.take(np.array([2, 0, 1]))})).wait(10)
+                log.append(Commit(number, START, {"t": change.take(np.array([2, 0, 1]))})).wait(60)
             log.seal()
             (again,) = log.history("t")
             wanted = Change.concat([change.take(np.array([2, 0, 1]))] * 3)
@@ -203,7 +203,7 @@ def test_columns_that_change_within_a_stretch_come_back_in_turn(tmp_path: Path) 
 
     with opened(tmp_path) as log:
         for number in range(1, 10):
-            log.append(Commit(number, START, {"t": of(number), "u": of(1)})).wait(10)
+            log.append(Commit(number, START, {"t": of(number), "u": of(1)})).wait(60)
         log.seal()
         found = [row for change in log.history("t", 8) for row in change.rows.to_pylist()]
         assert found == [row for number in range(1, 9) for row in of(number).rows.to_pylist()]
@@ -236,7 +236,7 @@ def test_stretches_are_sealed_in_the_background_once_they_are_large(tmp_path: Pa
         fill(log, 60)
         seen = 0
         while not log.stats()["sealed"]:
-            log.append(Step(seen := seen + 1, 60, START)).wait(10)
+            log.append(Step(seen := seen + 1, 60, START)).wait(60)
         assert [r.number for r in log.records() if isinstance(r, Commit)] == list(range(1, 61))
     assert checked(tmp_path) == 60
 
@@ -256,15 +256,15 @@ def test_segments_end_with_age_by_the_append_clock(tmp_path: Path) -> None:
     with Log.open(tmp_path, files=QuickFiles(), segment_age=timedelta(hours=1)) as log:
         for number in range(1, 11):
             rows = commit(number).changes
-            log.append(Commit(number, START + timedelta(minutes=20 * number), rows)).wait(10)
-        log.append(Commit(11, START + timedelta(minutes=200), rows)).wait(10)
+            log.append(Commit(number, START + timedelta(minutes=20 * number), rows)).wait(60)
+        log.append(Commit(11, START + timedelta(minutes=200), rows)).wait(60)
         while log.stats()["segments"] > 1:
-            log.append(Step(1, 11, START)).wait(10)
+            log.append(Step(1, 11, START)).wait(60)
         ends = [manifest.last_commit for manifest in _manifests(tmp_path)]
         assert ends[-1] == 9
         assert set(ends) <= {3, 6, 9}
     with Log.open(tmp_path, files=QuickFiles(), segment_age=timedelta(hours=1)) as log:
-        log.append(Commit(12, START + timedelta(minutes=260), rows)).wait(10)
+        log.append(Commit(12, START + timedelta(minutes=260), rows)).wait(60)
         assert (tmp_path / "log" / "000000000012.seg").exists()
 
 
@@ -278,7 +278,7 @@ def test_offsets_are_found_by_time(tmp_path: Path, sealed: bool) -> None:
         assert log.commit_at(START) == 0
         for number in range(1, 51):
             rows = commit(number).changes
-            log.append(Commit(number, START + timedelta(seconds=number // 2 * 2), rows)).wait(10)
+            log.append(Commit(number, START + timedelta(seconds=number // 2 * 2), rows)).wait(60)
             if sealed and number == 30:
                 log.seal()
         for second in range(-2, 60):
@@ -287,7 +287,7 @@ def test_offsets_are_found_by_time(tmp_path: Path, sealed: bool) -> None:
             assert log.commit_at(START + timedelta(seconds=second, microseconds=1)) == wanted
     with Log.open(None) as log:
         for number in range(1, 6):
-            log.append(commit(number)).wait(10)
+            log.append(commit(number)).wait(60)
         assert log.commit_at(START + timedelta(seconds=3, microseconds=999)) == 3
         assert log.commit_at(START) == 0
 
@@ -377,7 +377,7 @@ def test_a_disk_that_refuses_leaves_the_segments_as_they_were(tmp_path: Path, op
     with Log.open(tmp_path, files=files, segment_bytes=6_000) as log:
         fill(log, 40)
         log.seal()
-        log.append(mixed(41)).wait(10)
+        log.append(mixed(41)).wait(60)
         files.failing[operation] = errno.ENOSPC
         with pytest.raises(StorageError, match="space"):
             log.seal()
@@ -385,7 +385,7 @@ def test_a_disk_that_refuses_leaves_the_segments_as_they_were(tmp_path: Path, op
         assert not list(tmp_path.rglob("*.tmp"))
         files.failing.clear()
         assert log.failure is None
-        log.append(mixed(42)).wait(10)
+        log.append(mixed(42)).wait(60)
         log.seal()
         assert log.last_commit == 42
     assert checked(tmp_path) == 42
@@ -465,7 +465,7 @@ def live_through_power_cuts(folder: Path, seed: int) -> None:
         try:
             while True:
                 for _ in range(1 + seed % 4):
-                    log.append(mixed(done + 1)).wait(10)
+                    log.append(mixed(done + 1)).wait(60)
                     done += 1
                 log.seal()
         except StorageError:

@@ -33,13 +33,13 @@ def test_after_a_failed_write_the_log_goes_on_in_a_new_file(
     files = FaultyFiles()
     with Log.open(tmp_path, files=files) as log:
         for number in range(1, durable + 1):
-            log.append(commit(number)).wait(10)
-        log.append(Step(1, durable, START)).wait(10)
+            log.append(commit(number)).wait(60)
+        log.append(Step(1, durable, START)).wait(60)
         for _ in range(2):
             files.failing[operation] = errno.EIO
             ticket = log.append(commit(durable + 1, relation="lost"))
             with pytest.raises(StorageError, match="cannot be written"):
-                ticket.wait(10)
+                ticket.wait(60)
             with pytest.raises(StorageError):
                 log.append(commit(durable + 1))
             assert log.failure is not None
@@ -48,7 +48,7 @@ def test_after_a_failed_write_the_log_goes_on_in_a_new_file(
             files.failing.clear()
             log.repair()
             assert log.failure is None
-        log.append(commit(durable + 1)).wait(10)
+        log.append(commit(durable + 1)).wait(60)
         assert numbers(log) == list(range(1, durable + 2))
         assert not files.synced_after_failure
     with Log.open(tmp_path) as log:
@@ -60,13 +60,13 @@ def test_after_a_failed_write_the_log_goes_on_in_a_new_file(
 def test_what_a_failed_write_left_never_counts_even_if_it_cannot_be_cut(tmp_path: Path) -> None:
     files = FaultyFiles()
     with Log.open(tmp_path, files=files) as log:
-        log.append(commit(1)).wait(10)
+        log.append(commit(1)).wait(60)
         files.failing |= {"sync": errno.EIO, "truncate": errno.EIO}
         with pytest.raises(StorageError):
-            log.append(commit(2, relation="lost")).wait(10)
+            log.append(commit(2, relation="lost")).wait(60)
         files.failing = {"truncate": errno.EIO}
         log.repair()
-        log.append(commit(2)).wait(10)
+        log.append(commit(2)).wait(60)
     with Log.open(tmp_path) as log:
         assert numbers(log) == [1, 2]
         assert names(log) == ["orders", "orders"]
@@ -84,24 +84,24 @@ def test_all_that_was_queued_behind_a_failed_write_fails_too(tmp_path: Path) -> 
             if self.armed:
                 self.armed = False
                 begun.set()
-                go_on.wait(10)
+                go_on.wait(60)
                 raise OSError(errno.EIO, "injected once")
 
     files = OnceFiles()
     with Log.open(tmp_path, files=files) as log:
-        log.append(commit(1)).wait(10)
+        log.append(commit(1)).wait(60)
         files.armed = True
         tickets = [log.append(commit(2, relation="lost"))]
-        begun.wait(10)
+        begun.wait(60)
         tickets += [log.append(commit(number, relation="lost")) for number in range(3, 20)]
         go_on.set()
         for ticket in tickets:
             with pytest.raises(StorageError):
-                ticket.wait(10)
+                ticket.wait(60)
         assert log.stats()["queued"] == 0
         assert log.last_commit == 1
         log.repair()
-        log.append(commit(2)).wait(10)
+        log.append(commit(2)).wait(60)
         assert numbers(log) == [1, 2]
         assert "lost" not in names(log)
 
@@ -111,7 +111,7 @@ def test_short_writes_are_completed(tmp_path: Path) -> None:
     files.write_bytes_max = 100
     with Log.open(tmp_path, files=files) as log:
         for number in range(1, 6):
-            log.append(commit(number)).wait(10)
+            log.append(commit(number)).wait(60)
     with Log.open(tmp_path) as log:
         assert numbers(log) == [1, 2, 3, 4, 5]
 
@@ -119,17 +119,17 @@ def test_short_writes_are_completed(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_and_the_log_goes_on_once_there_is_room(tmp_path: Path) -> None:
     files = FaultyFiles()
     with Log.open(tmp_path, files=files) as log:
-        log.append(commit(1)).wait(10)
+        log.append(commit(1)).wait(60)
         files.bytes_left = 700
         with pytest.raises(StorageError) as caught:
-            log.append(commit(2)).wait(10)
+            log.append(commit(2)).wait(60)
         assert "disk is full" in str(caught.value)
         assert caught.value.details["errno"] == errno.ENOSPC
         with pytest.raises(StorageError):
             log.append(commit(2))
         files.bytes_left = 100_000
         log.repair()
-        log.append(commit(2)).wait(10)
+        log.append(commit(2)).wait(60)
     with Log.open(tmp_path) as log:
         assert numbers(log) == [1, 2]
 
@@ -140,16 +140,16 @@ def test_a_segment_that_cannot_be_begun_fails_the_group_and_is_begun_later(
 ) -> None:
     files = FaultyFiles()
     with Log.open(tmp_path, files=files, segment_bytes=300) as log:
-        log.append(commit(1)).wait(10)
+        log.append(commit(1)).wait(60)
         files.failing[operation] = errno.EIO
         with pytest.raises(StorageError):
-            log.append(commit(2)).wait(10)
+            log.append(commit(2)).wait(60)
         with pytest.raises(StorageError):
             log.repair()
         files.failing.clear()
         log.repair()
-        log.append(commit(2)).wait(10)
-        log.append(commit(3)).wait(10)
+        log.append(commit(2)).wait(60)
+        log.append(commit(3)).wait(60)
         assert numbers(log) == [1, 2, 3]
     with Log.open(tmp_path) as log:
         assert numbers(log) == [1, 2, 3]
@@ -158,10 +158,10 @@ def test_a_segment_that_cannot_be_begun_fails_the_group_and_is_begun_later(
 def test_a_log_that_failed_can_be_closed(tmp_path: Path) -> None:
     files = FaultyFiles()
     log = Log.open(tmp_path, files=files)
-    log.append(commit(1)).wait(10)
+    log.append(commit(1)).wait(60)
     files.failing["write"] = errno.EIO
     with pytest.raises(StorageError):
-        log.append(commit(2)).wait(10)
+        log.append(commit(2)).wait(60)
     log.close()
     files.failing.clear()
     with Log.open(tmp_path) as log:
@@ -208,7 +208,7 @@ def _live_until_the_power_fails(folder: Path, files: PowerCutFiles, acknowledged
         while True:
             tickets = [log.append(commit(done + ahead, 1)) for ahead in (1, 2, 3)]
             for ticket in tickets:
-                ticket.wait(10)
+                ticket.wait(60)
                 done += 1
     except StorageError:
         assert files.is_off

@@ -81,7 +81,7 @@ def opened(folder: Path, files: Files | None = None) -> Log:
 def filled(folder: Path) -> Log:
     log = opened(folder)
     for record in records():
-        log.append(record).wait(10)
+        log.append(record).wait(60)
         if isinstance(record, Step) and record.last_commit in ENDS:
             log.seal()
     return log
@@ -153,7 +153,7 @@ def test_what_is_left_reads_as_before(
     with opened(tmp_path) as log:
         assert remembered(log) == before
         assert log.last_declared() == Declared({"streams": {"orders": {}}})
-        log.append(made(COMMITS + 1)).wait(10)
+        log.append(made(COMMITS + 1)).wait(60)
     assert checked(tmp_path) == COMMITS + 1
     gone = max([0, *(end for end in ENDS if end <= min(rows_upto, tables_upto, records_upto))])
     assert len(list((tmp_path / "log" / "sealed").glob("*.json"))) == 3 - gone // 10

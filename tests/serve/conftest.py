@@ -82,7 +82,7 @@ class Shop:
         """End the server, then the run."""
         self.http.close()
         self.server.should_exit = True
-        self.thread.join(20)
+        self.thread.join(60)
         self.run.close()
 
 

@@ -45,7 +45,7 @@ def socket_status(shop: Shop, view: str = "gmv", **headers: str) -> int:
         with connect(
             f"ws://127.0.0.1:{shop.port}/v1/views/{view}/changes", additional_headers=extra, origin=origin
         ) as line:
-            line.recv(timeout=10)
+            line.recv(timeout=60)
             return 101
     except InvalidStatus as error:
         return error.response.status_code
@@ -86,7 +86,7 @@ def test_names_of_this_machine_are_served(shop: Shop, host: str) -> None:
 
 
 def test_two_host_headers_are_refused(shop: Shop) -> None:
-    with socket.create_connection(("127.0.0.1", shop.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", shop.port), timeout=60) as line:
         line.sendall(
             b"GET /v1/views HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
         )
@@ -213,7 +213,7 @@ def test_a_wrong_token_in_the_address_gets_no_cookie(locked: Shop) -> None:
 
 
 def test_the_way_to_the_cookie_never_leads_to_another_site(locked: Shop) -> None:
-    with socket.create_connection(("127.0.0.1", locked.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", locked.port), timeout=60) as line:
         line.sendall(f"GET //evil.example/x?token={TOKEN} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         head = line.recv(2_000).decode().lower()
     assert "location: /evil.example/x\r\n" in head
@@ -249,7 +249,7 @@ def test_several_tokens() -> None:
     ],
 )
 def test_paths_that_lead_nowhere(shop: Shop, path: str) -> None:
-    with socket.create_connection(("127.0.0.1", shop.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", shop.port), timeout=60) as line:
         line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         status = line.recv(100).split(b" ")[1]
     assert status in (b"404", b"405", b"307")

@@ -243,7 +243,7 @@ def test_a_snapshot_is_bounded_and_says_so() -> None:
 
 def test_arrow_comes_in_two_frames(shop: Shop) -> None:
     with follow(shop, "gmv", "?format=arrow") as line:
-        head, body = json.loads(line.recv(timeout=20)), line.recv(timeout=20)
+        head, body = json.loads(line.recv(timeout=60)), line.recv(timeout=60)
         assert isinstance(body, bytes)
         table = pa.ipc.open_stream(io.BytesIO(body)).read_all()
         assert head["type"] == "snapshot"
@@ -251,8 +251,8 @@ def test_arrow_comes_in_two_frames(shop: Shop) -> None:
         shop.post("/v1/streams/orders", [order(300_000)])
         message: dict[str, Any] = {}
         while message.get("type") != "change":
-            message = json.loads(line.recv(timeout=20))
-        frame = line.recv(timeout=20)
+            message = json.loads(line.recv(timeout=60))
+        frame = line.recv(timeout=60)
         assert isinstance(frame, bytes)
         change = pa.ipc.open_stream(io.BytesIO(frame)).read_all()
     assert table.schema.names == ["gmv", "orders"]
@@ -308,9 +308,7 @@ def test_viewers_are_counted_and_forgotten(shop: Shop) -> None:
         Reader(two).take()
         assert shop.get("/v1/status")["viewers"]["gmv"] == 2
     waiting = threading.Event()
-    for _ in range(200):
-        if not shop.get("/v1/status")["viewers"]:
-            break
+    while shop.get("/v1/status")["viewers"]:  # each goes when the server notices, which no clock bounds
         waiting.wait(0.02)
     assert shop.get("/v1/status")["viewers"] == {}
 
