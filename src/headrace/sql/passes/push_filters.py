@@ -103,7 +103,8 @@ class _Push:
         left_names, right_names = set(node.left.schema.names), set(node.right.schema.names)
         stays_left = kind in ("LEFT", "SEMI", "ANTI", "INNER")
         below_left, above = _parted(predicates, left_names if stays_left else set())
-        below_right, above = _parted(above, right_names if kind == "RIGHT" else set())
+        stays_right = words == "RIGHT JOIN"  # an ASOF JOIN would find other rows among fewer
+        below_right, above = _parted(above, right_names if stays_right else set())
         conditions = self._split(node.condition)
         asks_right = kind in ("LEFT", "SEMI", "ANTI", "INNER")
         asks_left = kind in ("SEMI", "INNER") or words == "RIGHT JOIN"
