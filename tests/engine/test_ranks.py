@@ -55,6 +55,23 @@ def test_as_if_everything_were_sorted(seed: int, monkeypatch: pytest.MonkeyPatch
     assert [words.tolist() for words in answered] == expected
 
 
+@pytest.mark.parametrize("shift", [0, 30, 1_000, 100_000])
+def test_runs_alike_and_runs_apart(shift: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the largest run does not tell where a rank stands among all, nobody goes by it."""
+    monkeypatch.setattr(ranks, "READ_MAX", 0)
+    random = np.random.default_rng(shift)
+    drawn = [
+        random.integers(0, 20_000, size) + number * shift for number, size in enumerate((3_000, 2_500, 900))
+    ]
+    runs = [run_of(Counter((int(word) % 2, int(word)) for word in words)) for words in drawn]
+    together = np.sort(np.concatenate(drawn))
+    values = [together[together % 2 == slot] for slot in (0, 1)]
+    for share in (0.0, 0.1, 0.5, 0.9, 1.0):
+        at = np.array([int(share * (len(found) - 1)) for found in values])
+        answered = words_at(bounds_in(runs, np.arange(2)), [at])[0].tolist()
+        assert answered == [int(found[rank]) for found, rank in zip(values, at, strict=True)]
+
+
 def test_no_runs_and_no_slots() -> None:
     nothing = np.empty(0, dtype=np.int64)
     assert words_at(bounds_in([], nothing), [nothing])[0].tolist() == []

@@ -21,7 +21,8 @@ from headrace.engine.runs import Arrangement
 @pytest.fixture(autouse=True)
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiers, "_SMALL", 8)
-    monkeypatch.setattr(tiers, "_AT_ONCE", 40)
+    monkeypatch.setattr(tiers, "_AT_ONCE_MIN", 40)
+    monkeypatch.setattr(tiers, "_AT_ONCE_MAX", 40)
     monkeypatch.setattr(tiers, "_SLICE_MIN", 10)
 
 

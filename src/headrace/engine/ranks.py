@@ -3,7 +3,8 @@
 The largest run tells where to look. Of a slot with rank r, let the other runs hold p values: then the word
 wanted is not below the one at rank r − p of the largest run, and not beyond the one at its rank r. What lies
 between the two is read, from every run, and counted from what lies below; where that is still much, the same
-is done once more within it.
+is done once more within it. Before that it is tried whether values are spread alike over all runs, as they
+mostly are: then they are read around the place in the largest run that is the rank's share of it.
 
     largest  1 3 4 6 7 9 9 12       r = 5, p = 2: between rank 3 (6) and rank 5 (9)
     others   2 8                    below 6: 1 3 4 and 2, so rank 5 − 4 = 1 of 6 7 8 9 9, which is 7
@@ -33,13 +34,14 @@ def words_at(bounds: Bounds, ranks: Sequence[I64]) -> list[U64]:
             highest.
     """
     below = np.zeros(bounds.asked, dtype=np.int64)
-    for _ in range(ROUNDS_MAX):
+    for number in range(ROUNDS_MAX):
         size = int(bounds.sizes().sum())
         if size <= READ_MAX or any(int(run.weights.min()) < 0 for run, _, _ in bounds.parts):
             break
-        bounds, skipped = _narrowed(bounds, ranks[0] - below, ranks[-1] - below)
+        narrow = _guessed if number == 0 and len(bounds.parts) > 1 else _narrowed
+        bounds, skipped = narrow(bounds, ranks[0] - below, ranks[-1] - below)
         below += skipped
-        if int(bounds.sizes().sum()) * 2 > size:
+        if narrow is _narrowed and int(bounds.sizes().sum()) * 2 > size:
             break
     whole = bounds.all()
     return [_read(whole, rank - below) for rank in ranks]
@@ -64,6 +66,38 @@ def _narrowed(bounds: Bounds, lowest: I64, highest: I64) -> tuple[Bounds, I64]:
         skipped += part.sums()[first] - part.sums()[begins]
         parts.append((part, first, last))
     return Bounds(bounds.asked, parts), skipped
+
+
+def _guessed(bounds: Bounds, lowest: I64, highest: I64) -> tuple[Bounds, I64]:
+    """Return bounds around all ranks from `lowest` to `highest`, and how many values lie below, where the
+    values of a slot are spread alike over its runs: then a rank stands in the largest run about where it
+    stands among all. Where it does not, a slot's bounds stay what they are.
+    """
+    held = [run.sums()[ends] - run.sums()[starts] for run, starts, ends in bounds.parts]
+    main = max(range(len(held)), key=lambda at: int(held[at].sum()))
+    run, starts, _ = bounds.parts[main]
+    whole, mine = np.maximum(np.sum(held, axis=0), 1), held[main]
+    margin = 2 * np.sqrt(mine) + 8
+    share = mine / whole
+    first = np.floor(lowest * share - margin).astype(np.int64)
+    last = np.ceil(highest * share + margin).astype(np.int64)
+    lows = np.zeros(bounds.asked, dtype=np.uint64)
+    highs = np.full(bounds.asked, _ALL, dtype=np.uint64)
+    under, over = nonzero((first >= 0) & (first < mine)), nonzero((last >= 0) & (last < mine))
+    lows[under] = run.words[_entry(run, starts[under], first[under])]
+    highs[over] = run.words[_entry(run, starts[over], last[over])]
+    cut = [_clipped(part, begins, ends, lows, highs) for part, begins, ends in bounds.parts]
+    skipped, inside = np.zeros(bounds.asked, dtype=np.int64), np.zeros(bounds.asked, dtype=np.int64)
+    for (part, begins, _), (one, end) in zip(bounds.parts, cut, strict=True):
+        sums = part.sums()
+        skipped += sums[one] - sums[begins]
+        inside += sums[end] - sums[one]
+    good = (skipped <= lowest) & (highest < skipped + inside)
+    parts = [
+        (part, np.where(good, one, begins), np.where(good, end, ends))
+        for (part, begins, ends), (one, end) in zip(bounds.parts, cut, strict=True)
+    ]
+    return Bounds(bounds.asked, parts), np.where(good, skipped, 0)
 
 
 def _entry(run: OrderedRun, starts: I64, ranks: I64) -> I64:

@@ -17,9 +17,10 @@ RUN_ROWS_MAX = 4_000_000
 """Runs are merged up to this many entries."""
 _MERGE_RATIO = 4
 _SMALL = 8_192
-_AT_ONCE = 131_072
-"""Runs of more entries together are merged in slices."""
-_SLICE_MIN = 65_536
+_AT_ONCE_MIN, _AT_ONCE_MAX = 32_768, 131_072
+"""Runs of more entries together are merged in slices; three times those that come, within these bounds."""
+_SLICE_MIN = 16_384
+"""Entries of a slice at least, or eight times those that come."""
 _WAITING_MIN = 16_384
 """Waiting runs of fewer entries are put together."""
 
@@ -160,7 +161,8 @@ class Tiers(Generic[R]):
         self.runs.append(run)
         if self._pending is not None and self._pending.advance(max(_SLICE_MIN, 8 * len(run)), self._merge):
             self._finish(self._pending)
-        while len(self.runs) > 1 and self._merge_last():
+        at_once = min(max(3 * len(run), _AT_ONCE_MIN), _AT_ONCE_MAX)
+        while len(self.runs) > 1 and self._merge_last(at_once):
             pass
 
     def rewrite(self, change: Callable[[R], R | None]) -> None:
@@ -181,14 +183,14 @@ class Tiers(Generic[R]):
         if len(numbers):
             self._drop(np.sort(numbers))
 
-    def _merge_last(self) -> bool:
-        """Merge the last two runs if that is due and cheap, start to if it is due and not; return if
-        merged.
+    def _merge_last(self, at_once: int) -> bool:
+        """Merge the last two runs if that is due and they have so few entries, start to if they have more;
+        return if merged.
         """
         older, newer = self.runs[-2], self.runs[-1]
         if not is_due(len(older), len(newer)) or (self._pending is not None and older is self._pending.newer):
             return False
-        if len(older) + len(newer) > _AT_ONCE:
+        if len(older) + len(newer) > at_once:
             if self._pending is None:
                 self._pending = Pending(older, newer)
             return False
