@@ -22,6 +22,10 @@ FRAMES = (
     "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW", "GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW",
     "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW",
 )  # fmt: skip
+RANGES = (
+    "RANGE BETWEEN 1 PRECEDING AND CURRENT ROW", "RANGE BETWEEN 1 PRECEDING AND 1 FOLLOWING",
+    "RANGE BETWEEN 1 PRECEDING AND 2 FOLLOWING EXCLUDE CURRENT ROW",
+)  # fmt: skip
 NOWS = (
     "> now() - INTERVAL 5 MINUTE", "<= now()", "BETWEEN now() - INTERVAL 1 DAY AND now()",
     "< now() - INTERVAL 1 HOUR", ">= date_trunc('hour', now())",
@@ -267,6 +271,10 @@ class Grammar:
             window = f"{self.rnd.choice(plain)} OVER ({by}{order})"
         elif self.rnd.random() < 0.2:
             window = f"{self.rnd.choice(framed[:4])} OVER ({by})"
+        elif numbers and self.rnd.random() < 0.2:
+            number = f"({pick(self.rnd, numbers)} % 100)::BIGINT"  # no bound of a frame is beyond it
+            near = f"ORDER BY {number}{self.rnd.choice(('', ' DESC', ' NULLS FIRST'))}"
+            window = f"{self.rnd.choice(framed[:4])} OVER ({by}{near} {self.rnd.choice(RANGES)})"
         else:
             window = f"{self.rnd.choice(framed)} OVER ({by}{order} {self.rnd.choice(FRAMES)})"
         listed = ", ".join(source.of()) if self.rnd.random() < 0.6 else self.items(source, most=2)
