@@ -76,7 +76,9 @@ def span(world: World) -> Span:
 
 
 def answer(run: hr.Run, name: str, span: Span, **chosen: Any) -> list[Row]:
-    given = span.asked | {"today": span.until, "day": span.until, "rows": 100000} | chosen
+    given = (
+        span.asked | {"period": "quarter", "today": span.until, "day": span.until, "rows": 100000} | chosen
+    )
     known = {one.name for one in app.named_queries[name].parameters}
     found: list[Row] = run.ask(name, {key: given[key] for key in given if key in known}).table.to_pylist()
     return found
@@ -101,7 +103,7 @@ def test_a_part_is_what_a_filter_leaves(run: hr.Run, span: Span, name: str) -> N
         for row in answer(run, name, span, by=by):
             parts[row["part"]].append(row)
         assert parts, by
-        for value in sorted(parts)[:3]:
+        for value in sorted(parts)[:1]:
             assert bare(answer(run, name, span, dimension=by, value=value)) == bare(parts[value]), (by, value)
         if by != "size" and (value := max(parts)) != "(none)":
             chosen = {"of_currency" if by == "currency" else by: value}
@@ -149,7 +151,7 @@ def test_a_slice_of_customers_is_what_the_books_say_of_them_alone(
 ) -> None:
     seen = 0
     for by in ("country", "cohort", "size"):
-        for value, customers in sorted(customers_of(span.of, by).items())[:4]:
+        for value, customers in sorted(customers_of(span.of, by).items())[:2]:
             wanted = list(report(only(span, customers)))
             found = run.ask(report.__name__, asked(report.__name__, span) | {"dimension": by, "value": value})
             columns = wanted[0].keys() if wanted else ()
@@ -226,7 +228,7 @@ def test_amounts_of_payments_are_shared_to_the_cent(run: hr.Run, span: Span, by:
 
 def test_a_number_leads_to_as_much_as_it_says(run: hr.Run, span: Span) -> None:
     """What a page opens behind a number has as many rows, or as much money, as the number."""
-    for by in ("product", "country", "size"):
+    for by in ("product", "size"):
         for row in answer(run, "trials", span, by=by, period="all"):
             turns = answer(run, "trial_turns", span, dimension=by, value=row["part"], event="started")
             assert len({one["subscription_id"] for one in turns}) == row["started"]

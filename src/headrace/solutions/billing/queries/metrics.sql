@@ -176,7 +176,7 @@ slice_moments AS (
     FROM mrr_movements AS moves
     LEFT JOIN named ON named.customer_id = moves.customer_id
     WHERE moves.merchant_id = $merchant AND moves.scenario = $scenario AND moves.day <= $until
-        AND (SELECT per_item FROM asked)
+        AND (SELECT per_item OR per_customer FROM asked)
         AND ($product IS NULL OR moves.product_id = $product) AND ($price IS NULL OR moves.price_id = $price)
         AND ($plan_interval IS NULL OR moves.plan_interval = $plan_interval)
         AND ($country IS NULL OR moves.country = $country)
@@ -221,24 +221,6 @@ turns AS (
         AND ($country IS NULL OR country = $country) AND ($cohort IS NULL OR cohort_month = $cohort)
         AND ($value IS NULL OR $value = coalesce(CASE $dimension
             WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) END, '(none)'))
-    UNION ALL
-    SELECT
-        CASE $by WHEN 'country' THEN known.country WHEN 'cohort' THEN CAST(known.cohort_month AS TEXT)
-            ELSE list_extract(map_extract(named.named, $by), 1) END AS slice,
-        CAST(timezone(known.time_zone, timezone('UTC', moments.happened_at)) AS DATE) AS day, moments.kind AS type,
-        1 AS customers
-    FROM customer_moments AS moments
-    JOIN customer_cohorts AS known
-        ON known.merchant_id = moments.merchant_id AND known.scenario = moments.scenario
-        AND known.customer_id = moments.customer_id
-    LEFT JOIN named ON named.customer_id = moments.customer_id
-    WHERE moments.merchant_id = $merchant AND moments.scenario = $scenario AND moments.kind <> 'change'
-        AND (SELECT per_customer AND NOT per_item FROM asked)
-        AND CAST(timezone(known.time_zone, timezone('UTC', moments.happened_at)) AS DATE) <= $until
-        AND ($country IS NULL OR known.country = $country) AND ($cohort IS NULL OR known.cohort_month = $cohort)
-        AND ($value IS NULL OR $value = coalesce(CASE $dimension
-            WHEN 'country' THEN known.country WHEN 'cohort' THEN CAST(known.cohort_month AS TEXT)
-            ELSE list_extract(map_extract(named.named, $dimension), 1) END, '(none)'))
 ),
 subscribers AS (
     SELECT
@@ -290,7 +272,8 @@ periods AS (
     GROUP BY 1, 2
 )
 SELECT
-    periods.period, periods.first_day, periods.last_day, periods.first_day - 1 AS day_before, chosen.reporting_currency AS currency,
+    periods.period, periods.first_day, periods.last_day, periods.first_day - 1 AS day_before,
+    chosen.reporting_currency AS currency,
     CASE WHEN unknown = 0 THEN CAST(start_mrr AS BIGINT) END AS start_mrr,
     CASE WHEN unknown = 0 THEN CAST(new_mrr AS BIGINT) END AS new_mrr,
     CASE WHEN unknown = 0 THEN CAST(reactivation_mrr AS BIGINT) END AS reactivation_mrr,

@@ -45,6 +45,7 @@ people AS (
     FROM (SELECT * FROM customers WHERE merchant_id = $merchant) AS customers
     FULL JOIN (SELECT * FROM customer_cohorts WHERE merchant_id = $merchant AND scenario = $scenario) AS cohorts
         ON cohorts.customer_id = customers.customer_id
+    WHERE NOT (SELECT kept FROM asked)
 ),
 goods AS (
     SELECT
