@@ -128,7 +128,7 @@ class Expressions:
         except ViewInError:  # DuckDB allows no error() inside TRY
             return self._failing_by_halves(rows, duck)
         found = np.asarray(bad.to_numpy(zero_copy_only=False), dtype=np.bool_)
-        return found if found.any() else self._failing_by_halves(rows, duck)  # TRY does not see all that fails
+        return found if found.any() else self._failing_by_halves(rows, duck)  # TRY misses some
 
     def _failing_by_halves(self, rows: pa.RecordBatch, duck: Duck) -> Bools:
         """Return for which rows some expression fails, by asking for ever smaller parts."""
