@@ -23,17 +23,24 @@ SELECT a.m, b.m AS z FROM (SELECT k, min(x) AS m FROM t GROUP BY k) a
 JOIN (SELECT k, max(x) AS m FROM t
 GROUP BY k) b ON a.k = b.k
 """
+TAKEN_APART = """
+WITH parts AS (SELECT k, unnest(CASE WHEN x > 0 THEN [1, 2] ELSE [3] END) AS part FROM t)
+SELECT k, part, 'three' AS name FROM parts WHERE part = 3
+UNION ALL SELECT k, part, 'less' FROM parts WHERE part < 3
+"""
 LITERALS = "SELECT s || '\"k\"' AS a, k FROM t UNION ALL SELECT s || '\"x\"' AS a, x FROM t"
 
 
 def test_shared_parts_are_right_and_shared() -> None:
     made = World({"t": THINGS, "u": OTHERS})
-    for number, sql in enumerate((BUSIEST, ALIKE, UNLIKE, LITERALS)):
+    for number, sql in enumerate((BUSIEST, ALIKE, UNLIKE, LITERALS, TAKEN_APART)):
         made.add(f"v{number}", sql)
     kinds = [stage.operator.name for stage in made.engine._views["v0"].circuit._stages]
     assert (kinds.count("hop"), kinds.count("aggregate")) == (1, 2)
     kinds = [stage.operator.name for stage in made.engine._views["v1"].circuit._stages]
     assert (kinds.count("filter"), kinds.count("rename")) == (1, 1)
+    kinds = [stage.operator.name for stage in made.engine._views["v4"].circuit._stages]
+    assert (kinds.count("unnest"), kinds.count("filter")) == (1, 2)
     random_steps(made, {"t": thing, "u": other}, steps=10, seed=1)
 
 

@@ -35,6 +35,12 @@ def has_intervals(kind: pa.DataType) -> bool:
     return bool(kind == pa.month_day_nano_interval())
 
 
+@cache
+def is_one_pattern(kind: pa.DataType) -> bool:
+    """Whether values of this type that SQL calls equal have the same bits."""
+    return not (pa.types.is_nested(kind) or has_floats(kind) or has_intervals(kind))
+
+
 def normal(array: pa.Array) -> pa.Array:
     """Return a column with −0.0 written as 0.0."""
     kind = array.type

@@ -14,7 +14,7 @@ that was asked for as many slots as it has entries has a table of where each slo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,6 @@ from headrace.engine.columns import (
     I64,
     U64,
     Bools,
-    equal_rows,
     micros,
     nonzero,
     validity,
@@ -33,6 +32,7 @@ from headrace.engine.columns import (
 )
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
+from headrace.engine.pairs import equal_pairs
 from headrace.engine.tiers import Tiers
 
 CHUNK_ROWS_MAX = 524_288
@@ -111,10 +111,12 @@ class Arrangement:
     Args:
         schema: the rows' columns.
         append_only: no weight is ever negative, so that rows need no hash of their own.
+        told: columns whose bits the slot tells: they are not looked at where rows of a slot are compared.
     """
 
-    def __init__(self, schema: pa.Schema, *, append_only: bool) -> None:
+    def __init__(self, schema: pa.Schema, *, append_only: bool, told: Collection[str] = ()) -> None:
         self._append_only = append_only
+        self._compared = [at for at, name in enumerate(schema.names) if name not in told]
         self._tiers = Tiers(self._merged, joined, self._drop)
         self.heap = Heap(schema, CHUNK_ROWS_MAX)
 
@@ -203,11 +205,10 @@ class Arrangement:
         self.heap.compact()
 
     def _identical(self, one: I64, other: I64) -> I64:
-        """Return for which pairs of rows all bits are equal."""
-        left = views(self.heap.gather(one).columns, exact=True)
-        right = views(self.heap.gather(other).columns, exact=True)
-        at = np.arange(len(one), dtype=np.int64)
-        return nonzero(equal_rows(left, at, right, at))
+        """Return for which pairs of rows of one slot all bits are equal."""
+        left = self.heap.gather(one, self._compared).columns
+        right = self.heap.gather(other, self._compared).columns
+        return nonzero(equal_pairs(left, right, len(one), exact=True))
 
     def probe(self, slots: I64) -> tuple[I64, I64, I64]:
         """Return all rows under those slots (−1: none): positions in `slots`, numbers in the heap,

@@ -22,6 +22,7 @@ from headrace.sql.plan import (
     SetOp,
     TopN,
     UnionAll,
+    Unnest,
 )
 
 Signature = tuple[object, ...]
@@ -68,6 +69,9 @@ def _own(node: Node, unread: bool) -> Signature | None:
             return _join(node)
         case Distinct() | UnionAll():
             return ()
+        case Unnest():
+            lists = tuple(_position(node.input, name) for name in node.lists)
+            return (lists, node.ordinality is not None, node.keeps_empty)
         case TopN():
             parts = tuple(_position(node.input, name) for name in node.partition)
             order = tuple(

@@ -20,11 +20,12 @@ import pyarrow as pa
 
 from headrace.change import Change
 from headrace.contracts.schema import Schema
-from headrace.engine.columns import I64, U64, Bools, View, equal_rows, nonzero, views
+from headrace.engine.columns import I64, U64, Bools, equal_rows, nonzero, views
 from headrace.engine.growable import Growable
 from headrace.engine.hash_index import HashIndex
-from headrace.engine.hashing import hash_views
+from headrace.engine.hashing import hash_columns, hash_views
 from headrace.engine.heap import Heap, Snapshot, expand
+from headrace.engine.pairs import equal_pairs
 from headrace.engine.zset import consolidate
 
 WAITING_MIN, WAITING_ROWS_MAX = 12, 4_096
@@ -158,8 +159,7 @@ class ViewStore:
         pending, weights = np.arange(len(change), dtype=np.int64), -change.weights
         while len(pending):
             batch = change.rows if len(pending) == len(change) else change.rows.take(pa.array(pending))
-            probes = views(self._index_arrays(batch), exact=self.unique_key is None)
-            numbers = self._find(probes, hashes[pending])
+            numbers = self._find(self._index_arrays(batch), hashes[pending])
             if (numbers < 0).any():
                 raise AssertionError("a row goes that the view does not hold")
             unique, firsts = np.unique(numbers, return_index=True)
@@ -185,15 +185,19 @@ class ViewStore:
                 self._index.add(self._hashes(chunk.rows)[live], chunk.numbers[live])
         return self._index
 
-    def _find(self, probes: tuple[View, ...], hashes: U64) -> I64:
+    def _find(self, probes: Sequence[pa.Array], hashes: U64) -> I64:
         """Return the number of a live row for each probe of the index columns, −1 where there is none."""
         exact = self.unique_key is None
+        every = np.arange(len(hashes), dtype=np.int64)
 
         def verify(rows: I64, numbers: I64) -> Bools:
             good = numbers >= 0
             known = nonzero(good)
-            there = views(self._heap.gather(numbers[known], self._index_columns).columns, exact=exact)
-            good[known] = equal_rows(probes, rows[known], there, np.arange(len(known), dtype=np.int64))
+            there = self._heap.gather(numbers[known], self._index_columns).columns
+            at, asked = rows[known], probes
+            if not np.array_equal(at, every):
+                asked = [column.take(pa.array(at)) for column in probes]
+            good[known] = equal_pairs(asked, there, len(at), exact=exact)
             return good
 
         return self._indexed().find(hashes, verify)
@@ -234,10 +238,8 @@ class ViewStore:
             names,
         )
         if self.unique_key is not None and set(names) == {self.schema[name].name for name in self.unique_key}:
-            probes = views(
-                wanted.select([self.schema.names[at] for at in self._index_columns]).columns, exact=False
-            )
-            numbers = self._find(probes, hash_views(probes, 1))
+            probes = wanted.select([self.schema.names[at] for at in self._index_columns]).columns
+            numbers = self._find(probes, hash_columns(probes, 1))
             rows = self._heap.gather(numbers[numbers >= 0])
             return pa.Table.from_batches([rows], schema=self._arrow)
         return self._scan(wanted)

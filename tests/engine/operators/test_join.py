@@ -22,6 +22,15 @@ VIEWS = [
         "AND b.k = t.k"
     ),
     "SELECT count(*) AS n, sum(x) AS s FROM t JOIN u USING (k)",
+    # what is equal stands for each other in joined rows: a.k and b.k are only once c is looked up
+    (
+        "SELECT a.k AS i, b.k AS j, c.k AS l, a.s, b.name, c.name AS other FROM t a JOIN u b ON a.s = b.name "
+        "JOIN u c ON c.k = a.k AND c.k = b.k"
+    ),
+    (
+        "SELECT a.f, b.f AS g, a.s, b.s AS z, c.w FROM t a JOIN t b ON a.f = b.f AND a.s = b.s "
+        "JOIN u c ON c.k = b.k"
+    ),
 ]
 
 

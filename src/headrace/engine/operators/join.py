@@ -9,8 +9,8 @@ arranged by each set of columns that is probed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -25,6 +25,7 @@ from headrace.engine.heap import Heap
 from headrace.engine.key_table import KeyTable
 from headrace.engine.levels import side_by_side
 from headrace.engine.monotone import Bounds
+from headrace.engine.normal import is_one_pattern
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.filter import FilterOperator
 from headrace.engine.runs import Arrangement
@@ -46,13 +47,15 @@ Reached = tuple[int, pa.RecordBatch | None]
 class Probe:
     """One leg of a delta join: look up input `target` by `columns`, with the values of `sources`.
 
-    `checks` are further equalities between the target and what is bound already.
+    `near` are the same values, of the changed input's own columns where those are equal by now: they are at
+    hand. `checks` are further equalities between the target and what is bound already.
     """
 
     target: int
     columns: tuple[str, ...]
     sources: tuple[Bound, ...]
     checks: tuple[tuple[str, Bound], ...]
+    near: tuple[Bound, ...] = ()
 
 
 class Index:
@@ -65,7 +68,8 @@ class Index:
     ) -> None:
         self.columns = columns
         self.keys = keys
-        self.rows = Arrangement(schema, append_only=append_only)
+        told = [name for name in columns if is_one_pattern(schema.field(name).type)]
+        self.rows = Arrangement(schema, append_only=append_only, told=told)
 
     def slots(self, rows: pa.RecordBatch) -> I64:
         """Return the slot of each row of the input, new ones added, −1 where a key column is NULL."""
@@ -177,6 +181,8 @@ class JoinOperator(Operator):
         self._keys: dict[tuple[object, ...], KeyTable] = {}
         self._sweep = Sweep()
         classes = column_classes(node)
+        self._bound = {name: (number, name) for number, part in enumerate(names) for name in part}
+        self._same = same_columns(node, classes)
         for leg in self._legs:
             for probe in leg:
                 self._add_index(probe.target, probe.columns, classes)
@@ -199,7 +205,7 @@ class JoinOperator(Operator):
                 continue
             change = self._prepared(number, change)
             own = [index for (target, _), index in self._indexes.items() if target == number]
-            slots = [index.slots(change.rows) for index in own]
+            slots = _slots_in(own, change.rows)
             joined = partial(self._joined, number, change, context, own, slots)
             added = [partial(index.insert, change, under) for index, under in zip(own, slots, strict=True)]
             jobs: list[Callable[[], list[Change] | None]] = [joined, *added]  # none reads what is added to
@@ -250,11 +256,7 @@ class JoinOperator(Operator):
         found = {(id(own.keys), own.columns): slots for own, slots in known}
         for probe in self._legs[number]:
             index = self._indexes[probe.target, probe.columns]
-            slots = found.get((id(index.keys), tuple(column for _, column in probe.sources)))
-            if slots is None:
-                columns = [tuples.column(source) for source in probe.sources]
-                slots = index.slots_of(columns, len(tuples.weights))
-            found = {}
+            slots = _slots(tuples, number, probe, index, found)
             positions, numbers, weights = index.rows.probe(slots)
             if len(positions) == 0:
                 return Change.empty(self.arrow)
@@ -316,14 +318,28 @@ class JoinOperator(Operator):
         return self._whole(tuples)
 
     def _columns(self, tuples: Tuples, names: Sequence[str]) -> list[pa.Array]:
-        """Return output columns in order."""
-        jobs = []
-        for number, part in enumerate(self._node.parts):
-            mine = [name for name in part.schema.names if name in names]
-            if mine:
-                jobs.append(partial(tuples.parts[number].columns, mine))
-        rows = len(tuples.weights)
-        return [column for columns in side_by_side(jobs, [rows] * len(jobs)) for column in columns]
+        """Return output columns in order; of those that are equal, one is put together and stands for all."""
+        taken = self._sources(tuples, names)
+        wanted: dict[int, list[str]] = {}
+        for number, column in dict.fromkeys(taken):
+            wanted.setdefault(number, []).append(column)
+        jobs = [partial(tuples.parts[number].columns, mine) for number, mine in wanted.items()]
+        made: dict[Bound, pa.Array] = {}
+        found = side_by_side(jobs, [len(tuples.weights)] * len(jobs))
+        for (number, mine), columns in zip(wanted.items(), found, strict=True):
+            made.update(zip([(number, name) for name in mine], columns, strict=True))
+        return [made[bound] for bound in taken]
+
+    def _sources(self, tuples: Tuples, names: Sequence[str]) -> list[Bound]:
+        """Return for each output column the column of an input that it is taken from: of those that are equal
+        one of a batch, which is at hand, before one of a heap.
+        """
+        bounds = [self._bound[name] for name in names]
+        known: dict[tuple[int, pa.DataType], Bound] = {}
+        for bound in sorted(bounds, key=lambda one: isinstance(tuples.parts[one[0]].rows, Heap)):
+            if bound in self._same:
+                known.setdefault(self._same[bound], bound)
+        return [known[self._same[bound]] if bound in self._same else bound for bound in bounds]
 
     def _whole(self, tuples: Tuples) -> Change:
         columns = self._columns(tuples, self.arrow.names)
@@ -382,6 +398,31 @@ class JoinOperator(Operator):
         return rows + sum(keys.nbytes for keys in self._keys.values())
 
 
+def _slots_in(own: Sequence[Index], rows: pa.RecordBatch) -> list[I64]:
+    """Return the slots of an input's rows in each of its indexes, side by side where none shares its keys."""
+    jobs = [partial(index.slots, rows) for index in own]
+    if len({id(index.keys) for index in own}) < len(own):
+        return [job() for job in jobs]
+    return side_by_side(jobs, [rows.num_rows] * len(jobs))
+
+
+def _slots(
+    tuples: Tuples, start: int, probe: Probe, index: Index, known: Mapping[tuple[int, tuple[str, ...]], I64]
+) -> I64:
+    """Return the slot of each tuple in what is probed: where the changed rows alone tell it, each of those is
+    looked up once, unless its slot is known.
+    """
+    rows, at = tuples.parts[start].rows, tuples.parts[start].at
+    own = all(number == start for number, _ in probe.near)
+    if not own or isinstance(rows, Heap) or (at is not None and len(at) < rows.num_rows):
+        return index.slots_of([tuples.column(one) for one in probe.near], len(tuples.weights))
+    names = tuple(column for _, column in probe.near)
+    slots = known.get((id(index.keys), names))
+    if slots is None:
+        slots = index.slots_of([rows.column(name) for name in names], rows.num_rows)
+    return slots if at is None else slots[at]
+
+
 def _equal_not_null(one: pa.Array, other: pa.Array) -> Bools:
     rows = np.arange(len(one), dtype=np.int64)
     same = equal(view(one, exact=False), rows, view(other, exact=False), rows)
@@ -401,6 +442,16 @@ def column_classes(node: Join) -> dict[Bound, int]:
     return classes
 
 
+def same_columns(node: Join, classes: dict[Bound, int]) -> dict[Bound, tuple[int, pa.DataType]]:
+    """Return for each compared column whose equal values have the same bits what it shares with those that
+    stand for it in a joined row.
+    """
+    types = {bound: node.parts[bound[0]].schema[bound[1]].arrow for bound in classes}
+    return {
+        bound: (number, types[bound]) for bound, number in classes.items() if is_one_pattern(types[bound])
+    }
+
+
 def plan_probes(node: Join, start: int) -> list[Probe]:
     """Return the order in which a change of input `start` probes the others: always the most equalities
     first.
@@ -411,7 +462,8 @@ def plan_probes(node: Join, start: int) -> list[Probe]:
         rest = [number for number in range(len(node.parts)) if number not in bound]
         links = {number: _links(node, number, bound) for number in rest}
         target = max(rest, key=lambda number: (len({column for column, _ in links[number]}), -number))
-        probes.append(_probe(target, links[target]))
+        probe = _probe(target, links[target])
+        probes.append(replace(probe, near=_near(node, start, bound, probe.sources)))
         bound.add(target)
     return probes
 
@@ -425,6 +477,16 @@ def _links(node: Join, target: int, bound: set[int]) -> list[tuple[str, Bound]]:
         elif one.right == target and one.left in bound:
             links.append((one.right_column, (one.left, one.left_column)))
     return sorted(set(links))
+
+
+def _near(node: Join, start: int, bound: set[int], sources: Sequence[Bound]) -> tuple[Bound, ...]:
+    """Return for each bound column one of input `start` that is surely equal to it, bit by bit, once those
+    inputs are bound; itself where there is none.
+    """
+    held = tuple(one for one in node.equalities if one.left in bound and one.right in bound)
+    same = same_columns(node, column_classes(replace(node, equalities=held)))
+    own = {same[column]: column for column in same if column[0] == start}
+    return tuple(own.get(same[source], source) if source in same else source for source in sources)
 
 
 def _probe(target: int, links: list[tuple[str, Bound]]) -> Probe:

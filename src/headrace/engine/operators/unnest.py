@@ -41,7 +41,10 @@ class UnnestOperator(Operator):
         counts = np.maximum(longest, 1) if self._node.keeps_empty else longest
         rows = np.repeat(np.arange(len(change), dtype=np.int64), counts)
         places = _places(counts)
-        columns = [change.rows.column(name).take(pa.array(rows)) for name in self._kept]
+        columns = [change.rows.column(name) for name in self._kept]
+        if (counts != 1).any():
+            at = pa.array(rows)
+            columns = [column.take(at) for column in columns]
         for one, length in zip(lists, lengths, strict=True):
             columns.append(_elements(one, length, rows, places, self.arrow.types[len(columns)]))
         if self._node.ordinality is not None:
