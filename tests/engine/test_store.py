@@ -4,8 +4,11 @@ never move.
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections import Counter
+from queue import Queue
+from threading import Event, RLock, Thread, current_thread
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +16,9 @@ import pytest
 from tests.engine.world import bag, schema
 
 from headrace.change import Change
+from headrace.engine.columns import I64
 from headrace.engine.hashing import truncated_hashes
+from headrace.engine.heap import Heap
 from headrace.engine.store import ViewStore
 from headrace.engine.zset import consolidate
 
@@ -105,6 +110,59 @@ def test_what_does_not_fit_is_told_to_who_asks_and_to_the_next_change_once() -> 
 
 def expected(held: Counter[tuple[int | None, str | None]]) -> pa.Table:
     return pa.Table.from_pylist([{"k": k, "s": s} for k, s in held.elements()], schema=COLUMNS.arrow)
+
+
+class Door:
+    """A lock that says who asks for it."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self.asked: Queue[str] = Queue()
+
+    def __enter__(self) -> None:
+        self.asked.put(current_thread().name)
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_nobody_copies_a_content_while_a_reader_puts_in_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint settles a content and then copies it: once it held half a change, and the other half was
+    lost at the next start. Torture found it (SEED=20261128, kills).
+    """
+    store = ViewStore(COLUMNS)
+    store.put_off(change([(1, "a")], [1]))
+    door = Door()
+    monkeypatch.setattr(store, "_lock", door)
+    halfway, go_on = Event(), Event()
+    appended = Heap.append
+
+    def slowly(heap: Heap, rows: pa.RecordBatch, weights: I64) -> I64:
+        halfway.set()
+        assert go_on.wait(60)
+        return appended(heap, rows, weights)
+
+    copies: list[bytes] = []
+
+    def copy() -> None:
+        store.settle()
+        copies.append(pickle.dumps(store))
+        door.asked.put("done")
+
+    monkeypatch.setattr(Heap, "append", slowly)
+    reader, copier = Thread(target=store.freeze), Thread(target=copy, name="copier")
+    reader.start()
+    assert halfway.wait(60)
+    copier.start()
+    while door.asked.get(timeout=60) not in ("copier", "done"):
+        pass
+    go_on.set()
+    reader.join(60)
+    copier.join(60)
+    monkeypatch.undo()
+    copied = pickle.loads(copies[0])
+    assert copied.snapshot().num_rows == copied.row_count == 1
 
 
 @pytest.mark.parametrize("ids", [True, False])

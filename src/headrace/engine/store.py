@@ -95,10 +95,10 @@ class ViewStore:
                 raise
 
     def settle(self) -> None:
-        """Put in what waits."""
-        if not self._waiting:
-            return
-        with self._lock:
+        """Put in what waits; afterwards nobody is at it until more is put off."""
+        with self._lock:  # even where nothing waits: another reader may be half-way through it
+            if not self._waiting:
+                return
             waiting, self._waiting, self._waiting_rows = self._waiting, [], 0
             try:
                 for change in _net(waiting):
@@ -117,8 +117,9 @@ class ViewStore:
     @property
     def row_count(self) -> int:
         """Rows, each as often as it counts."""
-        self.settle()
-        return self._row_count
+        with self._lock:
+            self.settle()
+            return self._row_count
 
     def _apply(self, change: Change) -> None:
         if len(change) == 0:
@@ -177,12 +178,13 @@ class ViewStore:
         return [rows.column(at) for at in self._index_columns]
 
     def _indexed(self) -> HashIndex:
-        """Return the index, built at the first need."""
+        """Return the index, built at the first need; it is there only when it is whole."""
         if self._index is None:
-            self._index = HashIndex()
+            index = HashIndex()
             for chunk in self._heap.chunks:
                 live = nonzero(chunk.weights)
-                self._index.add(self._hashes(chunk.rows)[live], chunk.numbers[live])
+                index.add(self._hashes(chunk.rows)[live], chunk.numbers[live])
+            self._index = index
         return self._index
 
     def _find(self, probes: Sequence[pa.Array], hashes: U64) -> I64:
@@ -228,7 +230,11 @@ class ViewStore:
 
     def lookup(self, columns: Sequence[str], values: Sequence[Any]) -> pa.Table:
         """Return the rows whose columns equal the values; NULL equals NULL. By index for the unique key."""
-        self.settle()
+        with self._lock:
+            self.settle()
+            return self._looked_up(columns, values)
+
+    def _looked_up(self, columns: Sequence[str], values: Sequence[Any]) -> pa.Table:
         names = [self.schema[name].name for name in columns]
         wanted = pa.record_batch(
             [
@@ -257,9 +263,10 @@ class ViewStore:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        self.settle()
-        index = self._index.nbytes if self._index else 0
-        return self._heap.nbytes + index + (self._places.nbytes if self._places else 0)
+        with self._lock:
+            self.settle()
+            index = self._index.nbytes if self._index else 0
+            return self._heap.nbytes + index + (self._places.nbytes if self._places else 0)
 
 
 def _net(changes: list[Change]) -> list[Change]:
