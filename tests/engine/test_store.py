@@ -95,12 +95,14 @@ def test_changes_may_wait_until_somebody_asks(ids: bool) -> None:
     assert len(asked) > 10
 
 
-def test_what_does_not_fit_is_told_to_who_asks_and_to_the_next_change_once() -> None:
+def test_what_does_not_fit_is_told_to_all_who_ask_and_to_the_next_change_once() -> None:
     store = ViewStore(COLUMNS)
     store.put_off(change([(1, "a")], [1]))
     store.put_off(change([(1, "b")], [-1]))
-    with pytest.raises(AssertionError, match="does not hold"):
-        store.freeze()
+    for ask in (store.freeze, store.snapshot, lambda: store.row_count, store.settle):
+        with pytest.raises(AssertionError, match="does not hold"):
+            ask()
+    store.exhibit()  # a step goes on
     with pytest.raises(AssertionError, match="does not hold"):
         store.put_off(change([(2, "c")], [1]))
     store.put_off(change([(2, "c")], [1]))

@@ -11,6 +11,7 @@ steps change, at the latest when the rows are asked for. A group that moved in e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import RLock
 from typing import Any
 from zlib import crc32
@@ -97,6 +98,8 @@ class ViewStore:
     def settle(self) -> None:
         """Put in what waits; afterwards nobody is at it until more is put off."""
         with self._lock:  # even where nothing waits: another reader may be half-way through it
+            if self._misfit is not None:
+                raise self._misfit
             if not self._waiting:
                 return
             waiting, self._waiting, self._waiting_rows = self._waiting, [], 0
@@ -217,8 +220,11 @@ class ViewStore:
             return self._snapshot
 
     def exhibit(self) -> None:
-        """Have readers get the rows of now, however `apply` changes them, until `end_exhibit`."""
-        self._exhibited = self.freeze()
+        """Have readers get the rows of now, however `apply` changes them, until `end_exhibit`; where they are
+        wrong, readers are told so, and the next change is.
+        """
+        with suppress(Exception):
+            self._exhibited = self.freeze()
 
     def end_exhibit(self) -> None:
         """Have readers get the present rows again."""
