@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Thread
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.engine.door import Door
 
 import headrace as hr
 from headrace.change import Change
 from headrace.contracts.schema import Column, Schema
 from headrace.engine.engine import Engine
 from headrace.engine.growable import Growable
+from headrace.engine.heap import Heap
 from headrace.engine.memory import Memory
 from headrace.sql.planner import plan_view
 from headrace.testing import difference
@@ -47,6 +51,43 @@ def built(memory: Memory | None) -> Engine:
     for name, sql in VIEWS.items():
         engine.add_view(plan_view(name, sql, {"sales": SALES, "names": NAMES}), lambda _: iter(()))
     return engine
+
+
+def test_a_row_that_goes_while_its_chunk_is_put_aside_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Engines beside the running one, and readers, work in other threads than its steps."""
+    memory = Memory(0, tmp_path)
+    with memory.watching():
+        heap = Heap(SALES.arrow)
+        rows = [{"k": at, "v": at, "note": "x" * 40} for at in range(1_000)]
+        heap.append(pa.RecordBatch.from_pylist(rows, SALES.arrow), np.ones(1_000, dtype=np.int64))
+    door = Door()
+    monkeypatch.setattr(memory, "still", door)
+    copied, go_on = Event(), Event()
+
+    def array(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        copy = values.copy()
+        copied.set()
+        assert go_on.wait(60)
+        return copy
+
+    def lower() -> None:
+        heap.lower(np.array([7]), np.array([1]))
+        door.asked.put("done")
+
+    monkeypatch.setattr(memory, "array", array)
+    settling, lowering = Thread(target=memory.settle), Thread(target=lower, name="lowering")
+    settling.start()
+    assert copied.wait(60)
+    lowering.start()
+    door.wait_for("lowering", "done")
+    go_on.set()
+    settling.join(60)
+    lowering.join(60)
+    assert heap.chunks[0].resident_bytes < 16_384
+    assert heap.chunks[0].weights[7] == 0
+    assert heap.chunks[0].weights.sum() == 999
 
 
 def changes() -> Iterator[dict[str, Change]]:

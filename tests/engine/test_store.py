@@ -7,12 +7,12 @@ from __future__ import annotations
 import pickle
 import random
 from collections import Counter
-from queue import Queue
-from threading import Event, RLock, Thread, current_thread
+from threading import Event, Thread
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.engine.door import Door
 from tests.engine.world import bag, schema
 
 from headrace.change import Change
@@ -114,21 +114,6 @@ def expected(held: Counter[tuple[int | None, str | None]]) -> pa.Table:
     return pa.Table.from_pylist([{"k": k, "s": s} for k, s in held.elements()], schema=COLUMNS.arrow)
 
 
-class Door:
-    """A lock that says who asks for it."""
-
-    def __init__(self) -> None:
-        self._lock = RLock()
-        self.asked: Queue[str] = Queue()
-
-    def __enter__(self) -> None:
-        self.asked.put(current_thread().name)
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
 def test_nobody_copies_a_content_while_a_reader_puts_in_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint settles a content and then copies it: once it held half a change, and the other half was
     lost at the next start. Torture found it (SEED=20261128, kills).
@@ -157,8 +142,7 @@ def test_nobody_copies_a_content_while_a_reader_puts_in_what_waits(monkeypatch: 
     reader.start()
     assert halfway.wait(60)
     copier.start()
-    while door.asked.get(timeout=60) not in ("copier", "done"):
-        pass
+    door.wait_for("copier", "done")
     go_on.set()
     reader.join(60)
     copier.join(60)

@@ -8,6 +8,7 @@ within a large chunk are kept once; who reads rows gets them written out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
 from typing import Any
 
@@ -133,13 +134,14 @@ class Chunk:
         if mine is None:
             return offsets
         span = int(mine[-1]) + 1
-        if self._table is None and span <= _SPAN_MAX * len(mine) and _PROBED * len(numbers) >= len(mine):
+        table = self._table
+        if table is None and span <= _SPAN_MAX * len(mine) and _PROBED * len(numbers) >= len(mine):
             table = np.zeros(span, dtype=np.int32)
             table[mine] = np.arange(len(mine), dtype=np.int32)
             self._table = table  # not before it is whole: other threads may look
-        if self._table is None:
+        if table is None:
             return np.searchsorted(mine, offsets.astype(mine.dtype))
-        return self._table[offsets].astype(np.int64)
+        return table[offsets].astype(np.int64)
 
     def thawed(self) -> Chunk:
         """Return a chunk of the same rows whose weights may be written."""
@@ -269,6 +271,10 @@ class Heap:
         self.__dict__.update(state)
         self._memory = held(self)
 
+    def watched(self) -> AbstractContextManager[None]:
+        """Count what is made inside the block, as a step does."""
+        return nullcontext() if self._memory is None else self._memory.watching()
+
     @property
     def _packs(self) -> bool:
         """Whether large chunks are packed: that costs more than taking rows in does."""
@@ -389,10 +395,11 @@ class Heap:
         """
         taken, empty = np.empty(len(numbers), dtype=np.int64), np.zeros(len(numbers), dtype=np.bool_)
         for place, positions, offsets in self._located(numbers):
-            chunk = self.chunks[place] = self.chunks[place].thawed()
-            there = chunk.weights[offsets]
-            less = np.minimum(there, weights[positions])
-            chunk.weights[offsets] = there - less
+            with nullcontext() if self._memory is None else self._memory.still:
+                chunk = self.chunks[place] = self.chunks[place].thawed()
+                there = chunk.weights[offsets]
+                less = np.minimum(there, weights[positions])
+                chunk.weights[offsets] = there - less
             taken[positions], empty[positions] = less, there == less
             chunk.gone += int((there == less).sum())
         return taken, empty

@@ -76,6 +76,9 @@ class Memory:
         self._holders: WeakSet[Any] = WeakSet()
         self._arrays: WeakSet[Any] = WeakSet()
         self._lock = Lock()
+        self.still = Lock()
+        """Taken by who puts a part aside, and by who writes to one: engines beside the running one and
+        readers work in other threads than its steps."""
         self.now = 0
         self.file_bytes = 0
 
@@ -128,7 +131,8 @@ class Memory:
             if over <= 0:
                 break
             over -= part.resident_bytes
-            part.put_aside(self)
+            with self.still:
+                part.put_aside(self)
         pa.default_memory_pool().release_unused()
         _trim()
 

@@ -104,8 +104,9 @@ class ViewStore:
                 return
             waiting, self._waiting, self._waiting_rows = self._waiting, [], 0
             try:
-                for change in _net(waiting):
-                    self._apply(change)
+                with self._heap.watched():  # it may be a reader who puts it in
+                    for change in _net(waiting):
+                        self._apply(change)
             except Exception as error:
                 self._misfit = error
                 self._row_count = sum(int(chunk.weights.sum()) for chunk in self._heap.chunks)
