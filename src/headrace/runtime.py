@@ -196,11 +196,12 @@ class Run(WaysIn, Defining):
         self._log.on_durable(self._definitions.rows.count)
         self._stepper.start(version)
         self._intake.begin_histories()
-        if facts is None or (change is not None and change.is_empty):
+        is_as_wanted = facts is None or (change is not None and change.is_empty)
+        if is_as_wanted:
             self.app = wanted
             self._declare()
-        elif switched:
-            with self._stepper.gate:  # a reader of the version before the switch must not take this for it
+        if (switched and not is_as_wanted) or (self._engine.refreshing and self._stepper.version.number):
+            with self._stepper.gate:  # a reader of the version before must not take what is shown now for it
                 self._stepper.publish({})
         looks_only = on_change == "keep"
         if going_on is None or looks_only:
