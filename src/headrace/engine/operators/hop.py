@@ -44,10 +44,8 @@ class HopOperator(Operator):
         micros, inside = window_micros(change.rows.column(self._node.time))
         if inside is not None:
             change, micros = change.filter(inside), micros[inside]
-        if self._by_pane and self._waits:
-            self._waits -= 1
-        elif self._by_pane:
-            change, micros = self._added_up(change, micros)
+        if self._by_pane:
+            change, micros = self._in_panes(change, micros)
         rows, starts, ends = self._windows(micros)
         if len(rows) == len(change) and self._node.slide_us == self._node.size_us:
             taken, weights = change.rows, change.weights
@@ -56,25 +54,28 @@ class HopOperator(Operator):
         bounds = bound_arrays(self.arrow, starts, ends)
         return Change(pa.RecordBatch.from_arrays([*taken.columns, *bounds], schema=self.arrow), weights)
 
-    def _added_up(self, change: Change, micros: I64) -> tuple[Change, I64]:
-        """Return the change with every time moved to the start of its pane, equal rows added up, and the
-        times.
+    def _in_panes(self, change: Change, micros: I64) -> tuple[Change, I64]:
+        """Return the change with every time moved to the start of its pane, equal rows added up where that
+        has paid of late, and the times.
 
         Nobody reads the time itself, and all times of a pane lie in the same windows: so rows that differ in
-        nothing else go to their windows once.
+        nothing else go to their windows once. The time is moved in every change, or else a row would not go
+        as it came.
         """
         panes = micros - micros % gcd(self._node.slide_us, self._node.size_us)
         at = change.rows.schema.get_field_index(self._node.time)
-        columns = list(change.rows.columns)
-        columns[at] = pa.array(panes)
-        names = change.rows.schema.names
-        whole = consolidate(Change(pa.RecordBatch.from_arrays(columns, names=names), change.weights))
-        self._wait = min(2 * self._wait, _WAIT_MAX) if len(whole) > _SHARE_MAX * len(change) else 0
-        self._waits, self._wait = self._wait, max(self._wait, 1)
-        panes = values(whole.rows.column(at))
-        columns = list(whole.rows.columns)
+        columns, weights = list(change.rows.columns), change.weights
+        if self._waits:
+            self._waits -= 1
+        else:
+            columns[at] = pa.array(panes)
+            moved = pa.RecordBatch.from_arrays(columns, names=change.rows.schema.names)
+            whole = consolidate(Change(moved, weights))
+            self._wait = min(2 * self._wait, _WAIT_MAX) if len(whole) > _SHARE_MAX * len(change) else 0
+            self._waits, self._wait = self._wait, max(self._wait, 1)
+            columns, weights, panes = list(whole.rows.columns), whole.weights, values(whole.rows.column(at))
         columns[at] = time_array(panes, change.rows.schema.field(at).type)
-        return Change(pa.RecordBatch.from_arrays(columns, schema=change.rows.schema), whole.weights), panes
+        return Change(pa.RecordBatch.from_arrays(columns, schema=change.rows.schema), weights), panes
 
     def _windows(self, micros: I64) -> tuple[I64, I64, I64]:
         """Return the rows with the starts and ends of their windows, row by row."""
