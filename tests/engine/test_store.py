@@ -110,6 +110,25 @@ def test_what_does_not_fit_is_told_to_all_who_ask_and_to_the_next_change_once() 
     assert store.row_count == store.snapshot().num_rows
 
 
+def test_a_row_whose_id_is_let_go_and_given_again_stays_while_changes_wait() -> None:
+    """A group that nothing can change any more is let go, its row stays, and another group gets its id: what
+    waited lost the first row. Torture found it (SEED=20261129, seed 20261129007029).
+    """
+    store = ViewStore(COLUMNS)
+    for rows, weights, ids in (
+        ([(1, "a"), (2, "b")], [1, 1], [0, 1]),
+        ([(3, "c")], [1], [0]),
+        ([(3, "c"), (3, "d"), (2, "b")], [-1, 1, -1], [0, 0, 1]),
+        ([(4, "e")], [1], [0]),
+    ):
+        plain = change(rows, weights)
+        store.put_off(Change(plain.rows, plain.weights, np.array(ids)))
+    assert sorted(row["s"] for row in store.snapshot().to_pylist()) == ["a", "d", "e"]
+    plain = change([(4, "e")], [-1])
+    store.put_off(Change(plain.rows, plain.weights, np.array([0])))
+    assert sorted(row["s"] for row in store.snapshot().to_pylist()) == ["a", "d"]
+
+
 def expected(held: Counter[tuple[int | None, str | None]]) -> pa.Table:
     return pa.Table.from_pylist([{"k": k, "s": s} for k, s in held.elements()], schema=COLUMNS.arrow)
 

@@ -291,12 +291,12 @@ def _net(changes: list[Change]) -> list[Change]:
         return changes
     turns = np.repeat(np.arange(len(changes)), [len(change) for change in changes])
     order = np.lexsort((weights, turns, ids))  # within a change a row goes before another comes in its place
-    ordered = ids[order]
-    first = np.ones(len(order), dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    last = np.append(first[1:], True)
-    gone = order[first & (weights[order] < 0)]
-    come = order[last & (weights[order] > 0)]
+    comes = weights[order] > 0
+    goes_again = np.zeros(len(order), dtype=np.bool_)
+    goes_again[:-1] = comes[:-1] & ~comes[1:] & (ids[order[1:]] == ids[order[:-1]])
+    stays = ~goes_again
+    stays[1:] &= ~goes_again[:-1]
+    gone, come = order[stays & ~comes], order[stays & comes]  # an id that was let go may come twice
     kept = np.concatenate([gone, come])
     rows = pa.concat_batches([change.rows for change in changes]).take(pa.array(kept))
     return [Change(rows, weights[kept], ids[kept])]
