@@ -115,12 +115,13 @@ def test_a_row_whose_id_is_let_go_and_given_again_stays_while_changes_wait() -> 
     waited lost the first row. Torture found it (SEED=20261129, seed 20261129007029).
     """
     store = ViewStore(COLUMNS)
-    for rows, weights, ids in (
+    steps: list[tuple[list[tuple[int | None, str | None]], list[int], list[int]]] = [
         ([(1, "a"), (2, "b")], [1, 1], [0, 1]),
         ([(3, "c")], [1], [0]),
         ([(3, "c"), (3, "d"), (2, "b")], [-1, 1, -1], [0, 0, 1]),
         ([(4, "e")], [1], [0]),
-    ):
+    ]
+    for rows, weights, ids in steps:
         plain = change(rows, weights)
         store.put_off(Change(plain.rows, plain.weights, np.array(ids)))
     assert sorted(row["s"] for row in store.snapshot().to_pylist()) == ["a", "d", "e"]
