@@ -170,7 +170,7 @@ def _lines(file: Path, body: bytes) -> int | None:
     if file.suffix.lower() not in SHEETS:
         return None
     rows = csv.reader(io.StringIO(body.decode("utf-8-sig", "replace"), newline=""))
-    return max(0, sum(1 for row in rows if any(row)) - 1)
+    return max(0, sum(1 for row in rows if "".join(row).strip(";\t ")) - 1)
 
 
 def _parameters(given: Sequence[str], source: str | None) -> dict[str, str]:

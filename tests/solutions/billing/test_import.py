@@ -62,32 +62,89 @@ def test_from_a_sheet_to_mrr(run: Any) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("Ada,much,EUR,2026-01-01", "line 2: 'much' is no amount"),
-        ("Ada,-1,EUR,2026-01-01", "no amount"),
-        ("Ada,1,EUR,soon", "'soon' is no time"),
+        ("Ada,much,EUR,2026-01-01", r"line 2, column B \(amount\): 'much' is no amount .*leave"),
+        ("Ada,-1,EUR,2026-01-01", "'-1' is no amount .*leave credits out"),
+        ("Ada,1,EUR,soon", r"column D \(start\): 'soon' is no time"),
+        ("Ada,1,EUR,9999-12-31", "not of the years"),
         ("Ada,1,,2026-01-01", "currency is empty"),
         ("Ada,1,EUR,2026-01-01,fortnight", "'fortnight' is no interval"),
-        ("Ada,1,EUR,2026-01-01,month,0", "interval_count 0"),
-        ("Ada,1,EUR,2026-01-01,month,1,-2", "quantity -2"),
-        ("Ada,1,EUR,2026-01-01,month,1,2.5", "quantity 2.5 is no whole number"),
+        ("Ada,1,EUR,2026-01-01,month,0", r"\(interval_count\): '0' is no whole number from 1 on"),
+        ("Ada,1,EUR,2026-01-01,month,1,-2", r"\(quantity\): '-2'"),
+        ("Ada,1,EUR,2026-01-01,month,1,2.5", "'2.5' is no whole number"),
         ("Ada,1,DOLLARS,2026-01-01", "'DOLLARS' is no currency"),
-        ('Ada,"49,00",EUR,2026-01-01', "a point"),
+        ('Ada,"1,234",EUR,2026-01-01', "'1,234' may be 1234 or 1.234"),
+        ("Ada,1,EUR,1/2/2026", "may begin with the day or with the month"),
         ("Ada,1,EUR,2026-01-01,month,1,1,,,,00", "11 cells, but there are 10 columns"),
-        ("\n\nAda,1,EUR,soon", "line 4: 'soon'"),
-        ("Ada,x,EUR,2026-01-01\nBo,1,EUR,soon", "line 2: 'x' .*; line 3: 'soon'"),
-        ("Ada,1,EUR,2026-01-01\nAda,2,EUR,2026-01-01", "line 3: line 2 says otherwise"),
-        ("Ada,1,EUR,2026-01-01,month,1,1,2025-01-01", "ends before it starts"),
+        ("\n\nAda,1,EUR,soon", "line 4, .*'soon'"),
+        ("Ada,x,EU,2026-01-01\nBo,1,EUR,soon", "(?s)2 lines cannot.*'x'.*'EU'.*line 3.*'soon'.*whole file"),
+        ("Ada,1,EUR,2026-01-01\nAda,2,EUR,2026-01-01", r"line 3, .*'2', but line 2 says '1' of the same"),
+        ("Ada,1,EUR,2026-01-01,month,1,1,2025-01-01", "ends .* before it starts"),
         (
             "Ada,1,EUR,2026-01-01,month,1,1,,a,DE\nAda,1,EUR,2026-01-01,month,1,1,,b,FR",
-            "line 3: line 2 says of customer Ada that country is DE",
+            "line 3, .*'FR', but line 2 says 'DE' of customer Ada",
         ),
-        ('Ada,1,EUR,"2026', "cannot be read"),
+        ('Ada,1,EUR,2026-01-01\nBo,1,EUR,"2026', "line 3: the sheet cannot be read"),
     ],
 )
 def test_a_line_that_cannot_be_is_named_and_nothing_is_taken(line: str, problem: str) -> None:
     head = "customer,amount,currency,start,interval,interval_count,quantity,end,subscription,country\n"
     with pytest.raises(BadRequest, match=problem):
         receive(hr.Delivery(f"{head}{line}\n".encode(), NOW))
+
+
+def test_every_wrong_line_is_told_however_many() -> None:
+    lines = "".join(f"Ada,{'x' if at % 100 else 5},EUR,2026-01-01\n" for at in range(100, 250))
+    with pytest.raises(BadRequest, match=r"(?s)148 lines .*and more in lines 53-101, 103-151") as caught:
+        receive(hr.Delivery(f"customer,amount,currency,start\n{lines}".encode(), NOW))
+    assert caught.value.details["wrong"][0]["line"] == 3
+
+
+@pytest.mark.parametrize(
+    ("head", "problem"),
+    [
+        ("customer,amount,currency,start,intervall", "'intervall' in a sheet; is it 'interval'"),
+        ("Customer ID,amount,currency,start", "is it 'customer'"),
+        ("customer,amount,currency,start_date", "is it 'start'"),
+        ("customer,amount,currency,start,cancelled", "is it 'canceled'"),
+        ("customer,amount,currency,start,Amount", "two columns are headed 'amount'"),
+        ("Kunde,Betrag,currency,start", "no column customer and no column amount; its headings are kunde"),
+    ],
+)
+def test_a_heading_that_would_be_passed_over_is_told(head: str, problem: str) -> None:
+    with pytest.raises(BadRequest, match=problem):
+        receive(hr.Delivery(f"{head}\n".encode(), NOW))
+
+
+def test_a_sheet_as_a_spreadsheet_saves_it(run: Any) -> None:
+    """The same lines from an office in Europe, one in America, and as plain as can be: the same MRR."""
+    plain = (
+        "customer,amount,currency,interval,start,end,note\n"
+        "Anvil,1234.50,EUR,month,2025-12-31,,a\nBolt,600,EUR,year,2026-01-10,,\n"
+        "Bolt,600,EUR,year,2026-01-10,,\nCrate,1500,EUR,month,2026-02-01,2026-03-12,\n"
+    )
+    european = (
+        "Customer;Amount;Currency;Interval;Start;End;Note;\r\nAnvil;1.234,50;EUR;Month;31.12.2025;;a;\r\n"
+        "Bolt;600,00;EUR;year;10.01.2026;;;\r\nBolt;600,00;EUR;year;10.01.2026;;;\r\n"
+        "Crate;1.500;EUR;month;1.2.2026;12.3.2026;;\r\n;;;;;;;\r\n\r\n"
+    )
+    american = (
+        "sep=,\nCustomer,Amount,Currency,Interval,Start,End,Note\n"
+        'Anvil,"1,234.50",eur,month,12/31/2025,,a\nBolt,600.00,eur,year,1/10/2026,,\n'
+        'Bolt,600.00,eur,year,1/10/2026,,\nCrate,"1,500",eur,month,2/1/2026,3/12/2026,\n'
+    )
+    bodies = {"plain": plain.encode(), "de": b"\xef\xbb\xbf" + european.encode()}
+    bodies |= {"us": american.replace("\n", "\r").encode(), "wide": european.encode("utf-16")}
+    for merchant, body in bodies.items():
+        run.receive("sheet", body, params={"merchant": merchant})
+    found = [movements(run, merchant) for merchant in bodies]
+    assert found[0][0] == (date(2025, 12, 31), "Anvil", "new", 123_450, "eur")
+    assert [row[2:4] for row in found[0]] == [
+        ("new", 123_450),
+        ("new", 5_000),
+        ("new", 150_000),
+        ("churn", -150_000),
+    ]
+    assert all(other == found[0] for other in found[1:])
 
 
 def test_equal_lines_are_one_subscription_and_named_ones_are_two(run: Any) -> None:

@@ -18,28 +18,43 @@ product, a price, and a subscription with its past: trial, start, wish to leave,
 | `end` | when it ended |
 | `country`, `customer_name` | of the customer |
 
-Only the first four must be there. Times are ISO 8601, days begin at midnight UTC. Cells are parted by commas,
-semicolons or tabs. Equal lines are one subscription; lines that say different things of one are refused.
+Only the first four must be there. Days begin at midnight UTC. Numbers and days are taken as spreadsheets of
+any country write them, as long as it is certain what they are (`spreadsheet.py`). Equal lines are one
+subscription; lines that say different things of one are refused.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
-from itertools import zip_longest
+from decimal import Decimal
+from difflib import get_close_matches
 
 import headrace as hr
 from headrace.errors import BadRequest
+from headrace.solutions.billing.spreadsheet import (
+    Line,
+    Sheet,
+    WrongCellError,
+    amount_of,
+    day_first,
+    decimal_mark,
+    moment_of,
+    read_sheet,
+)
 from headrace.solutions.billing.stripe.occasion import version_of
 from headrace.solutions.billing.stripe.rows import Gathered, Row, merchant_heard_of
 from headrace.solutions.billing.stripe.subscription import past_of
 
 NEEDED = ("customer", "amount", "currency", "start")
+DAYS = ("start", "trial_end", "canceled", "end")
+OTHERS = (
+    *("interval", "interval_count", "quantity", "subscription", "product"),
+    *("country", "customer_name", "trial_end", "canceled", "end"),
+)
 INTERVALS = ("day", "week", "month", "year")
 WHOLE = (
     *("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga"),
@@ -47,9 +62,24 @@ WHOLE = (
 )
 DIGITS = {**dict.fromkeys(WHOLE, 0), **dict.fromkeys(("bhd", "jod", "kwd", "omr", "tnd"), 3)}
 """Decimals of currencies that have not two."""
-WRONG_MAX = 10
-"""How many wrong lines are told."""
-Line = Mapping[str, str]
+WRONG_MAX = 50
+"""How many wrong lines are told in full; of those beyond, their numbers."""
+Said = Mapping[str, str]
+"""What a line says: numbers and days written in one way."""
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """What is wrong with a line: in which column, and what to do about it."""
+
+    line: int
+    column: str
+    problem: str
+    hint: str
+
+    def text(self) -> str:
+        """Return it as a person reads it."""
+        return f"{', '.join(filter(None, (f'line {self.line}', self.column)))}: {self.problem} ({self.hint})"
 
 
 def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
@@ -62,29 +92,180 @@ def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
         BadRequest: a line lacks what it needs, or holds what cannot be; nothing of the file is taken.
     """
     merchant_id = delivery.params.get("merchant") or "default"
-    out, wrong, lines = Gathered(), list[str](), _lines(delivery.body)
-    people = _People()
-    said: dict[tuple[str, ...], tuple[int, Line]] = {}
-    for number, line in lines:
+    sheet = read_sheet(delivery.body)
+    _look_at_headings(sheet.headings)
+    out, wrong, people, lines = Gathered(), list[Wrong](), _People(), list[Said]()
+    known: dict[tuple[str, ...], tuple[int, Said]] = {}
+    reading = _Reading(sheet)
+    for line in sheet.lines:
         try:
-            _take(merchant_id, line, out)
-            first, known = said.setdefault(_identity(line), (number, line))
-            if known != line:
-                raise ValueError(
-                    f"line {first} says otherwise of the same subscription; "
-                    "if there are two, tell them apart in a column 'subscription'"
-                )
-            people.take(number, line)
-        except ValueError as error:
-            wrong.append(f"line {number}: {error}")
+            said = reading.read(line)
+            _take(merchant_id, said, out)
+            _compare(*known.setdefault(_identity(said), (line.number, said)), said)
+            people.take(line.number, said)
+            lines.append(said)
+        except* WrongCellError as errors:
+            wrong += (
+                Wrong(line.number, sheet.place(error.column), str(error), error.hint)
+                for error in errors.exceptions
+                if isinstance(error, WrongCellError)
+            )
     if wrong:
-        rest = f"; and {len(wrong) - WRONG_MAX} more" if len(wrong) > WRONG_MAX else ""
-        problem = "; ".join(wrong[:WRONG_MAX]) + rest
-        raise BadRequest(problem, where=delivery.params.get("file", "sheet"), hint="nothing of it was taken")
+        raise _refusal(wrong, delivery.params.get("file", "sheet"))
     for row in people.rows():
         out.upsert("customers", {"merchant_id": merchant_id} | row)
     out.upsert("merchants", _merchant(merchant_id, lines, delivery.received_at))
     return out.puts()
+
+
+def _refusal(wrong: Sequence[Wrong], file: str) -> BadRequest:
+    """Return the error that names all that is wrong."""
+    told = "\n".join(f"  {one.text()}" for one in wrong[:WRONG_MAX])
+    beyond = sorted({one.line for one in wrong[WRONG_MAX:]})
+    if beyond:
+        told += f"\n  and more in line{'s' if len(beyond) > 1 else ''} {_spans(beyond)}"
+    count = len({one.line for one in wrong})
+    return BadRequest(
+        f"{count:,} line{'s' if count > 1 else ''} cannot be taken:\n{told}",
+        where=file,
+        hint="mend them and send the whole file again: nothing of it was taken",
+        wrong=[asdict(one) for one in wrong[:WRONG_MAX]],
+    )
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Return growing numbers as text, neighbours as spans.
+
+    >>> _spans([3, 4, 5, 9])
+    '3-5, 9'
+    """
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][1] == number - 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def _look_at_headings(headings: Sequence[str]) -> None:
+    """See that all columns are there, and none is misspelt: what it says would be passed over.
+
+    Raises:
+        BadRequest: one is missing or nearly named like one that is.
+    """
+    absent = [name for name in (*NEEDED, *OTHERS) if name not in headings]
+    for heading in headings:
+        base = heading.removesuffix("_date").removesuffix("_at").removesuffix("_name").removesuffix("_id")
+        meant = get_close_matches(base, absent, 1, 0.8) if heading not in (*NEEDED, *OTHERS) else []
+        if meant:
+            raise BadRequest(
+                f"there is no column {heading!r} in a sheet; is it {meant[0]!r}?",
+                where="line 1",
+                hint=f"head it {meant[0]!r}, or, if it is something else, with another word",
+            )
+    missing = [name for name in NEEDED if name in absent]
+    if missing:
+        raise BadRequest(
+            f"the sheet has no column {' and no column '.join(missing)}; "
+            f"its headings are {', '.join(filter(None, headings))}",
+            where="line 1",
+            expected=", ".join(NEEDED),
+            hint="the first line holds the headings; rename those that mean the same",
+        )
+
+
+class _Reading:
+    """Reads cells as the whole of the sheet says that they are written."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self._wide = len(sheet.headings)
+        self._mark = decimal_mark(sheet.column("amount"))
+        self._day_first = day_first(text for name in DAYS for text in sheet.column(name))
+
+    def read(self, line: Line) -> Said:
+        """Return what a line says.
+
+        Raises:
+            ExceptionGroup: of WrongCellError, one for each cell that cannot be read.
+        """
+        wrong, said = list[WrongCellError](), dict(line.cells)
+        if line.spare:
+            count = self._wide + len(line.spare)
+            hint = "put quotes around a cell that has the mark between cells in it"
+            raise WrongCellError("", f"{count} cells, but there are {self._wide} columns", hint)
+        for name, text in line.cells.items():
+            try:
+                said[name] = self._cell(name, text, line.cells)
+            except WrongCellError as error:
+                wrong.append(error)
+        if wrong:
+            raise ExceptionGroup("wrong cells", wrong)
+        return said
+
+    def _cell(self, name: str, text: str, cells: Said) -> str:
+        if not text:
+            if name in NEEDED:
+                raise WrongCellError(name, f"{name} is empty", "fill it in, or remove the line")
+            return text
+        if name == "amount":
+            thirds = "." in text and DIGITS.get(cells.get("currency", "").lower()) == 3
+            amount = amount_of(name, text, self._mark or ("." if thirds else None))
+            return f"{amount.normalize():f}"
+        if name in DAYS:
+            return _day(text, moment_of(name, text, self._day_first))
+        return CELLS[name](name, text) if name in CELLS else text
+
+
+def _day(text: str, moment: datetime) -> str:
+    """Return how a day is spoken of: as it was written, where that is ISO 8601; ids are made of it."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return moment.replace(tzinfo=None).isoformat().removesuffix("T00:00:00")
+    return text
+
+
+def _interval(name: str, text: str) -> str:
+    if text.lower() not in INTERVALS:
+        raise WrongCellError(name, f"{text!r} is no interval", f"there are {', '.join(INTERVALS)}")
+    return text.lower()
+
+
+def _currency(name: str, text: str) -> str:
+    if not (len(text) == 3 and text.isascii() and text.isalpha()):
+        raise WrongCellError(name, f"{text!r} is no currency such as EUR", "write its three letters")
+    return text.lower()
+
+
+def _whole(name: str, text: str, least: int) -> str:
+    if not (text.isascii() and text.isdecimal()) or int(text) < least:
+        raise WrongCellError(name, f"{text!r} is no whole number from {least} on", "write it in digits alone")
+    return str(int(text))
+
+
+CELLS: Mapping[str, Callable[[str, str], str]] = {
+    "interval": _interval,
+    "currency": _currency,
+    "interval_count": lambda name, text: _whole(name, text, 1),
+    "quantity": lambda name, text: _whole(name, text, 0),
+}
+"""How cells are read that are written alike everywhere."""
+
+
+def _compare(number: int, first: Said, said: Said) -> None:
+    """See that two lines say one thing of a subscription.
+
+    Raises:
+        WrongCellError: they do not.
+    """
+    column = next((name for name in said if said[name] != first[name]), None)
+    if column is not None:
+        raise WrongCellError(
+            column,
+            f"{said[column]!r}, but line {number} says {first[column]!r} of the same subscription",
+            "if there are two, tell them apart in a column 'subscription'",
+        )
 
 
 class _People:
@@ -96,11 +277,11 @@ class _People:
     def __init__(self) -> None:
         self._said: dict[str, dict[datetime, dict[str, tuple[int, str]]]] = defaultdict(dict)
 
-    def take(self, number: int, line: Line) -> None:
+    def take(self, number: int, line: Said) -> None:
         """Take what a line says.
 
         Raises:
-            ValueError: another says otherwise.
+            WrongCellError: another says otherwise.
         """
         said = self._said[line["customer"]].setdefault(_moment(line["start"]), {})
         for name in ("customer_name", "country"):
@@ -108,8 +289,11 @@ class _People:
             if value:
                 first, known = said.setdefault(name, (number, value))
                 if known != value:
-                    raise ValueError(
-                        f"line {first} says of customer {line['customer']} that {name} is {known}"
+                    raise WrongCellError(
+                        name,
+                        f"{value!r}, but line {first} says {known!r} of customer {line['customer']} "
+                        "from the same day on",
+                        "let both say the same",
                     )
 
     def rows(self) -> Iterator[Row]:
@@ -125,80 +309,41 @@ class _People:
                 yield row | {"country": country} | version_of(began)
 
 
-def _merchant(merchant_id: str, lines: Sequence[tuple[int, Line]], received_at: datetime) -> Row:
+def _merchant(merchant_id: str, lines: Sequence[Said], received_at: datetime) -> Row:
     """Return the merchant as the first sheet makes it known; later ones have a smaller `seq`."""
     if not lines:
         return merchant_heard_of(merchant_id)
-    (most, _), *_ = Counter(line["currency"].lower() for _, line in lines).most_common(1)
+    (most, _), *_ = Counter(line["currency"] for line in lines).most_common(1)
     seq = -int(received_at.timestamp() * 1_000_000)
     return merchant_heard_of(merchant_id) | {"seq": seq, "reporting_currency": most}
 
 
-def _lines(body: bytes) -> list[tuple[int, Line]]:
-    """Return the lines that hold something, each with its number in the file."""
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadRequest(
-            f"the sheet is not UTF-8: {error}", where="sheet", hint="save it as CSV UTF-8"
-        ) from None
-    first = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count), strict=True)
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except csv.Error as error:
-        raise BadRequest(f"the sheet cannot be read: {error}", where=f"line {reader.line_num}") from None
-    names = [name.lower() for name in rows[0][1]] if rows else []
-    missing = [name for name in NEEDED if name not in names]
-    if missing:
-        raise BadRequest(
-            f"the sheet has no column {' and no column '.join(missing)}",
-            where="line 1",
-            expected=", ".join(NEEDED),
-        )
-    filled = [(number, row) for number, row in rows[1:] if any(row)]
-    for number, row in filled:
-        if any(row[len(names) :]):
-            raise BadRequest(
-                f"line {number} has {len(row)} cells, but there are {len(names)} columns",
-                where="sheet",
-                hint="cells with a comma in them need quotes",
-            )
-    return [(number, dict(zip_longest(names, row[: len(names)], fillvalue=""))) for number, row in filled]
-
-
-def _identity(line: Line) -> tuple[str, ...]:
+def _identity(line: Said) -> tuple[str, ...]:
     """Return what tells a subscription's stretch: its id, if it has one, and its start."""
     if line.get("subscription"):
         return (line["subscription"], line["start"])
     return ("", line["customer"], line.get("product") or "", line["start"])
 
 
-def _take(merchant_id: str, line: Line, out: Gathered) -> None:
-    for name in NEEDED:
-        if not line.get(name):
-            raise ValueError(f"{name} is empty")
+def _take(merchant_id: str, line: Said, out: Gathered) -> None:
     of = {"merchant_id": merchant_id}
-    began, currency = _moment(line["start"]), _currency(line["currency"])
+    began, currency = _moment(line["start"]), line["currency"]
     customer_id, product = line["customer"], line.get("product") or "subscription"
     subscription_id = line.get("subscription") or _id("sub", customer_id, product, line["start"])
+    row = _subscription(line, subscription_id, customer_id, currency, began)
     price = _price(line, currency, product)
     out.upsert("products", of | {"product_id": product, "name": product})
     out.upsert("prices", of | price | version_of(datetime(2000, 1, 1, tzinfo=UTC)))
-    row = _subscription(line, subscription_id, customer_id, currency, began)
     for at, changed in past_of(row):
         out.upsert("subscriptions", of | row | changed | version_of(at))
-    quantity = _whole("quantity", line, least=0)
     item = {"item_id": f"{subscription_id}/1", "subscription_id": subscription_id}
-    owed = {"price_id": price["price_id"], "quantity": quantity}
+    owed = {"price_id": price["price_id"], "quantity": int(line.get("quantity") or 1)}
     out.upsert("subscription_items", of | item | owed | version_of(began))
 
 
-def _price(line: Line, currency: str, product: str) -> Row:
-    interval, count = (line.get("interval") or "month").lower(), _whole("interval_count", line, least=1)
-    if interval not in INTERVALS:
-        raise ValueError(f"{interval!r} is no interval; there are {', '.join(INTERVALS)}")
-    amount = _amount(line["amount"])
+def _price(line: Said, currency: str, product: str) -> Row:
+    interval, count = line.get("interval") or "month", int(line.get("interval_count") or 1)
+    amount = Decimal(line["amount"])
     return {
         "price_id": _id("price", product, currency, str(amount.normalize()), interval, str(count)),
         "product_id": product,
@@ -209,36 +354,14 @@ def _price(line: Line, currency: str, product: str) -> Row:
     }
 
 
-def _amount(text: str) -> Decimal:
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0:
-        comma = "; cents stand behind a point, and nothing between thousands" if "," in text else ""
-        raise ValueError(f"{text!r} is no amount such as 49.00{comma}")
-    return amount
-
-
-def _currency(text: str) -> str:
-    if not (len(text) == 3 and text.isascii() and text.isalpha()):
-        raise ValueError(f"{text!r} is no currency such as EUR")
-    return text.lower()
-
-
-def _whole(name: str, line: Line, *, least: int) -> int:
-    text = line.get(name) or "1"
-    if not text.lstrip("-").isdecimal() or int(text) < least:
-        raise ValueError(f"{name} {text} is no whole number from {least} on")
-    return int(text)
-
-
-def _subscription(line: Line, name: str, customer_id: str, currency: str, began: datetime) -> Row:
+def _subscription(line: Said, name: str, customer_id: str, currency: str, began: datetime) -> Row:
     trial_end, asked_at, ended_at = (
         _moment(line[column]) if line.get(column) else None for column in ("trial_end", "canceled", "end")
     )
     if ended_at and ended_at < began:
-        raise ValueError("it ends before it starts")
+        raise WrongCellError(
+            "end", f"it ends ({line['end']}) before it starts ({line['start']})", "look at both"
+        )
     return {
         "subscription_id": name,
         "customer_id": customer_id,
@@ -255,10 +378,7 @@ def _subscription(line: Line, name: str, customer_id: str, currency: str, began:
 
 
 def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no time such as 2026-01-31 or 2026-01-31T12:00:00Z") from None
+    moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
