@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import headrace as hr
@@ -106,3 +109,45 @@ def test_names_are_shared_with_views(tmp_path: Path) -> None:
     with app.open(None) as run:
         filled(run)
         assert run.ask("total").table.column("mrr").to_pylist() == [65]
+
+
+def mean(run: hr.Run, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = run.query("SELECT mrr FROM mrr WHERE day >= $since", {"since": asked["since"]}).to_pylist()
+    return [{"days": len(rows), "since": asked["since"], "left_out": "is dropped"}]
+
+
+WANTS = "-- How many days.\n-- $since DATE = 2026-01-02: the first day"
+
+
+def test_a_python_function_answers_under_a_name() -> None:
+    app = shop()
+    query = app.python_query("days", mean, columns="days BIGINT, since DATE", wants=WANTS)
+    assert (query.help, [one.name for one in query.parameters]) == ("How many days.", ["since"])
+    app.python_query("one", lambda *_: pa.table({"a": [1]}), columns="a BIGINT")
+    with app.open(None) as run:
+        filled(run)
+        answer = run.ask("days", {"since": "2026-01-03"})
+        assert answer.table.to_pylist() == [{"days": 1, "since": date(2026, 1, 3)}]
+        assert answer.version == run.version
+        assert run.asked_schema("days").names == ("days", "since") == answer.schema.names
+        assert run.ask("one").table.to_pylist() == [{"a": 1}]
+        with pytest.raises(SqlError):
+            run.ask("days", {"since": "soon"})
+        with pytest.raises(BadRequest, match="of the present only"):
+            run.ask("days", as_of=1)
+
+
+def test_what_is_wrong_with_a_python_query_is_told() -> None:
+    app = shop()
+    with pytest.raises(DeclarationError, match="taken by the query"):
+        app.python_query("mrr_per_day", mean, columns="a BIGINT")
+    with pytest.raises(DeclarationError, match="cannot be called"):
+        app.python_query("q", "mean", columns="a BIGINT")  # type: ignore[arg-type]
+    with pytest.raises(DeclarationError, match="describes no parameter"):
+        app.python_query("q", mean, columns="a BIGINT", wants="-- $since")
+    app.python_query("text", lambda *_: [{"a": "text"}], columns="a BIGINT")
+    app.python_query("other", lambda *_: pa.table({"b": [1]}), columns="a BIGINT")
+    with app.open(None) as run:
+        for name in ("text", "other"):
+            with pytest.raises(DeclarationError, match="other columns than declared"):
+                run.ask(name)

@@ -38,7 +38,7 @@ from headrace.deliveries import Receive, SourceDecl
 from headrace.errors import DeclarationError, ProjectError
 from headrace.facts import stream_of, table_of
 from headrace.functions import Form, PythonFunction, declare, folded, recalled
-from headrace.named_queries import NamedQuery, named_query
+from headrace.named_queries import NamedQuery, PythonAnswer, named_query, python_query
 
 if TYPE_CHECKING:
     from headrace.runtime import Run
@@ -331,6 +331,29 @@ class App:
         """
         files = self._sql_files(folder, "queries")
         return [self._add_query(file.stem, _text_of(file), file) for file in files]
+
+    def python_query(
+        self, name: str, answer: PythonAnswer, *, columns: Columns, wants: str = ""
+    ) -> NamedQuery:
+        """Declare a query that a Python function answers, for what SQL cannot tell, such as `run.difference`.
+
+        It is asked for as any other: `run.ask`, `GET /v1/queries/{name}`, a panel. It is called in a reader's
+        thread, may read the run, and must not write. Its answer must be the same at the same version.
+
+        Args:
+            name: unique among queries, views, tables and streams.
+            answer: takes the run and a value by parameter, cast to its type; returns a pyarrow.Table, or a
+                list of dicts, with the columns declared.
+            columns: a model, or a SQL column list.
+            wants: what it answers and its parameters, as the comments of `query`.
+
+        Raises:
+            DeclarationError: the name is taken, or columns or parameters are described wrongly.
+        """
+        name = check_name("query", name, self._taken())
+        schema, _ = _read_columns(f"query {name!r}", columns)
+        declared = self._queries[name] = python_query(name, answer, schema, wants)
+        return declared
 
     def _add_query(self, name: str, sql: str, path: Path | None = None) -> NamedQuery:
         declared = named_query(check_name("query", name, self._taken()), sql, path)

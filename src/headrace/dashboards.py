@@ -69,6 +69,8 @@ class Parameter(BaseModel):
         default: the value where the address has none; None: the first choice. Of a day also `today` (in UTC)
             and days counted from it, as in `today - 90d`.
         is_date: it is a day.
+        is_moment: it is a version, or a time at which one was in force; it is typed in, and what is neither
+            is told at its field. `as_of` always is one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,6 +83,7 @@ class Parameter(BaseModel):
     choices: Sequence[str | tuple[str, str]] = ()
     default: str | None = None
     is_date: bool = False
+    is_moment: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> Parameter:
@@ -90,6 +93,8 @@ class Parameter(BaseModel):
             raise ValueError("view and value belong together: the view, and the column of its values")
         if self.is_date and self.default and not DAY.fullmatch(self.default):
             raise ValueError("the default of a day is a date, `today`, or `today - 90d`")
+        if self.is_moment and (self.view is not None or self.choices or self.is_date):
+            raise ValueError("a moment is typed in: it has no choices and is no day")
         return self
 
     def uses(self) -> Iterator[Use]:
@@ -115,6 +120,8 @@ class Dashboard(BaseModel):
         fit: stretch the rows so that the page fills a wide screen without scrolling.
         parameters: what a reader chooses at the top of the page.
         tabs: names of the dashboards that this one belongs with, for a row of links; choices go along.
+        live: named queries are asked again as versions are published; False: when the page is opened, and
+            when a choice changes, for what is dear to answer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -127,6 +134,7 @@ class Dashboard(BaseModel):
     fit: bool = True
     parameters: Sequence[Parameter] = ()
     tabs: Sequence[str] = ()
+    live: bool = True
 
     def __init__(self, **fields: Any) -> None:
         label = f"dashboard {str(fields['name'])!r}" if fields.get("name") else "dashboard"

@@ -10,12 +10,15 @@ and what it wants to know:
 
 A parameter without a default must be given. Values may come as text, as addresses carry them: each is cast to
 the parameter's type.
+
+What SQL cannot tell, such as a difference between two moments, a Python function may answer under a name
+(`python_query`), with the same comments and the same casts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
@@ -26,6 +29,7 @@ from sqlglot import tokenize
 from sqlglot.errors import SqlglotError
 from sqlglot.tokens import Token, TokenType  # type: ignore[attr-defined]
 
+from headrace.contracts.schema import Schema
 from headrace.contracts.types import sql_type
 from headrace.errors import BadRequest, DeclarationError
 
@@ -42,6 +46,10 @@ _CLOCKS = frozenset(
         "gen_random_uuid",
     )
 )  # fmt: skip
+
+
+PythonAnswer = Callable[[Any, Mapping[str, Any]], Any]
+"""Takes the run and a value by parameter; returns a pyarrow.Table, or a list of dicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +78,13 @@ class NamedQuery:
     Attributes:
         name: what it is asked for by.
         sql: the text as it was written.
-        text: the same with every parameter cast to its type.
+        text: the same with every parameter cast to its type; of a Python query, one row of its parameters.
         parameters: what may be given.
         help: what it answers, from its first comments.
         path: its file, or None.
         is_timeless: it asks for no clock, so that its answer is the same at the same version.
+        answer: the Python function that answers it; None: DuckDB does.
+        columns: what a Python function answers with; None: what the SELECT does.
     """
 
     name: str
@@ -84,6 +94,8 @@ class NamedQuery:
     help: str = ""
     path: Path | None = None
     is_timeless: bool = True
+    answer: PythonAnswer | None = None
+    columns: Schema | None = None
 
     def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return a value for every parameter.
@@ -131,6 +143,24 @@ def named_query(name: str, sql: str, path: Path | None = None) -> NamedQuery:
         raise DeclarationError(f"the parameter ${unused[0]} is described, but not used", where=where)
     is_timeless = not any(token.text.lower() in _CLOCKS for token in tokens)
     return NamedQuery(name, sql, text, tuple(described.values()), " ".join(words), path, is_timeless)
+
+
+def python_query(name: str, answer: PythonAnswer, columns: Schema, wants: str) -> NamedQuery:
+    """Declare a query that a Python function answers; `wants` are the comments that say what it wants.
+
+    Raises:
+        DeclarationError: the function cannot be called, or a parameter is described wrongly.
+    """
+    where = f"query {name!r}"
+    if not callable(answer):
+        raise DeclarationError(
+            "the answer cannot be called", where=where, expected="a function of run and values"
+        )
+    described, words = _head(wants, where)
+    cast = [f"CAST(${one.name} AS {one.type}) AS {one.name}" for one in described.values()]
+    text = f"SELECT {', '.join(cast) or '1 AS one'}"
+    return NamedQuery(name, wants.strip(), text, tuple(described.values()), " ".join(words), answer=answer,
+                      columns=columns)  # fmt: skip
 
 
 def _head(sql: str, where: str) -> tuple[dict[str, QueryParameter], list[str]]:

@@ -16,7 +16,7 @@ from headrace.contracts.lineage import Fitting
 from headrace.contracts.schema import Schema
 from headrace.engine.engine import Engine
 from headrace.engine.store import ViewStore
-from headrace.errors import UnknownName, ViewInError, in_memory
+from headrace.errors import BadRequest, DeclarationError, UnknownName, ViewInError, in_memory
 from headrace.feed import with_version
 from headrace.lateness import late_rows
 from headrace.named_queries import NamedQuery
@@ -140,7 +140,31 @@ class Reading(Parts):
             SqlError, ViewInError, QueryStopped, VersionGone, VersionAhead: as for `answer`.
         """
         asked = self.named_query(name)
-        return self.answer(asked.text, asked.values(params or {}), limits=limits, as_of=as_of)
+        if asked.answer is None:
+            return self.answer(asked.text, asked.values(params or {}), limits=limits, as_of=as_of)
+        if as_of is not None:
+            raise BadRequest(
+                f"the query {asked.name!r} is answered of the present only", hint="leave out as_of"
+            )
+        given = self.answer(asked.text, asked.values(params or {}), limits=limits)
+        return self._told(asked, given)
+
+    def _told(self, asked: NamedQuery, given: Answer) -> Answer:
+        """Return what a Python function answers to values that have been cast, in the columns declared."""
+        assert asked.answer is not None
+        assert asked.columns is not None
+        told = asked.answer(self, given.table.to_pylist()[0])
+        arrow = asked.columns.arrow
+        try:
+            table = told if isinstance(told, pa.Table) else pa.Table.from_pylist(list(told), schema=arrow)
+            table = table.select(arrow.names).cast(arrow)
+        except (KeyError, TypeError, pa.ArrowException) as error:
+            raise DeclarationError(
+                f"the answer has other columns than declared: {error}"[:300],
+                where=f"query {asked.name!r}",
+                expected=", ".join(f"{column.name} {column.sql_type}" for column in asked.columns),
+            ) from error
+        return replace(given, table=table, schema=asked.columns)
 
     def named_query(self, name: str) -> NamedQuery:
         """Return a declared query.
@@ -160,6 +184,8 @@ class Reading(Parts):
             UnknownName, SqlError: there is none, or its SQL does not bind.
         """
         asked = self.named_query(name)
+        if asked.columns is not None:
+            return asked.columns
         schemas = {info.name: info.schema for info in self._infos()}
         none = {known: schema.arrow.empty_table() for known, schema in schemas.items()}
         sql = f"SELECT * FROM ({asked.text}\n) LIMIT 0"

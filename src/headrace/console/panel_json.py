@@ -61,6 +61,7 @@ def dashboard_json(
         "description": dashboard.description,
         "columns": dashboard.columns,
         "fit": dashboard.fit,
+        "live": dashboard.live,
         "panels": [panel_json(panel, known) for panel in dashboard.panels],
         "schemas": schemas_json(dashboard.views, known) | _fixed_schemas(dashboard, known),
         "queries": _queries(dashboard, asked),
@@ -111,6 +112,7 @@ def _parameter(one: Parameter) -> Json:
         "choices": [pair(choice) for choice in one.choices],
         "default": one.default,
         "is_date": one.is_date,
+        "is_moment": one.is_moment or one.name == "as_of",
     }
 
 

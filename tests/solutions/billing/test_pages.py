@@ -192,3 +192,32 @@ def test_a_mistyped_moment_is_told_at_its_field_and_nowhere_else(served: Shop, o
     page.page.press("input[name=as_of]", "Enter")
     page.until("location.search.includes('as_of=')")
     page.until("!document.querySelector('.choice .problem')")
+
+
+@pytest.mark.browser
+def test_what_was_reported_is_opened_from_the_overview_and_its_moment_typed(
+    served: Shop, open_page: OpenPage
+) -> None:
+    page = open_page(f"{served.url}/dashboards/overview")
+    page.until("document.querySelector('td a[href*=\"/dashboards/why\"]')")
+    page.page.goto(page.js("document.querySelector('td a[href*=\"/dashboards/why\"]').href"))
+    page.until("document.querySelector('.panel.table').textContent.includes('nothing is asked yet')")
+    page.page.fill("input[name=reported]", "yesterdy")
+    page.page.press("input[name=reported]", "Enter")
+    page.until("document.querySelector('.choice .problem')?.textContent.includes('yesterdy')")
+    page.expect("400")
+    assert page.js("[...document.querySelectorAll('.panel .problem')].length") == 0
+    page.page.fill("input[name=reported]", "0")
+    page.page.press("input[name=reported]", "Enter")
+    page.until("!document.querySelector('.choice .problem')")
+    rows = "[...document.querySelectorAll('.panel.table')[0].querySelectorAll('tbody tr')]"
+    page.until(f"{rows}.length >= 2")
+    assert page.js(f"{rows}.map(row => row.cells[0].textContent)[0]") == "reported"
+    assert page.js(f"{rows}.at(-1).cells[0].textContent") == "now"
+    asked = len([one for one in page.requests if "/v1/queries/why" in one])
+    served.run.upsert("merchants", [{"merchant_id": "other", "name": "Other"}])
+    served.run.advance()
+    page.page.fill("input[name=reported]", str(served.run.version.number))
+    page.page.press("input[name=reported]", "Enter")
+    page.until(f"{rows}.length === 2")
+    assert len([one for one in page.requests if "/v1/queries/why" in one]) == asked + 1

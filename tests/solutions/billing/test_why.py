@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import headrace as hr
+from headrace.errors import BadRequest
 from headrace.solutions.billing.app import app
 from headrace.solutions.billing.why import why
 from headrace.testing import ManualClock
@@ -131,3 +132,55 @@ def test_a_report_before_anything_was_known_is_nothing(run: hr.Run) -> None:
     found = why(run, "m", DAY, 0)
     assert (found.reported, found.now) == (0, 2000)
     assert found.moved == {"new data": 2000}
+
+
+def asked_why(run: hr.Run, reported: hr.Version) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the named query, by what they are."""
+    given = {"merchant": "m", "day": str(DAY), "reported": str(reported.number)}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in run.ask("why", given).table.to_pylist():
+        found.setdefault(row["part"], []).append(row)
+    return found
+
+
+def test_the_customers_of_a_cause_add_up_to_it(run: hr.Run, clock: ManualClock) -> None:
+    priced(run, "odd", "eur", 333)
+    subscribed(run, "c", "odd", JAN + timedelta(days=5))
+    run.advance()
+    reported = run.version
+    clock.advance(timedelta(days=1))
+    for name in ("late", "later", "latest"):
+        subscribed(run, name, "odd", JAN + timedelta(days=20))
+    run.upsert("fx_rates", [{"day": date(2026, 1, 1), "currency": "eur", "rate": "0.67"}])
+    settings = {"merchant_id": "m", "scenario": "live", "valid_at": JAN, "seq": 1}
+    run.upsert("settings", [{**settings, "reporting_currency": "gbp"}])
+    run.upsert("fx_rates", [{"day": date(2026, 1, 1), "currency": "gbp", "rate": "0.77"}])
+    run.advance()
+    found = asked_why(run, reported)
+    figures = {row["cause"]: row["amount"] for row in found["figure"]}
+    assert list(figures) == ["reported", "late data", "exchange rate", "definition", "now"]
+    assert figures["reported"] + sum(list(figures.values())[1:-1]) == figures["now"] == figure(run)
+    for cause in list(figures)[1:-1]:
+        behind = [row for row in found["customer"] if row["cause"] == cause]
+        assert sum(row["amount"] for row in behind) == figures[cause], cause
+    late = {row["customer_id"] for row in found["customer"] if row["cause"] == "late data"} - {None}
+    assert late == {"late", "later", "latest"}
+    assert {(row["customer_id"], row["came"], row["own_amount"]) for row in found["movement"]} == {
+        (name, "came", 333) for name in late
+    }
+    assert {row["relation"] for row in found["fact"]} >= {"subscriptions", "subscription_items"}
+
+
+def test_a_figure_that_is_what_it_was_has_nothing_behind_it(run: hr.Run) -> None:
+    found = asked_why(run, run.version)
+    assert [(row["cause"], row["amount"]) for row in found["figure"]] == [("reported", 2000), ("now", 2000)]
+    assert found.keys() == {"figure"}
+
+
+def test_a_wrong_question_about_a_figure_is_told(run: hr.Run) -> None:
+    given = {"merchant": "m", "day": str(DAY), "reported": "yesterdy"}
+    with pytest.raises(BadRequest, match="neither a version nor a time"):
+        run.ask("why", given)
+    with pytest.raises(BadRequest, match="present only"):
+        run.ask("why", {**given, "reported": "1"}, as_of=1)
+    assert run.ask("why", {**given, "merchant": "nobody", "reported": "1"}).table.num_rows == 2

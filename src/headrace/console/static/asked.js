@@ -8,8 +8,8 @@ const ROWS_MAX = 20000;
 
 export class Asked extends Feed {
   // names: the query's parameters that the page has; required: those without which there is nothing to ask;
-  // fixed: those that the panel gives; parameters: what is chosen.
-  constructor(name, columns, { query, names, required, fixed }, parameters) {
+  // fixed: those that the panel gives; parameters: what is chosen; live: asked again though nothing else was chosen.
+  constructor(name, columns, { query, names, required, fixed }, parameters, live = true) {
     super(name, columns, { max: ROWS_MAX });
     this.query = query;
     this.fixed = fixed;
@@ -17,6 +17,7 @@ export class Asked extends Feed {
     this.rows.inOrder = true;
     this.names = names;
     this.parameters = parameters;
+    this.live = live;
     this.tag = null;
     this.wanted = ["as_of", ...names, ...Object.values(fixed).filter((value) => value.startsWith("$")).map((value) => value.slice(1))];
     parameters.listen(this.wanted, () => this.renew());
@@ -48,6 +49,7 @@ export class Asked extends Feed {
     if (!this.parameters.known(this.wanted)) return { waiting: true };
     if (this.required.some((name) => !this.parameters.value(name))) return { rows: [], version: this.version, freshness_ms: 0 };
     const address = this.address();
+    if (!this.live && this.tag && this.asked === address && this.loaded) return { kept: true };
     const headers = { Accept: "application/json" };
     if (this.tag && this.asked === address && this.loaded) headers["If-None-Match"] = this.tag;
     const answer = await fetch(address, { headers, cache: "no-store" });
@@ -93,7 +95,8 @@ export class Asked extends Feed {
     this.connected = true;
     this.attempts = 0;
     this.heard = performance.now();
-    this.freshness_ms = Number(answer.freshness_ms);
+    if (answer.kept) return this.tell(false);
+    this.freshness_ms = this.live ? Number(answer.freshness_ms) : 0; // nothing newer is waited for
     if (answer.same) return this.tell(false);
     this.version = answer.version === null ? null : Number(answer.version);
     const text = JSON.stringify(answer.rows);

@@ -15,7 +15,7 @@ document.body.classList.toggle("wall", told.fit);
 page.parameters = new Parameters(told.parameters);
 for (const [view, columns] of Object.entries(told.schemas)) {
   const query = told.queries[view];
-  page.feeds.set(view, query ? new Asked(view, columns, query, page.parameters) : new Feed(view, columns));
+  page.feeds.set(view, query ? new Asked(view, columns, query, page.parameters, told.live) : new Feed(view, columns));
 }
 if (told.parameters.length) {
   const choices = make("div", "choices");

@@ -16,7 +16,7 @@ export class Parameters {
       const first = one.choices[0]?.[0] ?? null;
       const given = one.is_date ? dayOf(one.default) : one.default;
       this.values.set(one.name, this.chosen.get(one.name) ?? given ?? first);
-      if (one.name === "as_of" && this.values.get("as_of")) this.unsure.add("as_of");
+      if (one.is_moment && this.values.get(one.name)) this.unsure.add(one.name);
     }
   }
 
@@ -67,39 +67,40 @@ export class Parameters {
     const input = one.view || one.choices.length ? make("select") : make("input");
     input.name = one.name;
     if (one.is_date) input.type = "date";
-    if (one.name === "as_of") {
-      input.placeholder = "now";
+    if (one.is_moment) {
+      input.placeholder = one.name === "as_of" ? "now" : "version or time";
       input.title = "a version, or a time in UTC such as 2026-01-31T09:00Z";
     }
     this.inputs.set(one.name, input);
     if (one.choices.length) this.options(input, one, one.choices);
     else if (feed) feed.listen(() => feed.loaded && this.fromRows(input, one, feed.rows));
     else input.value = this.value(one.name) ?? "";
-    if (one.name === "as_of") this.moment(label, input);
+    if (one.is_moment) this.moment(one.name, label, input);
     else input.addEventListener("change", () => this.set(one.name, input.value));
     label.append(input);
     return label;
   }
 
   // A moment is taken over when the server knows it; else one message stands at the field, and the page as it was.
-  moment(label, input) {
+  moment(name, label, input) {
     const problem = make("span", "problem");
     problem.setAttribute("role", "alert");
     const take = async () => {
       const wanted = input.value.trim();
       const said = wanted ? await notAMoment(wanted) : null;
       if (wanted !== input.value.trim()) return;
-      problem.textContent = said ? `${said}; shown is ${this.unsure.size || !this.value("as_of") ? "the present" : this.value("as_of")}` : "";
+      const shown = (!this.unsure.has(name) && this.value(name)) || (name === "as_of" ? "the present" : "nothing");
+      problem.textContent = said ? `${said}; shown is ${shown}` : "";
       input.setAttribute("aria-invalid", said ? "true" : "false");
       if (said) label.append(problem);
       else problem.remove();
-      const held = this.unsure.delete("as_of");
-      if (!said) this.set("as_of", wanted);
-      else if (held) this.set("as_of", null);
+      const held = this.unsure.delete(name);
+      if (!said) this.set(name, wanted);
+      else if (held) this.set(name, null);
       if (held) for (const { listener } of this.listeners) listener();
     };
     input.addEventListener("change", take);
-    if (this.unsure.has("as_of")) queueMicrotask(take);
+    if (this.unsure.has(name)) queueMicrotask(take);
   }
 
   fromRows(input, one, rows) {

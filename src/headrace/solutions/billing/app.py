@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import headrace as hr
-from headrace.solutions.billing import models, sheet
+from headrace.solutions.billing import models, sheet, why_rows
 from headrace.solutions.billing.stripe import backfill
 from headrace.solutions.billing.stripe.source import StripeSource
 
@@ -52,6 +52,7 @@ app.source("sheet", sheet.receive)
 
 app.views(HERE / "views")
 app.queries(HERE / "queries")
+app.python_query("why", why_rows.why_rows, columns=why_rows.COLUMNS, wants=why_rows.WANTS)
 app.dashboard(HERE / "dashboards")
 app.metric(
     "billing_drift_minor",

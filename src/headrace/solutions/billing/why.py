@@ -5,7 +5,7 @@
 MRR at the end of a day, as it was known at one moment and as it is known at another: what came in between is
 sorted into late data, corrections, settings and exchange rates (`run.difference` does that for the ledger),
 and each cause is given what the figure moved by when it was taken in after those before it. All amounts add
-up to the whole difference.
+up to the whole difference. The movements that each cause brought or took away are told too.
 """
 
 from __future__ import annotations
@@ -97,6 +97,10 @@ class Why:
         moved: by how much each cause moved it, in the order in which they were taken in; the sum is now -
             reported.
         inputs: rows behind late data and corrections, by relation.
+        movements: rows of `mrr_movements` of that merchant, scenario and of days up to `day` that came
+            (`_weight` 1) or went (-1), each with its cause in `_cause`.
+        before, after: what decided about figures at the two moments.
+        balances: the customers' currencies at the first moment and what they summed up to.
     """
 
     merchant_id: str
@@ -107,6 +111,10 @@ class Why:
     now: int | None
     moved: Mapping[str, int]
     inputs: Mapping[str, pa.Table]
+    movements: Sequence[Mapping[str, Any]]
+    before: Moment
+    after: Moment
+    balances: Balances
 
     def text(self) -> str:
         """Return it in words, a line per cause."""
@@ -134,11 +142,11 @@ def why(
         VersionGone: the first moment is no longer kept.
         ValueError: a figure cannot be told because a rate is missing.
     """
-    found = books.difference("mrr_daily", since, until, CAUSES, where={"merchant_id": merchant_id})
+    found = books.difference("mrr_movements", since, until, CAUSES, where={"merchant_id": merchant_id})
     asked = {"merchant": merchant_id, "scenario": scenario}
     before = moment(books, asked, found.since)
     after = moment(books, asked, found.until)
-    balances = {
+    first = balances = {
         row["currency"]: row["amount"]
         for row in books.query(BALANCES, {**asked, "day": day}, as_of=found.since.number).to_pylist()
     }
@@ -148,16 +156,23 @@ def why(
     moved: dict[str, int] = {}
     parts = [total.cause for total in found.totals]
     settings = DEFINITION in parts
+    movements = [
+        row for row in found.table.to_pylist()
+        if row["merchant_id"] == merchant_id and row["scenario"] == scenario and row["day"] <= day
+    ]  # fmt: skip
     for cause in [one for one in parts if one != DEFINITION]:
-        balances = added(balances, found.change(cause), merchant_id, scenario, day)
+        balances = added(balances, movements, cause)
         figure = note(moved, cause, figure, before.figure(balances, day))
     with_rates = Moment(after.rates, before.currency, before.rule)
     figure = note(moved, RATES, figure, with_rates.figure(balances, day))
     if settings:
-        balances = added(balances, found.change(DEFINITION), merchant_id, scenario, day)
+        balances = added(balances, movements, DEFINITION)
     cause = NEW if before.currency is None else DEFINITION  # nothing was defined yet
     figure = note(moved, cause, figure, after.figure(balances, day))
-    return Why(merchant_id, scenario, day, after.currency, reported, figure, moved, found.inputs)
+    return Why(
+        merchant_id, scenario, day, after.currency, reported, figure, moved, found.inputs, movements, before,
+        after, first,
+    )  # fmt: skip
 
 
 def moment(books: Books, asked: Mapping[str, str], version: hr.Version) -> Moment:
@@ -169,11 +184,11 @@ def moment(books: Books, asked: Mapping[str, str], version: hr.Version) -> Momen
     return Moment(rates, rule[0]["reporting_currency"], rule[0]["rate_rule"])
 
 
-def added(balances: Balances, change: pa.Table, merchant_id: str, scenario: str, day: date) -> Balances:
-    """Return balances with the changes of `mrr_daily` up to a day."""
+def added(balances: Balances, movements: Sequence[Mapping[str, Any]], cause: str) -> Balances:
+    """Return balances with the movements that a cause brought or took away."""
     found = dict(balances)
-    for row in change.to_pylist():
-        if row["merchant_id"] == merchant_id and row["scenario"] == scenario and row["day"] <= day:
+    for row in movements:
+        if row["_cause"] == cause:
             found[row["currency"]] = found.get(row["currency"], 0) + row["_weight"] * row["amount"]
     return found
 
