@@ -19,6 +19,9 @@ class RowStatus(IntEnum):
     REJECTED = 3
 
 
+_ACCEPTED, _REPEATED, _LATE, _REJECTED = (bytes([status]) for status in RowStatus)
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """Why one row was rejected: its index in the call, the field, the offending value, the reason."""
@@ -48,28 +51,28 @@ class AppendResult:
     replayed: bool = False
     delivery: str = "exactly_once"
 
-    def _count(self, status: RowStatus) -> int:
-        return int(np.count_nonzero(self.statuses == status))
+    def _count(self, status: bytes) -> int:
+        return self.statuses.tobytes().count(status)
 
     @property
     def accepted(self) -> int:
         """Rows that entered the stream or table."""
-        return self._count(RowStatus.ACCEPTED)
+        return self._count(_ACCEPTED)
 
     @property
     def repeated(self) -> int:
         """Rows whose event id was accepted before with the same content, or upserts that change nothing."""
-        return self._count(RowStatus.REPEATED)
+        return self._count(_REPEATED)
 
     @property
     def late(self) -> int:
         """Rows below the watermark; they are kept in `<stream>__late`."""
-        return self._count(RowStatus.LATE)
+        return self._count(_LATE)
 
     @property
     def rejected(self) -> int:
         """Rows that broke the contract; they are kept in `<stream>__rejected`."""
-        return self._count(RowStatus.REJECTED)
+        return self._count(_REJECTED)
 
 
 @dataclass(frozen=True, slots=True, order=True)

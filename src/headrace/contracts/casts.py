@@ -31,6 +31,14 @@ _PLAIN_DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
 _PLAIN_DECIMAL_CHARS_MAX = 38
 """Arrow reads `1e-69` as 0 without a word: a scale beyond its own 38 digits is left to the readers."""
 _Cast = Callable[[pa.Array, SqlType], pa.Array | None]
+_ENCODED = frozenset(
+    kind.id
+    for kind in (
+        pa.uuid(), pa.dictionary(pa.int32(), pa.string()), pa.run_end_encoded(pa.int32(), pa.string()),
+        pa.large_string(), pa.string_view(), pa.large_binary(), pa.binary_view(), pa.binary(1),
+    )
+)  # fmt: skip
+"""Types that `simple` looks at; every extension type has the id of one."""
 
 
 def cast_column(array: pa.Array, kind: SqlType) -> pa.Array | None:
@@ -46,6 +54,8 @@ def cast_column(array: pa.Array, kind: SqlType) -> pa.Array | None:
 
 def simple(array: pa.Array) -> pa.Array:
     """Return the column without encodings: dictionaries, run ends, extensions, views, large offsets."""
+    if array.type.id not in _ENCODED:
+        return array
     if isinstance(array.type, pa.BaseExtensionType):
         return array if array.type == pa.uuid() else simple(array.storage)
     if pt.is_dictionary(array.type):

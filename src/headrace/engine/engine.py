@@ -96,6 +96,7 @@ class Engine:
         self._order: list[str] = []
         self._reads: dict[str, set[str]] = {}
         self._levels: tuple[tuple[str, ...], ...] = ()
+        self._has_refreshing = False
         self._threads = Threads(step_threads() if threads is None else threads)
         self._duck_threads = duck_threads
         self._ducks: dict[str, Duck] = {}
@@ -201,6 +202,7 @@ class Engine:
         self._order = [name for name in TopologicalSorter(graph).static_order() if name in self._views]
         self._levels = levels_of(self._order, graph)
         self._reads = {name: _reads(view.plan) for name, view in self._views.items()}
+        self._has_refreshing = any(view.plan.refresh is not None for view in self._views.values())
 
     # --- building
     # ----------------------------------------------------------------------------------------------
@@ -384,7 +386,7 @@ class Engine:
     @property
     def has_refreshing(self) -> bool:
         """Whether any view refreshes apart."""
-        return any(view.plan.refresh is not None for view in list(self._views.values()))
+        return self._has_refreshing
 
     def as_of(self, view: str) -> Version | None:
         """Return the version of which a view that refreshes apart is; None: none yet, or no such view."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -110,6 +111,7 @@ class Page:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@lru_cache(maxsize=256)
 def iso(moment: datetime | None) -> str | None:
     """Return a moment as ISO text in UTC with a Z, or None."""
     if moment is None:

@@ -34,6 +34,7 @@ TURN_WAIT_S = 0.1
 """How long a group waits for its turn."""
 GROUP_PAUSE_S = 0.02
 """Pause after a group was decided, while there is something on its way: a step begins in between."""
+_REPEATED = int(RowStatus.REPEATED)
 THREADS = 2
 """Groups on their way at a time: one is decided while the other waits for the disk."""
 
@@ -244,7 +245,7 @@ def shared_out(result: AppendResult, counts: Sequence[int]) -> list[AppendResult
             at += 1
         own = tuple(replace(given, index=given.index - start) for given in rejections[first:at])
         statuses = result.statuses[start:end]
-        is_written = bool((statuses != RowStatus.REPEATED).any())
+        is_written = bool((statuses != _REPEATED).any())
         commit = result.commit if is_written else None
         parts.append(AppendResult(commit, statuses, own, delivery=result.delivery))
         start = end

@@ -35,7 +35,7 @@ async def append(request: Request) -> Response:
 async def _write_together(request: Request, content_type: str) -> Response:
     """Append rows that need no commit of their own."""
     service: Service = request.app.state.service
-    with_statuses = request.query_params.get("statuses") == "true"
+    with_statuses = _asked(request, "statuses") == "true"
     async with body_of(request, service.settings, service.flight) as body:
 
         def told(result: AppendResult) -> Response:
@@ -61,7 +61,7 @@ async def delete(request: Request) -> Response:
 async def _write(request: Request, write: Callable[..., AppendResult]) -> Response:
     service: Service = request.app.state.service
     on_reject, key = _options(request)
-    with_statuses = request.query_params.get("statuses") == "true"
+    with_statuses = _asked(request, "statuses") == "true"
     name = request.path_params["name"]
     content_type = request.headers.get("content-type", "")
     async with body_of(request, service.settings, service.flight) as body:
@@ -78,7 +78,7 @@ async def transact(request: Request) -> Response:
     """Answer `POST /v1/transactions`: several changes, one commit."""
     service: Service = request.app.state.service
     on_reject, key = _options(request)
-    with_statuses = request.query_params.get("statuses") == "true"
+    with_statuses = _asked(request, "statuses") == "true"
     async with body_of(request, service.settings, service.flight) as body:
 
         def work() -> Response:
@@ -91,8 +91,14 @@ async def transact(request: Request) -> Response:
         return await service.ingest.run(work)
 
 
+def _asked(request: Request, name: str) -> str | None:
+    """Return a parameter of the address, which mostly has none."""
+    return request.query_params.get(name) if request.scope["query_string"] else None
+
+
 def _options(request: Request) -> tuple[str, str | None]:
-    on_reject = request.query_params.get("on_reject", "keep")
+    given = _asked(request, "on_reject")
+    on_reject = "keep" if given is None else given
     if on_reject not in ("keep", "raise"):
         raise BadRequest(f"on_reject={on_reject!r} has no meaning"[:100], expected="keep or raise")
     key = request.headers.get("idempotency-key")
