@@ -190,6 +190,14 @@ KEYS = {"merchant_id", "scenario", "preset", "valid_at", "seq", "changed_by", "n
 def test_what_is_no_setting_is_refused(books: Any) -> None:
     with pytest.raises(ValueError, match="no setting 'churn'"):
         settings.preview(books, MERCHANT, by="ada", churn="never")
+    with pytest.raises(
+        ValueError, match=r"churn_at cannot be 'cancelation': .*'cancellation' or 'period_end'"
+    ):
+        settings.preview(books, MERCHANT, by="ada", churn_at="cancelation")
+    with pytest.raises(ValueError, match="reactivation_days cannot be -1"):
+        settings.change(books, MERCHANT, by="ada", reactivation_days=-1)
+    with pytest.raises(ValueError, match="nothing to go back to"):
+        settings.roll_back(books, "nobody", by="ada")
     with pytest.raises(ValueError, match="no preset 'acme'"):
         settings.preview(books, MERCHANT, by="ada", preset="acme")
     with pytest.raises(ValueError, match="a preview needs a name"):

@@ -19,6 +19,8 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 import headrace as hr
 from headrace.solutions.billing.models import Setting
 from headrace.solutions.billing.presets import PRESETS
@@ -37,8 +39,8 @@ class Books(Protocol):
     def query(self, sql: str, params: Any = ()) -> Any:
         """Answer a SELECT."""
 
-    def transaction(self) -> AbstractContextManager[Any]:
-        """Collect several changes into one commit."""
+    def transaction(self, *, on_reject: str = "keep") -> AbstractContextManager[Any]:
+        """Collect several changes into one commit; `raise`: of which nothing is kept if a row is refused."""
 
 
 def current(books: Books, merchant_id: str, scenario: str = LIVE) -> dict[str, Any]:
@@ -79,12 +81,12 @@ def preview(
         The preview's settings.
 
     Raises:
-        ValueError: the name is `live`, or no such setting or preset exists.
+        ValueError: the name is `live`, or no such setting or preset exists, or a setting cannot be that.
     """
     if scenario == LIVE:
         raise ValueError("a preview needs a name other than 'live'")
     chosen = _with(current(books, merchant_id), preset, settings)
-    with books.transaction() as changes:
+    with books.transaction(on_reject="raise") as changes:
         _put(changes, books, merchant_id, scenario, chosen, by, note)
     return chosen
 
@@ -100,7 +102,7 @@ def change(
 ) -> dict[str, Any]:
     """Change the settings in force at once, without a preview; arguments and errors as for `preview`."""
     chosen = _with(current(books, merchant_id), preset, settings)
-    with books.transaction() as changes:
+    with books.transaction(on_reject="raise") as changes:
         _put(changes, books, merchant_id, LIVE, chosen, by, note)
     return chosen
 
@@ -114,7 +116,7 @@ def apply(
         KeyError: there is no such scenario.
     """
     chosen = current(books, merchant_id, scenario)
-    with books.transaction() as changes:
+    with books.transaction(on_reject="raise") as changes:
         _put(changes, books, merchant_id, LIVE, chosen, by, note)
         _take_away(changes, books, merchant_id, scenario)
     return chosen
@@ -130,16 +132,22 @@ def discard(books: Books, merchant_id: str, scenario: str = PREVIEW) -> None:
     if scenario == LIVE:
         raise ValueError("the live settings can be changed, not taken away")
     current(books, merchant_id, scenario)
-    with books.transaction() as changes:
+    with books.transaction(on_reject="raise") as changes:
         _take_away(changes, books, merchant_id, scenario)
 
 
 def roll_back(books: Books, merchant_id: str, *, by: str, note: str | None = None) -> dict[str, Any]:
-    """Put in force what was before the last change of the live settings. Twice is forth again."""
+    """Put in force what was before the last change of the live settings. Twice is forth again.
+
+    Raises:
+        ValueError: they were never changed.
+    """
     sql = "SELECT * FROM settings__history WHERE merchant_id = ? AND scenario = ? ORDER BY seq DESC LIMIT 2"
     rows = books.query(sql, (merchant_id, LIVE)).to_pylist()
+    if not rows:
+        raise ValueError(f"the settings of {merchant_id} were never changed: there is nothing to go back to")
     chosen = _values(rows[1]) if len(rows) == 2 else _defaults()
-    with books.transaction() as changes:
+    with books.transaction(on_reject="raise") as changes:
         _put(changes, books, merchant_id, LIVE, chosen, by, note or "rolled back")
     return chosen
 
@@ -147,7 +155,7 @@ def roll_back(books: Books, merchant_id: str, *, by: str, note: str | None = Non
 def compare(books: Books, merchant_id: str, *, by: str) -> None:
     """Lay every preset beside the live settings, under the presets' names."""
     live = current(books, merchant_id)
-    with books.transaction() as changes:
+    with books.transaction(on_reject="raise") as changes:
         for name in PRESETS:
             _put(changes, books, merchant_id, name, _with(live, name, {}), by, None)
 
@@ -166,12 +174,27 @@ def _with(base: Mapping[str, Any], preset: str | None, settings: Mapping[str, An
     unknown = sorted(settings.keys() - base.keys())
     if unknown:
         raise ValueError(f"there is no setting {unknown[0]!r}; there are {', '.join(base)}")
+    _check(settings)
     if preset is None:
         changed = any(base[name] != value for name, value in settings.items())
         return {**base, **settings, "preset": None if changed else base["preset"]}
     if preset not in PRESETS:
         raise ValueError(f"there is no preset {preset!r}; there are {', '.join(PRESETS)}")
     return {**base, **PRESETS[preset], **settings, "preset": None if settings else preset}
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    """See that settings can be that.
+
+    Raises:
+        ValueError: one cannot.
+    """
+    try:
+        Setting(merchant_id="", valid_at=datetime.now(UTC), seq=0, **settings)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = wrong["loc"][0]
+        raise ValueError(f"{name} cannot be {settings[str(name)]!r}: {wrong['msg'].lower()}") from None
 
 
 def _put(

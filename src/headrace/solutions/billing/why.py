@@ -10,6 +10,7 @@ up to the whole difference. The movements that each cause brought or took away a
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -206,8 +207,10 @@ def main(address: str, merchant_id: str, day: str, since: str) -> int:
     """Answer on the command line; 1 where there is no answer."""
     try:
         with hr.connect(address) as books:
-            at = int(since) if since.isdecimal() else datetime.fromisoformat(since)
-            answer = why(books, merchant_id, date.fromisoformat(day), at)
+            known = "SELECT 1 FROM merchants WHERE merchant_id = ?"
+            if not books.query(known, [merchant_id]).num_rows:
+                raise ValueError(f"there is no merchant {merchant_id!r}")
+            answer = why(books, merchant_id, _asked_day(day), _asked_moment(since))
     except (hr.HeadraceError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -215,5 +218,35 @@ def main(address: str, merchant_id: str, day: str, since: str) -> int:
     return 0
 
 
+def _asked_day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no day such as 2026-01-31") from None
+
+
+def _asked_moment(text: str) -> datetime | int:
+    try:
+        return int(text) if text.isdecimal() else datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no moment such as 2026-02-01T09:00:00Z, and no version") from None
+
+
+def command_line() -> int:
+    """Read the arguments and answer."""
+    parser = argparse.ArgumentParser(
+        prog="python -m headrace.solutions.billing.why",
+        description="Tell why MRR at the end of a day is another figure now than was reported, to the cent.",
+    )
+    parser.add_argument("address", help="the server, such as http://127.0.0.1:8080")
+    parser.add_argument("merchant")
+    parser.add_argument("day", help="whose end the figure is of, such as 2026-01-31")
+    parser.add_argument(
+        "since", help="the moment of the report, such as 2026-02-01T09:00:00Z, or its version"
+    )
+    asked = parser.parse_args()
+    return main(asked.address, asked.merchant, asked.day, asked.since)
+
+
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:5]))
+    sys.exit(command_line())
