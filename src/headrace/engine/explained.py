@@ -27,7 +27,8 @@ def tree_lines(
     if facts.get("can_free"):
         yield f"{bar}{facts['can_free']}"
     if facts.get("late_rows"):
-        yield f"{bar}{facts['late_rows']:,} late rows are not in it"
+        many = facts["late_rows"] != 1
+        yield f"{bar}{facts['late_rows']:,} late row{'s are' if many else ' is'} not in it"
     for number, entry in enumerate(below, start=1):
         last = number == len(below)
         head, bar = ("└─ ", "   ") if last else ("├─ ", "│  ")
@@ -36,5 +37,16 @@ def tree_lines(
 
 def _headline(facts: Mapping[str, Any]) -> str:
     rows, kept = facts.get("state_rows", 0), facts.get("state_bytes", 0)
-    state = f" · {rows:,} rows kept, {kept / 1e6:,.1f} MB" if rows else ""
+    state = f" · {rows:,} row{'' if rows == 1 else 's'} kept, {_size(kept)}" if rows else ""
     return f"{facts['name']} · {facts['rule']}{state} · last step {facts.get('last_step_us', 0):,} µs"
+
+
+def _size(size: int) -> str:
+    """Return bytes as a person reads them.
+
+    >>> _size(812), _size(12_400), _size(3_900_000_000)
+    ('812 B', '12.4 kB', '3,900.0 MB')
+    """
+    if size < 1_000:
+        return f"{size} B"
+    return f"{size / 1e3:,.1f} kB" if size < 1_000_000 else f"{size / 1e6:,.1f} MB"
