@@ -223,7 +223,7 @@ def test_late_rows_are_counted_for_every_view_behind_which_they_are(tmp_path: Pa
     with recent().open(tmp_path, clock=clock) as run:
         assert run.stats()["late_rows"] == {"recent": {"e": 2}, "counted": {"e": 2}}
         told = str(run.explain("counted")).splitlines()
-        assert told[0].startswith("aggregate · accumulators · 1 rows kept")
+        assert told[0].startswith("aggregate · accumulators · 1 row kept, ")
         assert told[-1].strip() == "2 late rows are not in it"
         assert "│  keeps all: no key follows event time" in told
 
