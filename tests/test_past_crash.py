@@ -106,10 +106,12 @@ class Life:
         )
         self._see(run)
         for _ in range(30):
-            getattr(self, f"_{self._random.choice(STEPS)}")(run)
+            step = self._random.choice(STEPS)
+            getattr(self, f"_{step}")(run)
             if getattr(self._files, "is_off", False):
                 return
-            self._see(run)
+            if step in SHOWING:
+                self._see(run)
 
     def _see(self, run: Run) -> None:
         version = run.version.number
@@ -169,6 +171,9 @@ class Life:
 STEPS = ["append"] * 6 + ["upsert"] * 3 + ["advance"] * 7 + ["wait"] * 2 + [
     "flush", "flush", "checkpoint", "change", "create", "drop",
 ]  # fmt: skip
+
+SHOWING = {"advance", "wait", "change", "create", "drop"}
+"""What may show a version, or its views otherwise; after all else the same would be read again."""
 
 
 def check(folder: Path, memory: Memory, chance: random.Random) -> int:
@@ -231,7 +236,7 @@ def live_through(folder: Path, seed: int, lives: int = 3) -> int:
     return checked
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_after_a_power_cut_the_past_is_what_was_read(tmp_path: Path, seed: int) -> None:
     live_through(tmp_path / "data", seed)
 

@@ -64,8 +64,16 @@ def _texts(column: pa.Array | pa.ChunkedArray) -> list[str]:
     values = column.to_pylist()
     if pa.types.is_nested(column.type):
         return [shown(value) for value in values]
-    known = {value: shown(value) for value in set(values)}
+    known = _WRITTEN.setdefault(column.type, {})
+    if len(known) > WRITTEN_MAX:
+        known.clear()
+    known.update({value: shown(value) for value in set(values).difference(known)})
     return [known[value] for value in values]
+
+
+WRITTEN_MAX = 20_000
+_WRITTEN: dict[pa.DataType, dict[Any, str]] = {}
+"""Texts of values per type: the same few values come back in every view and step. NaN is new each time."""
 
 
 class World:
@@ -137,8 +145,9 @@ class World:
         watermarks: Mapping[str, datetime] | None = None,
         *,
         clock: datetime = CLOCK,
+        look: bool = True,
     ) -> StepOutput:
-        """Apply rows with weights and check every view."""
+        """Apply rows with weights and check every view; without `look`, what the changes add up to waits."""
         moved = {}
         for name, pairs in changes.items():
             for row, weight in pairs:
@@ -154,18 +163,21 @@ class World:
                 )
         for name, change in moved.items():
             self.given[name].append(change)
-        self.check(output)
+        self._add_up(output)
+        if look:
+            self.check(output)
         return output
 
-    def check(self, output: StepOutput) -> None:
+    def _add_up(self, output: StepOutput) -> None:
         for name, change in output.changes.items():
             if name not in self.plans:
                 continue
             assert change.weights.all()
-            rows = bag(pa.Table.from_batches([Change.inserts(change.rows).rows]))
-            assert len(rows) <= len(change)
             for row, weight in zip(texts(change.rows), change.weights.tolist(), strict=True):
                 self.sums[name][row] += weight
+
+    def check(self, output: StepOutput) -> None:
+        """Compare every view, and what its changes have added up to, with DuckDB's answer."""
         for name in self.relations:
             self._register(name)
         for name, plan in self.plans.items():

@@ -26,7 +26,7 @@ from .generator import random_case
 from .hunt import fails_alike, kind_of, outcome
 from .shrink import shrink
 
-CASES_IN_CI = 15
+CASES_IN_CI = 11
 BLOCKS_IN_CI = 4
 
 

@@ -116,14 +116,14 @@ def world(calls: list[str], append_only: bool = False) -> World:
 )
 def test_equals_duckdb_after_every_step(calls: list[str], append_only: bool) -> None:
     kept = ("t",) if append_only else ()
-    random_steps(world(calls, append_only), {"t": tick}, steps=10, seed=1, append_only=kept)
+    random_steps(world(calls, append_only), {"t": tick}, steps=8, seed=1, append_only=kept)
 
 
 @pytest.mark.parametrize("calls", [RUNNING, NEAR, ASKED], ids=["running", "near", "asked"])
 def test_one_row_at_a_time_in_large_partitions(calls: list[str]) -> None:
     made = world(calls)
     random_steps(made, {"t": tick}, steps=3, seed=2, most=60, deletes=0.0)
-    random_steps(made, {"t": tick}, steps=15, seed=3, most=3, deletes=0.5)
+    random_steps(made, {"t": tick}, steps=9, seed=3, most=3, deletes=0.5)
 
 
 def test_rows_of_one_time_that_come_and_go_in_different_runs(monkeypatch: pytest.MonkeyPatch) -> None:

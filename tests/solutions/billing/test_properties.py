@@ -25,7 +25,9 @@ UNTIL = date(2026, 3, 1)
 MOVES = ("new", "reactivation", "expansion", "contraction", "churned", "transfer_in", "transfer_out")
 PERIODS = ("all", "day", "week", "month", "quarter", "year")
 BY = ("product", "price", "plan_interval", "country", "currency", "cohort")
-relaxed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+EXAMPLES = 8 if settings.get_current_profile_name() == "ci" else 100
+relaxed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=EXAMPLES)
+"""An example asks up to twenty questions of the size of a page; `HYPOTHESIS_PROFILE=torture` draws more."""
 
 
 def fill(run: hr.Run, seed: int) -> None:
