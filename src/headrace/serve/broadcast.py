@@ -129,17 +129,31 @@ class Broadcast:
 
     def _encode_loop(self) -> None:
         while True:
-            arrived = self._next_batch()
-            place, self._place = self._place, None
+            arrived: list[tuple[Version, Mapping[str, Change]]] | None = []
             began = time.perf_counter()
             try:
-                self._encode(arrived or (), place)
+                arrived = self._next_batch()
+                began = time.perf_counter()
+                self._encode(arrived or (), self._taken_place())
             except Exception:
                 logger.exception("a change could not be encoded; its viewers get a new snapshot")
+                self._give_place_back()
                 self._on_loop(self._lose_all)
             if arrived is None:
                 return
             self.encode_busy_s += time.perf_counter() - began
+
+    def _taken_place(self) -> threading.Event | None:
+        """Return the place in the line that the step thread has taken for this one, once."""
+        with self._handing:
+            place, self._place = self._place, None
+            return place
+
+    def _give_place_back(self) -> None:
+        """Keep nobody waiting behind a place that was not come for."""
+        place = self._taken_place()
+        if place is not None:
+            self._run.turns.leave(place)
 
     def _next_batch(self) -> list[tuple[Version, Mapping[str, Change]]] | None:
         due = min((channel.due_at() for channel in self._channels.values()), default=float("inf"))
@@ -287,4 +301,4 @@ class Broadcast:
                 channel.beat()
 
     def _errors(self) -> dict[str, str | None]:
-        return {info.name: info.error for info in self._run.relations()}
+        return self._run.relation_errors()
