@@ -39,6 +39,7 @@ from headrace.errors import DeclarationError, ProjectError
 from headrace.facts import stream_of, table_of
 from headrace.functions import Form, PythonFunction, declare, folded, recalled
 from headrace.named_queries import NamedQuery, PythonAnswer, named_query, python_query
+from headrace.query_parts import QueryPart, with_parts
 
 if TYPE_CHECKING:
     from headrace.runtime import Run
@@ -77,6 +78,7 @@ class App:
         self._functions: dict[str, PythonFunction] = {}
         self._sinks: dict[str, SinkDecl] = {}
         self._queries: dict[str, NamedQuery] = {}
+        self._parts: dict[str, QueryPart] = {}
         self._metrics: dict[str, NamedQuery] = {}
         self._sources: dict[str, SourceDecl] = {}
 
@@ -337,13 +339,10 @@ class App:
     ) -> NamedQuery:
         """Declare a query that a Python function answers, for what SQL cannot tell, such as `run.difference`.
 
-        It is asked for as any other: `run.ask`, `GET /v1/queries/{name}`, a panel. It is called in a reader's
-        thread, may read the run, and must not write. Its answer must be the same at the same version.
-
         Args:
             name: unique among queries, views, tables and streams.
-            answer: takes the run and a value by parameter, cast to its type; returns a pyarrow.Table, or a
-                list of dicts, with the columns declared.
+            answer: takes the run, and a value by parameter, cast to its type; returns a pyarrow.Table, or a
+                list of dicts. Called in a reader's thread; must not write, nor change at the same version.
             columns: a model, or a SQL column list.
             wants: what it answers and its parameters, as the comments of `query`.
 
@@ -352,13 +351,35 @@ class App:
         """
         name = check_name("query", name, self._taken())
         schema, _ = _read_columns(f"query {name!r}", columns)
-        declared = self._queries[name] = python_query(name, answer, schema, wants)
-        return declared
+        self._queries[name] = python_query(name, answer, schema, wants)
+        return self._queries[name]
 
     def _add_query(self, name: str, sql: str, path: Path | None = None) -> NamedQuery:
-        declared = named_query(check_name("query", name, self._taken()), sql, path)
-        self._queries[name] = declared
-        return declared
+        self._queries[name] = named_query(check_name("query", name, self._taken()), sql, path, self._parts)
+        return self._queries[name]
+
+    def query_part(self, name: str, sql: str) -> QueryPart:
+        """Declare SQL that several queries share: a SELECT or an expression, which they name as `{name}`.
+
+        It stands in parentheses there, and its parameters become the query's; `{name(by => $other)}` gives it
+        `$other` for its `$by`. Parts may name parts; they are declared before the queries that name them.
+
+        Raises:
+            DeclarationError, UnknownName: the name is taken, or it cannot be put together.
+        """
+        self._parts = with_parts(self._parts, [(name, sql, None)])
+        return self._parts[name]
+
+    def query_parts(self, folder: str | Path) -> list[QueryPart]:
+        """Declare one part of queries for each `.sql` file in a folder; they may name each other.
+
+        Raises:
+            ProjectError: there is no such folder, or a file cannot be read.
+            DeclarationError, UnknownName: as for `query_part`.
+        """
+        files = self._sql_files(folder, "query_parts")
+        self._parts = with_parts(self._parts, [(file.stem, _text_of(file), file) for file in files])
+        return [self._parts[file.stem] for file in files]
 
     def metric(self, name: str, sql: str) -> NamedQuery:
         """Declare numbers of the app's own for `/metrics`, as `headrace_app_<name>`.
@@ -370,7 +391,7 @@ class App:
             DeclarationError: the name is taken by another metric, or the SQL cannot be read.
         """
         taken = [(known, "metric") for known in self._metrics]
-        declared = named_query(check_name("metric", name, taken), sql)
+        declared = named_query(check_name("metric", name, taken), sql, parts=self._parts)
         if any(one.is_required for one in declared.parameters):
             raise DeclarationError("nobody gives a metric's parameters", where=f"metric {name!r}",
                                    expected="a default for each")  # fmt: skip

@@ -230,6 +230,13 @@ class QueryParameterFacts(_Model):
     help: str
 
 
+class QueryPartFacts(_Model):
+    """SQL that a named query names in braces."""
+
+    name: str
+    sql: str
+
+
 class QueryFacts(_Model):
     """A named query."""
 
@@ -237,6 +244,7 @@ class QueryFacts(_Model):
     help: str
     parameters: list[QueryParameterFacts]
     sql: str
+    parts: list[QueryPartFacts]
 
 
 class QueriesAnswer(Stamped):

@@ -22,7 +22,10 @@ OWN = ("format", "after", "after_s", "as_of")
 def described(query: NamedQuery) -> dict[str, Any]:
     """Return one named query for a body."""
     parameters = [asdict(one) for one in query.parameters]
-    return {"name": query.name, "help": query.help, "parameters": parameters, "sql": query.sql}
+    parts = [{"name": one.name, "sql": one.sql} for one in query.parts]
+    return {
+        "name": query.name, "help": query.help, "parameters": parameters, "sql": query.sql, "parts": parts
+    }  # fmt: skip
 
 
 async def list_queries(request: Request) -> Response:

@@ -282,7 +282,9 @@ function howComputed(name) {
   box.addEventListener("toggle", async () => {
     const answer = await fetch("/v1/queries", { headers: { Accept: "application/json" } });
     const body = await answer.json().catch(() => null);
-    code.textContent = body?.queries?.find((one) => one.name === name)?.sql ?? `the server answered ${answer.status}`;
+    const query = body?.queries?.find((one) => one.name === name);
+    const parts = (query?.parts ?? []).map((one) => `\n\n-- {${one.name}}\n${one.sql.trim()}`);
+    code.textContent = query ? [query.sql.trim(), ...parts].join("") : `the server answered ${answer.status}`;
   }, { once: true });
   return box;
 }
