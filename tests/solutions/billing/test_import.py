@@ -205,6 +205,36 @@ def test_a_later_sheet_leaves_the_reporting_currency_as_it_is(run: Any) -> None:
     assert run.query(known).column(0).to_pylist() == ["eur"]
 
 
+def test_a_sheet_of_exchange_rates(run: Any) -> None:
+    body = (
+        "\ufeffDay;Currency;Rate\r\n31.01.2026;NOK;10,25\r\n1.2.2026;nok;10,3\r\n1.2.2026;NOK;10,30\r\n;;\r\n"
+    )
+    (done,) = run.receive("sheet", body.encode())
+    assert (done.accepted, done.rejected) == (2, 0)
+    run.advance()
+    found = run.query("SELECT day, rate FROM fx_rates WHERE currency = 'nok' ORDER BY day").to_pylist()
+    assert [(row["day"], float(row["rate"])) for row in found] == [
+        (date(2026, 1, 31), 10.25),
+        (date(2026, 2, 1), 10.3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("2026-01-31,EUR,", r"line 2, column C \(rate\): rate is empty"),
+        ("2026-01-31,EUR,0", "'0' is no rate"),
+        ("2026-01-31,EUR,0.123456789", "no rate"),
+        ("2026-01-31,EUR,1\n2026-01-31,eur,2", "line 3, .*'2', but line 2 says 1"),
+        ("1/2/2026,EUR,1", "day or with the month"),
+        ("2026-01-31,EUR,much", "no amount"),
+    ],
+)
+def test_a_rate_that_cannot_be_is_named_and_nothing_is_taken(line: str, problem: str) -> None:
+    with pytest.raises(BadRequest, match=problem):
+        receive(hr.Delivery(f"day,currency,rate\n{line}\n".encode(), NOW))
+
+
 @pytest.mark.parametrize("body", [b"", b"customer,amount\n", b"\xff\xfe"])
 def test_a_sheet_without_its_columns_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):

@@ -35,11 +35,13 @@ from difflib import get_close_matches
 
 import headrace as hr
 from headrace.errors import BadRequest
+from headrace.solutions.billing import rates_sheet
 from headrace.solutions.billing.spreadsheet import (
     Line,
     Sheet,
     WrongCellError,
     amount_of,
+    currency_of,
     day_first,
     decimal_mark,
     moment_of,
@@ -83,7 +85,7 @@ class Wrong:
 
 
 def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
-    """Return what a CSV of subscriptions means; `merchant` is told in the address.
+    """Return what a CSV of subscriptions, or of exchange rates, means; `merchant` is told in the address.
 
     A merchant of whom nothing else is known reports in the currency of most lines of the first sheet. Equal
     lines count once.
@@ -92,7 +94,9 @@ def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
         BadRequest: a line lacks what it needs, or holds what cannot be; nothing of the file is taken.
     """
     merchant_id = delivery.params.get("merchant") or "default"
-    sheet = read_sheet(delivery.body)
+    sheet, file = read_sheet(delivery.body), delivery.params.get("file", "sheet")
+    if "customer" not in sheet.headings and set(rates_sheet.NEEDED) <= set(sheet.headings):
+        return _rates(sheet, file)
     _look_at_headings(sheet.headings)
     out, wrong, people, lines = Gathered(), list[Wrong](), _People(), list[Said]()
     known: dict[tuple[str, ...], tuple[int, Said]] = {}
@@ -105,17 +109,30 @@ def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
             people.take(line.number, said)
             lines.append(said)
         except* WrongCellError as errors:
-            wrong += (
-                Wrong(line.number, sheet.place(error.column), str(error), error.hint)
-                for error in errors.exceptions
-                if isinstance(error, WrongCellError)
-            )
+            wrong += (_wrong(sheet, line, e) for e in errors.exceptions if isinstance(e, WrongCellError))
     if wrong:
-        raise _refusal(wrong, delivery.params.get("file", "sheet"))
+        raise _refusal(wrong, file)
     for row in people.rows():
         out.upsert("customers", {"merchant_id": merchant_id} | row)
     out.upsert("merchants", _merchant(merchant_id, lines, delivery.received_at))
     return out.puts()
+
+
+def _rates(sheet: Sheet, file: str) -> Sequence[hr.Put]:
+    """Return what a sheet of exchange rates means."""
+    rates, wrong = rates_sheet.Rates(sheet), list[Wrong]()
+    for line in sheet.lines:
+        try:
+            rates.take(line)
+        except WrongCellError as error:
+            wrong.append(_wrong(sheet, line, error))
+    if wrong:
+        raise _refusal(wrong, file)
+    return rates.puts()
+
+
+def _wrong(sheet: Sheet, line: Line, error: WrongCellError) -> Wrong:
+    return Wrong(line.number, sheet.place(error.column), str(error), error.hint)
 
 
 def _refusal(wrong: Sequence[Wrong], file: str) -> BadRequest:
@@ -232,12 +249,6 @@ def _interval(name: str, text: str) -> str:
     return text.lower()
 
 
-def _currency(name: str, text: str) -> str:
-    if not (len(text) == 3 and text.isascii() and text.isalpha()):
-        raise WrongCellError(name, f"{text!r} is no currency such as EUR", "write its three letters")
-    return text.lower()
-
-
 def _whole(name: str, text: str, least: int) -> str:
     if not (text.isascii() and text.isdecimal()) or int(text) < least:
         raise WrongCellError(name, f"{text!r} is no whole number from {least} on", "write it in digits alone")
@@ -246,7 +257,7 @@ def _whole(name: str, text: str, least: int) -> str:
 
 CELLS: Mapping[str, Callable[[str, str], str]] = {
     "interval": _interval,
-    "currency": _currency,
+    "currency": currency_of,
     "interval_count": lambda name, text: _whole(name, text, 1),
     "quantity": lambda name, text: _whole(name, text, 0),
 }

@@ -262,3 +262,14 @@ def _begins_with_day(column: str, text: str, one: int, two: int, first: bool | N
         problem = f"{text!r} may begin with the day or with the month, and no other line tells which"
         raise WrongCellError(column, problem, "write it as 2026-01-31")
     return bool(first)
+
+
+def currency_of(column: str, text: str) -> str:
+    """Return a currency in small letters.
+
+    Raises:
+        WrongCellError: it is none.
+    """
+    if not (len(text) == 3 and text.isascii() and text.isalpha()):
+        raise WrongCellError(column, f"{text!r} is no currency such as EUR", "write its three letters")
+    return text.lower()
