@@ -268,7 +268,8 @@ class Run(WaysIn, Defining):
         raise DeclarationsChanged(
             "the data folder was written under other declarations:\n" + plan.text(),
             where=str(self.path) if self.path else self.app.name,
-            hint='`headrace plan` shows it; `headrace apply`, or open(…, on_change="apply"), does it',
+            hint="put the files back as they were, or make the change: `headrace plan` shows it; "
+            '`headrace apply`, or open(…, on_change="apply"), does it',
             plan=plan.as_dict(),
         )
 

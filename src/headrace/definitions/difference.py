@@ -72,7 +72,7 @@ class ViewDifference:
         if self.rows_new is None:
             return f"{self.name}: goes, {self.rows_old:,} rows"
         if self.is_same:
-            return f"{self.name}: the same {self.rows_new:,} rows"
+            return f"{self.name}: the same {self.rows_new:,} row{'' if self.rows_new == 1 else 's'}"
         rows = f"{self.rows_old:,} rows become {self.rows_new:,}"
         lines = [f"{self.name}: {rows}; {self.rows_gone:,} go, {self.rows_come:,} come"]
         lines += [

@@ -78,7 +78,9 @@ def refuse_occupied(folder: Path, target: Path, part: str = "") -> None:
         raise StorageError("there is no log to copy", where=str(folder), expected="a data folder")
     place = target / part
     if place.exists() and any(place.iterdir()):
-        raise StorageError("the target is not empty", where=str(place), hint="name a folder of its own")
+        raise StorageError(
+            "the target is not empty", where=str(place), hint="name another folder, or move it away"
+        )
 
 
 def _files(files: Files, log: Path) -> list[Path]:
