@@ -94,7 +94,7 @@ class Watched:
         """Take troubles that hold a word out: the test caused them."""
         self.troubles = [trouble for trouble in self.troubles if word not in trouble]
 
-    def until(self, expression: str, timeout_s: float = 30.0) -> None:
+    def until(self, expression: str, timeout_s: float = 100.0) -> None:
         """Wait until a JavaScript expression is true.
 
         Playwright's own way would evaluate text inside the page, which the content policy rightly refuses.

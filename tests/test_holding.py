@@ -133,9 +133,9 @@ def test_events_of_others_are_in_the_answer_while_a_large_change_is_computed() -
         fill(run)
         before = run.version
         change = weigh(run, 3)
-        assert stop.reached.wait(30)
+        assert stop.reached.wait(100)
         mine, theirs = sell(run, 0, 1_000), sell(run, 1, 1)
-        version = run.wait_for(theirs, 30)
+        version = run.wait_for(theirs, 100)
         assert version.has(theirs)
         assert version.has(mine)
         assert not version.has(change)
@@ -150,7 +150,7 @@ def test_events_of_others_are_in_the_answer_while_a_large_change_is_computed() -
         assert held.rows > 100
         assert run.stats()["held"][0]["commit"] == change
         stop.go_on.set()
-        version = run.wait_for(change, 30)
+        version = run.wait_for(change, 100)
         assert version.held == ()
         assert run.held == ()
         assert run.freshness.quiet
@@ -182,11 +182,11 @@ def test_followers_get_the_whole_change_in_one_version() -> None:
     with opened() as run, stopped() as stop:
         fill(run)
         change = weigh(run, 3)
-        assert stop.reached.wait(30)
-        run.wait_for(sell(run, 1, 1), 30)
+        assert stop.reached.wait(100)
+        run.wait_for(sell(run, 1, 1), 100)
         before = run.version.number
         stop.go_on.set()
-        after = run.wait_for(change, 30).number
+        after = run.wait_for(change, 100).number
         assert after == before + 1
         for view in ("weighed", "report", "total", "sets", "settings"):
             assert summed(run, view, before) == expected(run, view, before)
@@ -197,7 +197,7 @@ def test_a_small_change_and_a_run_that_is_stepped_by_hand_hold_nothing_back() ->
     with stopped() as stop:
         with opened() as run:
             fill(run)
-            run.wait_for(weigh(run, 9, tenant=1), 30)
+            run.wait_for(weigh(run, 9, tenant=1), 100)
             assert reported(run, 1) == (9, 1)
         with opened(auto=False) as run:
             fill(run)
@@ -220,10 +220,10 @@ def test_a_server_tells_what_is_computed_aside_and_after_waits_for_it() -> None:
         fill(run)
         change = remote.upsert("settings", [{"tenant": 0, "weight": 3}]).commit
         assert change is not None
-        assert stop.reached.wait(30)
+        assert stop.reached.wait(100)
         sold = remote.append("events", [event(1, 1)]).commit
         assert sold is not None
-        assert remote.wait_for(sold, 30).commit >= sold
+        assert remote.wait_for(sold, 100).commit >= sold
         status = remote.status()
         assert status["held"] == [change]
         assert status["stats"]["held"][0]["tables"] == ["settings"]
@@ -244,20 +244,20 @@ def test_changes_of_one_key_stay_in_order_and_those_of_two_go_together() -> None
         run.append("events", [event(3, n) for n in range(MANY)])
         run.advance()
         first = weigh(run, 2)
-        assert stop.reached.wait(30)
+        assert stop.reached.wait(100)
         again, other = weigh(run, 5), weigh(run, 7, tenant=3)
         small = weigh(run, 4, tenant=1)
-        version = run.wait_for(small, 30)
+        version = run.wait_for(small, 100)
         assert reported(run, 1) == (4, 1)
         assert version.held == (first, again, other)
-        run.wait_for(sell(run, 2, 5), 30)
+        run.wait_for(sell(run, 2, 5), 100)
         assert [one.commit for one in run.held] == [first, again, other]
         assert wrong(run) is None
         stop.go_on.set()
-        run.wait_for(first, 30)
+        run.wait_for(first, 100)
         assert wrong(run) is None
-        run.wait_for(again, 30)
-        run.wait_for(other, 30)
+        run.wait_for(again, 100)
+        run.wait_for(other, 100)
         assert reported(run) == (5 * SUM, MANY)
         assert reported(run, 3) == (7 * SUM, MANY)
         assert wrong(run) is None
@@ -268,15 +268,15 @@ def test_more_than_may_be_held_back_waits_with_all_after_it(monkeypatch: pytest.
     with opened() as run, stopped() as stop:
         fill(run)
         held = [weigh(run, weight) for weight in (2, 3)]
-        assert stop.reached.wait(30)
-        run.wait_for(sell(run, 2, 1), 30)
+        assert stop.reached.wait(100)
+        run.wait_for(sell(run, 2, 1), 100)
         weigh(run, 4)
         last = sell(run, 1, 1)
         run.wait_for(last, 0.2)
         assert run.version.held == tuple(held)
         assert not run.version.has(last)
         stop.go_on.set()
-        assert run.wait_for(last, 30).has(last)
+        assert run.wait_for(last, 100).has(last)
         run.advance()
         assert reported(run) == (4 * SUM, MANY)
         assert wrong(run) is None
@@ -286,13 +286,13 @@ def test_a_row_that_is_deleted_while_its_change_is_computed_is_gone() -> None:
     with opened() as run, stopped() as stop:
         fill(run)
         weigh(run, 2)
-        assert stop.reached.wait(30)
+        assert stop.reached.wait(100)
         gone = run.delete("settings", [{"tenant": 0}]).commit
         assert gone is not None
-        run.wait_for(sell(run, 1, 1), 30)
+        run.wait_for(sell(run, 1, 1), 100)
         assert reported(run) == (SUM, MANY)
         stop.go_on.set()
-        run.wait_for(gone, 30)
+        run.wait_for(gone, 100)
         assert run.query("FROM report WHERE tenant = 0").num_rows == 0
         assert wrong(run) is None
 
@@ -301,7 +301,7 @@ def test_a_transaction_with_such_a_key_waits_and_all_after_it() -> None:
     with opened() as run, stopped() as stop:
         fill(run)
         weigh(run, 2)
-        assert stop.reached.wait(30)
+        assert stop.reached.wait(100)
         with run.transaction() as together:
             together.upsert("settings", [{"tenant": 0, "weight": 3}])
             together.append("events", [event(0, 1)])
@@ -310,7 +310,7 @@ def test_a_transaction_with_such_a_key_waits_and_all_after_it() -> None:
         assert not run.wait_for(later, 0.05).has(later)
         assert run.version.number == before.number
         stop.go_on.set()
-        run.wait_for(later, 30)
+        run.wait_for(later, 100)
         assert reported(run) == (3 * (SUM + 2), MANY + 1)
         assert wrong(run) is None
 
@@ -322,13 +322,13 @@ def test_definitions_change_while_a_change_is_computed() -> None:
     with opened() as run, stopped() as stop:
         fill(run)
         change = weigh(run, 2)
-        assert stop.reached.wait(30)
+        assert stop.reached.wait(100)
         run.create_view("best", "SELECT max(v) AS v FROM report")
         run.replace_view("total", "SELECT sum(v) AS v, sum(n) AS n FROM report WHERE tenant >= 0")
         assert run.query("FROM best").to_pylist() == [{"v": SUM}]
         assert run.query("FROM total").to_pylist() == [{"v": SUM + 2, "n": MANY + 2}]
         stop.go_on.set()
-        run.wait_for(change, 30)
+        run.wait_for(change, 100)
         assert run.query("FROM best").to_pylist() == [{"v": 2 * SUM}]
         assert wrong(run) is None
         assert stop.times >= 2  # the views that were copied were no longer those that run
@@ -341,9 +341,9 @@ def test_what_was_before_a_change_of_definitions_takes_it_too() -> None:
         fill(run)
         run.replace_view("report", REPORT.replace("sum(v)", "sum(v) + 1"))
         change = weigh(run, 2)
-        assert stop.reached.wait(30)
+        assert stop.reached.wait(100)
         stop.go_on.set()
-        run.wait_for(change, 30)
+        run.wait_for(change, 100)
         assert reported(run) == (2 * SUM + 1, MANY)
         run.rollback()
         assert reported(run) == (2 * SUM, MANY)
@@ -356,15 +356,15 @@ def test_a_change_that_leaves_a_view_without_an_answer_is_left_to_a_step() -> No
     with open_run(declared, None, auto=True, reach_rows_max=100) as run:
         fill(run)
         assert run.query("SELECT sum(one) AS n FROM texts").to_pylist() == [{"n": MANY + 2}]
-        run.wait_for(weigh(run, 2), 30)
+        run.wait_for(weigh(run, 2), 100)
         with pytest.raises(hr.ViewInError):
             run.query("FROM texts")
         assert reported(run) == (2 * SUM, MANY)
         assert run.held == ()
         assert wrong(run) is None
-        run.wait_for(weigh(run, 3), 30)  # aside is not asked where a view has no answer
+        run.wait_for(weigh(run, 3), 100)  # aside is not asked where a view has no answer
         assert run.query("SELECT sum(one) AS n FROM texts").to_pylist() == [{"n": MANY + 2}]
-        run.wait_for(weigh(run, 4), 30)
+        run.wait_for(weigh(run, 4), 100)
         assert reported(run) == (4 * SUM, MANY)
         assert wrong(run) is None
 
@@ -374,12 +374,12 @@ def test_a_checkpoint_and_the_past_know_what_a_version_lacks(tmp_path: Path) -> 
     with opened(folder) as run, stopped() as stop:
         fill(run)
         change = weigh(run, 2)
-        assert stop.reached.wait(30)
-        then = run.wait_for(sell(run, 1, 1), 30)
+        assert stop.reached.wait(100)
+        then = run.wait_for(sell(run, 1, 1), 100)
         run.checkpoint()
         shutil.copytree(folder, copy)  # as a kill would leave it
         stop.go_on.set()
-        run.wait_for(change, 30)
+        run.wait_for(change, 100)
         assert run.query("SELECT v FROM report WHERE tenant = 0", as_of=then).to_pylist() == [{"v": SUM}]
         found = run.difference("report", then)
         weights = zip(found.table["_weight"].to_pylist(), found.table["v"].to_pylist(), strict=True)
@@ -405,14 +405,14 @@ def test_histories_of_versions_are_held_back_too() -> None:
         run.advance()
         change = run.upsert("settings", [{"tenant": 0, "weight": 2, "at": "2026-02-01"}]).commit
         assert change is not None
-        assert stop.reached.wait(30)
-        then = run.wait_for(sell(run, 1, 1), 30)
+        assert stop.reached.wait(100)
+        then = run.wait_for(sell(run, 1, 1), 100)
         assert not then.has(change)
         sql = "SELECT count(*) AS n FROM {} WHERE tenant = 0"
         for name in ("settings__history", "settings__versions"):
             assert run.query(sql.format(name)).to_pylist() == [{"n": 1}]
         stop.go_on.set()
-        run.wait_for(change, 30)
+        run.wait_for(change, 100)
         for name, rows in (("settings__history", 2), ("settings__versions", 2)):
             assert run.query(sql.format(name)).to_pylist() == [{"n": rows}]
             assert run.query(sql.format(name), as_of=then).to_pylist() == [{"n": 1}]

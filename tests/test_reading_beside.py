@@ -45,7 +45,7 @@ def test_a_step_that_computes_is_in_nobodys_way(gate: threading.Event) -> None:
         run.append("seen", [{"n": 2}])
         step = threading.Thread(target=run.advance)
         step.start()
-        assert entered.wait(30)
+        assert entered.wait(100)
         answer = run.answer("SELECT (SELECT n FROM total) AS total, (SELECT n FROM counted) AS counted")
         assert answer.table.to_pylist() == [{"total": 1, "counted": 1}]
         assert answer.version == before

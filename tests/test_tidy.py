@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import statistics
 import subprocess
@@ -61,10 +62,16 @@ def line_count(path: Path) -> int:
     return len(path.read_text().splitlines())
 
 
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    """The module as a tree, read once for all rules."""
+    return ast.parse(path.read_text())
+
+
 def functions(path: Path) -> list[tuple[str, int]]:
     """Name and length of every function; the length is that of its body without the docstring."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
             lines = (node.end_lineno or 0) - first.lineno + 1
@@ -106,7 +113,7 @@ def test_only_the_command_line_prints() -> None:
     for path in modules():
         if "cli" in path.relative_to(SOURCE).parts or path.relative_to(SOURCE).parts[0] == "solutions":
             continue
-        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        calls = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
         prints = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
         found.extend(f"{name_of(path)}:{call.lineno}" for call in prints)
     assert found == []
@@ -123,7 +130,7 @@ def test_the_source_sleeps_only_with_a_reason() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [name_of(path) for path in modules() if not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [name_of(path) for path in modules() if not ast.get_docstring(tree(path))]
     assert silent == []
 
 
@@ -144,7 +151,7 @@ DISTRIBUTIONS = {"vl-convert": "vl-convert-python", "yaml": "pyyaml"}
 
 def imported(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:

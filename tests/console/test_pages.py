@@ -46,7 +46,7 @@ def stub() -> Stub:
 
 @pytest.fixture
 def client(stub: Stub) -> Iterator[httpx.Client]:
-    with stub, httpx.Client(base_url=stub.url, timeout=30) as client:
+    with stub, httpx.Client(base_url=stub.url, timeout=100) as client:
         yield client
 
 

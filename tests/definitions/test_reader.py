@@ -53,7 +53,7 @@ class Reader:
 
     def hammer(self, url: str, done: threading.Event) -> None:
         """Read until the server is gone."""
-        with httpx.Client(base_url=url, timeout=30, trust_env=False) as http:
+        with httpx.Client(base_url=url, timeout=100, trust_env=False) as http:
             while not done.is_set():
                 try:
                     answer = http.post("/v1/sql", json={"sql": f"SELECT {ASKED}"})

@@ -132,7 +132,7 @@ def test_at_most_once_returns_before_the_disk_does(folder: Path) -> None:
         go = threading.Event()
 
         def sync(self, descriptor: int) -> None:
-            self.go.wait(30)
+            self.go.wait(100)
 
     files = SlowFiles()
     files.go.set()

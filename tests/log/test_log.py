@@ -156,7 +156,7 @@ def test_history_is_read_while_the_log_grows(log: Log) -> None:
 def test_a_large_commit_is_written_and_read(tmp_path: Path) -> None:
     big = Commit(1, START, {"orders": Change.inserts(rows(0, 300_000))})
     with Log.open(tmp_path) as log:
-        log.append(big).wait(30)
+        log.append(big).wait(100)
     with Log.open(tmp_path) as log:
         (read,) = log.records()
         assert isinstance(read, Commit)

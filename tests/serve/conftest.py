@@ -52,7 +52,7 @@ class Shop:
         self.port = server.servers[0].sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self.http = httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=self.url, headers=headers, timeout=100, trust_env=False)
 
     @property
     def service(self) -> Any:

@@ -61,7 +61,7 @@ class Door:
         return partial(self.finish, len(rows))
 
     def finish(self, count: int) -> AppendResult:
-        assert self.open.wait(30)
+        assert self.open.wait(100)
         if self.failing is not None:
             raise self.failing
         return result([A] * count, [])

@@ -188,7 +188,7 @@ class Store:
         return self.at
 
     def write(self, shipment: Shipment) -> None:
-        self.gate.wait(30)
+        self.gate.wait(100)
         if self.is_down:
             raise ConnectionError("nobody answers")
         if shipment.is_whole:
