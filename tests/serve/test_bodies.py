@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import threading
 import zlib
 from collections.abc import Iterator
 
@@ -95,6 +96,33 @@ def test_a_pool_refuses_what_finds_its_queue_full() -> None:
             await pool.run(lambda: None)
         gate.set()
         await asyncio.gather(first, second)
+        assert await pool.run(lambda: 7) == 7
+        assert pool.active == 0
+        pool.close()
+
+    asyncio.run(main())
+
+
+def test_who_is_cancelled_keeps_his_place_while_a_thread_works_for_him() -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        go_on.wait(100)
+
+    async def main() -> None:
+        pool = Pool("test", 1, 1)
+        running = asyncio.create_task(pool.run(work))
+        assert await asyncio.to_thread(began.wait, 100)
+        waiting = asyncio.create_task(pool.run(lambda: None))
+        await asyncio.sleep(0)
+        for task in (waiting, running):
+            task.cancel()
+        for task in (waiting, running):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert pool.active == 1
+        go_on.set()
         assert await pool.run(lambda: 7) == 7
         assert pool.active == 0
         pool.close()

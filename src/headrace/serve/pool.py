@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from headrace.errors import Busy
@@ -14,6 +15,8 @@ T = TypeVar("T")
 
 class Pool:
     """A few threads and a short queue; what finds the queue full is told to come back.
+
+    Work has its place until it ends: a caller that is cancelled goes, a thread that computes for it does not.
 
     Args:
         name: of the threads.
@@ -25,6 +28,7 @@ class Pool:
         self._threads = threads
         self._waiting_max = waiting_max
         self._active = 0
+        self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"headrace-{name}")
 
     @property
@@ -40,10 +44,15 @@ class Pool:
         """
         if self._active >= self._threads + self._waiting_max:
             raise waits_too_long(self._waiting_max)
-        self._active += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-        finally:
+        future = self._executor.submit(work)
+        with self._lock:
+            self._active += 1
+        future.add_done_callback(self._freed)
+        return await asyncio.wrap_future(future)
+
+    def _freed(self, _: Future[T]) -> None:
+        """Give the place of work that has ended, or was cancelled before it began, to the next."""
+        with self._lock:
             self._active -= 1
 
     def close(self) -> None:
