@@ -334,9 +334,49 @@ def _as_bytes(array: pa.Array, exact: bool) -> pa.Array:
         return array.cast(pa.large_string())
     if pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
         return array.cast(pa.large_binary())
-    return pa.array(
-        [None if item is None else canonical(item, exact) for item in array.to_pylist()], pa.string()
-    )
+    try:
+        texts = [None if item is None else canonical(item, exact) for item in array.to_pylist()]
+    except (OverflowError, ValueError):
+        plain = array.view(_without_times(kind))
+        texts = [_row_text(array[at], plain[at], exact) for at in range(len(array))]
+    return pa.array(texts, pa.string())
+
+
+def _row_text(item: pa.Scalar, plain: pa.Scalar, exact: bool) -> str | None:
+    """Return a nested value as text; one with times that Python does not know as the integers they are."""
+    try:
+        known = item.as_py()
+    except (OverflowError, ValueError):
+        return f"!{canonical(plain.as_py(), exact)}"
+    return None if known is None else canonical(known, exact)
+
+
+def ordered_items(array: pa.Array) -> list[Any]:
+    """Return nested values in Python, in an order that is DuckDB's.
+
+    Infinite times, those beyond the year 9999 and nanoseconds have no value in Python; where there are such,
+    all times of the column are the integers that stand for them, in the same order.
+    """
+    try:
+        found: list[Any] = array.to_pylist()
+    except (OverflowError, ValueError):
+        found = array.view(_without_times(array.type)).to_pylist()
+    return found
+
+
+def _without_times(kind: pa.DataType) -> pa.DataType:
+    """Return the type with integers in place of times, at any depth; columns of both lie alike in memory."""
+    if pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
+        return pa.int32() if kind.bit_width == 32 else pa.int64()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_without_times(field.type)) for field in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_without_times(kind.value_type)))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_without_times(kind.value_type)), kind.list_size)
+    if pa.types.is_map(kind):
+        return pa.map_(_without_times(kind.key_type), _without_times(kind.item_type))
+    return kind
 
 
 def canonical(item: Any, exact: bool) -> str:

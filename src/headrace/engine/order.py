@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.contracts.schema import Column
-from headrace.engine.columns import I64, U64, is_fixed, nonzero, validity, values, view
+from headrace.engine.columns import I64, U64, is_fixed, nonzero, ordered_items, validity, values, view
 from headrace.engine.doubles import decimal_words
 from headrace.sql.plan import OrderKey
 
@@ -157,7 +158,7 @@ def _ranks(array: pa.Array) -> U64:
 def _slow_ranks(array: pa.Array) -> U64:
     from functools import cmp_to_key
 
-    items = array.to_pylist()
+    items: Any = ordered_items(array)
     order = sorted(range(len(items)), key=cmp_to_key(lambda a, b: _compare(items[a], items[b])))
     ranks = np.zeros(len(items), dtype=np.uint64)
     rank = 0
