@@ -344,6 +344,8 @@ def test_unknown_names_suggest_the_right_one() -> None:
             run.append("order", [])
         with pytest.raises(hr.errors.UnknownName, match="append"):
             run.upsert("orders", [order(1)])
+        with pytest.raises(hr.errors.UnknownName, match="no stream, table or view named 'order'"):
+            run.relation("order")
 
 
 def test_a_closed_run_says_so() -> None:

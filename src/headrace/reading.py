@@ -363,7 +363,7 @@ class Reading(Parts):
                 )  # fmt: skip
         found = self._info(name.lower())
         if found is None:
-            raise UnknownName.of("view", name, (info.name for info in self._infos()))
+            raise UnknownName.of("stream, table or view", name, (info.name for info in self._infos()))
         return found
 
     def _info(self, name: str) -> RelationInfo | None:

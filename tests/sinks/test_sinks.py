@@ -347,7 +347,7 @@ def test_what_is_declared_wrongly_is_told_at_once(tmp_path: Path) -> None:
     [
         ("orders", "duckdb", "is a stream"),
         ("sold", "keyvalue", "identify a row"),
-        ("nothing", "duckdb", "no view"),
+        ("nothing", "duckdb", "no stream, table or view named 'nothing'"),
     ],
 )
 def test_what_does_not_fit_is_told_at_opening(view: str, kind: str, message: str, tmp_path: Path) -> None:
