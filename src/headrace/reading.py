@@ -348,6 +348,14 @@ class Reading(Parts):
         with self._standing([info.name for info in infos]):
             return [self._counted(info) for info in infos]
 
+    def relation_errors(self) -> dict[str, str | None]:
+        """Return of every readable name why it has no answer at present; None: it has one. It is asked often,
+        and counts no rows: for that, what waits to go into the contents would have to be put in.
+        """
+        infos = self._infos()
+        with self._standing([info.name for info in infos]):
+            return {info.name: self._error_of(info) for info in infos}
+
     def relation(self, name: str, *, as_of: Moment | None = None) -> RelationInfo:
         """Return one readable name; `as_of`, as for `answer`: as it was.
 
@@ -381,6 +389,16 @@ class Reading(Parts):
         change = self._definitions.change
         new = [] if change is None else change.shadow_plans()
         return [replace(view_info(plan), name=plan.name + NEW_SUFFIX) for plan in new]
+
+    def _error_of(self, info: RelationInfo) -> str | None:
+        if info.is_logged:
+            return None
+        found = self._preparing(info.name)
+        if found is not None:
+            plan, engine = found
+            return engine.view_error(plan.name)
+        lowered = info.name.lower()
+        return self._engine.view_error(KEPT_PREFIX + lowered if lowered in self._bases else lowered)
 
     def _counted(self, info: RelationInfo) -> RelationInfo:
         if info.is_logged:

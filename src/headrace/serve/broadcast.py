@@ -301,4 +301,4 @@ class Broadcast:
                 channel.beat()
 
     def _errors(self) -> dict[str, str | None]:
-        return {info.name: info.error for info in self._run.relations()}
+        return self._run.relation_errors()
