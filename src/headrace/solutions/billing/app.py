@@ -51,6 +51,7 @@ app.source("stripe_export", backfill.receive)
 app.source("sheet", sheet.receive)
 
 app.views(HERE / "views")
+app.query_parts(HERE / "queries" / "parts")
 app.queries(HERE / "queries")
 app.python_query("why", why_rows.why_rows, columns=why_rows.COLUMNS, wants=why_rows.WANTS)
 app.dashboard(HERE / "dashboards")

@@ -58,7 +58,7 @@ OWN = (
     "amount",
 )
 """What of a movement is told; a movement that came as it went, but for other columns, is left out."""
-HIDDEN = frozenset(("_cause", "_commit", "_weight", "merchant_id", "seq", "_seq", "_sequence"))
+HIDDEN = frozenset(("merchant_id", "seq"))
 Row = dict[str, Any]
 
 
@@ -91,7 +91,8 @@ def figures(found: Why) -> Iterator[Row]:
     yield {"part": "figure", "cause": "reported", "is_total": True, "amount": found.reported}
     for cause, amount in found.moved.items():
         mine = [row for row in told_apart(found) if row["cause"] == cause]
-        counts = {"customers": len({row["customer_id"] for row in mine}), "movements": len(mine)}
+        people = {row["customer_id"] for row in mine}
+        counts = {"customers": len(people) or None, "movements": len(mine) or None}
         yield {"part": "figure", "cause": cause, "is_total": False, "amount": amount, **counts}
     yield {"part": "figure", "cause": "now", "is_total": True, "amount": found.now}
 
@@ -177,8 +178,9 @@ def facts(found: Why, most: int) -> list[Row]:
     for relation, table in found.inputs.items():
         for row in table.slice(0, most).to_pylist():
             told = [
-                f"{name} {value}" for name, value in row.items() if name not in HIDDEN and value is not None
-            ]
+                f"{name} {value}" for name, value in row.items()
+                if not name.startswith("_") and name not in HIDDEN and value not in (None, False)
+            ]  # fmt: skip
             rows.append(
                 {"part": "fact", "cause": row["_cause"], "relation": relation.removesuffix("__versions"),
                  "customer_id": row.get("customer_id"), "came": "came" if row["_weight"] > 0 else "went",

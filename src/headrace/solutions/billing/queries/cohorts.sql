@@ -8,29 +8,8 @@
 -- $scenario TEXT = live: by which settings
 -- $until DATE: last day; its month counts as far as it has come
 -- $months INTEGER = 24: how many months to follow
--- $product TEXT = NULL: of one product only
--- $price TEXT = NULL: of one price only
--- $plan_interval TEXT = NULL: of prices per `month`, `year`, `3 months`, …
--- $country TEXT = NULL: of customers of one country only
--- $cohort DATE = NULL: of customers who began in one month only (its first day)
--- $of_currency TEXT = NULL: of one currency only
--- $dimension TEXT = NULL: of one slice only: product, price, plan_interval, country, cohort, currency, or one of the
---   merchant's own dimensions of customers, such as `segment`; $value says which
--- $value TEXT = NULL: which slice; `(none)`: what has none
--- $by TEXT = NULL: a row for each slice, named in `slice` (in `part`, as `$value` takes it), by what `$dimension` may be; NULL: one for all
-WITH asked AS (
-    SELECT
-        (coalesce($by, 'product') NOT IN ('product', 'price', 'plan_interval', 'country', 'cohort', 'currency')
-            OR $value IS NOT NULL AND coalesce($dimension, 'product') NOT IN (
-                'product', 'price', 'plan_interval', 'country', 'cohort', 'currency')) AS per_customer,
-        ($product IS NOT NULL OR $price IS NOT NULL OR $plan_interval IS NOT NULL OR $of_currency IS NOT NULL
-            OR coalesce($by IN ('product', 'price', 'plan_interval', 'currency'), FALSE)
-            OR $value IS NOT NULL AND coalesce($dimension IN ('product', 'price', 'plan_interval', 'currency'), FALSE)) AS per_item
-),
-named AS (
-    SELECT customer_id, TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR)) AS named
-    FROM customers
-    WHERE merchant_id = $merchant AND json_type(dimensions) = 'OBJECT' AND (SELECT per_customer FROM asked)
+WITH named AS (
+    SELECT * FROM {names} AS names WHERE {by_customer}
 ),
 moves AS (
     SELECT
@@ -38,7 +17,7 @@ moves AS (
         price_id, plan_interval, country, cohort_month, CAST(NULL AS MAP(VARCHAR, VARCHAR)) AS named
     FROM mrr_daily
     WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until
-        AND NOT (SELECT per_customer OR per_item FROM asked)
+        AND NOT ({by_customer} OR {by_item})
     UNION ALL
     SELECT
         moves.customer_id, moves.happened_at, moves.day, moves.currency, moves.amount, moves.product_id, moves.price_id,
@@ -46,26 +25,15 @@ moves AS (
     FROM mrr_movements AS moves
     LEFT JOIN named ON named.customer_id = moves.customer_id
     WHERE moves.merchant_id = $merchant AND moves.scenario = $scenario AND moves.day <= $until
-        AND (SELECT per_customer OR per_item FROM asked)
+        AND ({by_customer} OR {by_item})
 ),
 moved AS (
     SELECT
-        CASE $by
-            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
-            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
-            ELSE list_extract(map_extract(named, $by), 1)
-        END AS slice,
+        {sliced} AS slice,
         customer_id, happened_at, cohort_month, currency, CAST(date_trunc('month', day) AS DATE) AS month,
         sum(amount) AS amount
     FROM moves
-    WHERE ($product IS NULL OR product_id = $product) AND ($price IS NULL OR price_id = $price)
-        AND ($plan_interval IS NULL OR plan_interval = $plan_interval) AND ($country IS NULL OR country = $country)
-        AND ($cohort IS NULL OR cohort_month = $cohort) AND ($of_currency IS NULL OR currency = $of_currency)
-        AND ($value IS NULL OR $value = coalesce(CASE $dimension
-            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
-            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
-            ELSE list_extract(map_extract(named, $dimension), 1)
-        END, '(none)'))
+    WHERE {filtered}
     GROUP BY ALL
 ),
 runs AS (
@@ -76,7 +44,7 @@ runs AS (
     FROM (
         SELECT slice, customer_id, happened_at, cohort_month, min(month) AS month, sum(amount) AS amount
         FROM moved
-        WHERE (SELECT per_customer OR per_item FROM asked)
+        WHERE ({by_customer} OR {by_item})
         GROUP BY slice, customer_id, happened_at, cohort_month
         HAVING sum(amount) <> 0
     ) AS moments
@@ -97,8 +65,8 @@ turned AS (
             AND CAST(date_trunc('month', day) AS DATE) = cohort_month THEN customers ELSE 0 END AS began
     FROM subscribers_daily
     WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until
-        AND NOT (SELECT per_customer OR per_item FROM asked)
-        AND ($country IS NULL OR country = $country) AND ($cohort IS NULL OR cohort_month = $cohort)
+        AND NOT ({by_customer} OR {by_item})
+        AND ($country IS NULL OR country = $country) AND ($cohort IS NULL OR cohort_month = date_trunc('month', $cohort))
         AND ($value IS NULL OR $value = coalesce(CASE $dimension
             WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) END, '(none)'))
 ),
@@ -145,14 +113,18 @@ SELECT
         AS revenue_retention,
     strftime(running.cohort_month, '%Y-%m')
         || CASE WHEN min(running.currency) OVER () <> max(running.currency) OVER () THEN ' ' || running.currency
-            ELSE '' END AS cohort,
+            ELSE '' END
+        || CASE WHEN $by IS NOT NULL THEN ' ' || coalesce(products.name, running.slice, '(none)') ELSE '' END AS cohort,
     strftime(running.cohort_month, '%Y-%m') AS month,
+    strftime(running.cohort_month, '%Y-%m')
+        || CASE WHEN $by IS NOT NULL THEN ' ' || coalesce(products.name, running.slice, '(none)') ELSE '' END AS name,
     least(CAST(running.cohort_month + to_months(running.months + 1) AS DATE) - 1, $until) AS last_day,
     row_number() OVER (
         PARTITION BY running.slice, running.cohort_month, running.months ORDER BY running.currency) = 1 AS is_first,
-    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
-     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition,
+    {definition} AS definition,
     running.slice, CASE WHEN $by IS NOT NULL THEN coalesce(running.slice, '(none)') END AS part
 FROM running
 LEFT JOIN sizes ON sizes.cohort_month = running.cohort_month AND sizes.slice IS NOT DISTINCT FROM running.slice
+LEFT JOIN products
+    ON $by = 'product' AND products.merchant_id = $merchant AND products.product_id = running.slice
 ORDER BY running.slice, running.cohort_month, running.currency, running.months

@@ -6,8 +6,7 @@ SELECT
     moves.happened_at, moves.type, moves.cause, moves.amount, moves.currency,
     CAST(sum(moves.amount) OVER (PARTITION BY moves.currency ORDER BY moves.happened_at) AS BIGINT) AS mrr_after,
     moves.subscription_id, moves.item_id, moves.price_id, moves.product_id,
-    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
-     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
+    {definition} AS definition
 FROM mrr_movements AS moves
 WHERE moves.merchant_id = $merchant AND moves.scenario = $scenario AND moves.customer_id = $customer
 ORDER BY moves.happened_at DESC, moves.item_id, moves.type

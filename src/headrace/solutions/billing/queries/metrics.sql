@@ -14,16 +14,6 @@
 -- $since DATE: first day
 -- $until DATE: last day
 -- $period TEXT = month: day, week, month, quarter, year, or all for one period
--- $product TEXT = NULL: of one product only
--- $price TEXT = NULL: of one price only
--- $plan_interval TEXT = NULL: of prices per `month`, `year`, `3 months`, …
--- $country TEXT = NULL: of customers of one country only
--- $cohort DATE = NULL: of customers who began in one month only (its first day)
--- $of_currency TEXT = NULL: of one currency only
--- $dimension TEXT = NULL: of one slice only: product, price, plan_interval, country, cohort, currency, or one of the
---   merchant's own dimensions of customers, such as `segment`; $value says which
--- $value TEXT = NULL: which slice; `(none)`: what has none
--- $by TEXT = NULL: a row for each slice, named in `slice` (in `part`, as `$value` takes it), by what `$dimension` may be; NULL: one for all
 WITH chosen AS (
     SELECT
         reporting_currency, rate_rule, churn_formula, reactivation_days,
@@ -36,26 +26,15 @@ days AS (
     FROM generate_series(
         CAST($since AS TIMESTAMP) - INTERVAL 1 DAY, CAST($until AS TIMESTAMP), INTERVAL 1 DAY) AS series(day)
 ),
-asked AS (
-    SELECT
-        (coalesce($by, 'product') NOT IN ('product', 'price', 'plan_interval', 'country', 'cohort', 'currency')
-            OR $value IS NOT NULL AND coalesce($dimension, 'product') NOT IN (
-                'product', 'price', 'plan_interval', 'country', 'cohort', 'currency')) AS per_customer,
-        ($product IS NOT NULL OR $price IS NOT NULL OR $plan_interval IS NOT NULL OR $of_currency IS NOT NULL
-            OR coalesce($by IN ('product', 'price', 'plan_interval', 'currency'), FALSE)
-            OR $value IS NOT NULL AND coalesce($dimension IN ('product', 'price', 'plan_interval', 'currency'), FALSE)) AS per_item
-),
 named AS (
-    SELECT customer_id, TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR)) AS named
-    FROM customers
-    WHERE merchant_id = $merchant AND json_type(dimensions) = 'OBJECT' AND (SELECT per_customer FROM asked)
+    SELECT * FROM {names} AS names WHERE {by_customer}
 ),
 moves AS (
     SELECT
         day, currency, type, amount, product_id, price_id, plan_interval, country, cohort_month,
         CAST(NULL AS MAP(VARCHAR, VARCHAR)) AS named
     FROM mrr_daily
-    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until AND NOT (SELECT per_customer FROM asked)
+    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until AND NOT {by_customer}
     UNION ALL
     SELECT
         moves.day, moves.currency, moves.type, moves.amount, moves.product_id, moves.price_id, moves.plan_interval,
@@ -63,26 +42,15 @@ moves AS (
     FROM mrr_movements AS moves
     LEFT JOIN named ON named.customer_id = moves.customer_id
     WHERE moves.merchant_id = $merchant AND moves.scenario = $scenario AND moves.day <= $until
-        AND (SELECT per_customer FROM asked)
+        AND {by_customer}
 ),
 moved AS (
     SELECT
-        CASE $by
-            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
-            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
-            ELSE list_extract(map_extract(named, $by), 1)
-        END AS slice,
+        {sliced} AS slice,
         greatest(day, $since - 1) AS day, currency,
         CASE WHEN day < $since THEN 'before' ELSE type END AS type, sum(amount) AS amount
     FROM moves
-    WHERE ($product IS NULL OR product_id = $product) AND ($price IS NULL OR price_id = $price)
-        AND ($plan_interval IS NULL OR plan_interval = $plan_interval) AND ($country IS NULL OR country = $country)
-        AND ($cohort IS NULL OR cohort_month = $cohort) AND ($of_currency IS NULL OR currency = $of_currency)
-        AND ($value IS NULL OR $value = coalesce(CASE $dimension
-            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
-            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
-            ELSE list_extract(map_extract(named, $dimension), 1)
-        END, '(none)'))
+    WHERE {filtered}
     GROUP BY ALL
 ),
 balances AS (
@@ -165,30 +133,13 @@ with_fx AS (
 ),
 slice_moments AS (
     SELECT
-        CASE $by
-            WHEN 'product' THEN moves.product_id WHEN 'price' THEN moves.price_id
-            WHEN 'plan_interval' THEN moves.plan_interval
-            WHEN 'country' THEN moves.country WHEN 'cohort' THEN CAST(moves.cohort_month AS TEXT)
-            WHEN 'currency' THEN moves.currency
-            ELSE list_extract(map_extract(named.named, $by), 1)
-        END AS slice,
+        {sliced} AS slice,
         moves.customer_id, moves.happened_at, min(moves.day) AS day, sum(moves.amount) AS amount
     FROM mrr_movements AS moves
     LEFT JOIN named ON named.customer_id = moves.customer_id
     WHERE moves.merchant_id = $merchant AND moves.scenario = $scenario AND moves.day <= $until
-        AND (SELECT per_item OR per_customer FROM asked)
-        AND ($product IS NULL OR moves.product_id = $product) AND ($price IS NULL OR moves.price_id = $price)
-        AND ($plan_interval IS NULL OR moves.plan_interval = $plan_interval)
-        AND ($country IS NULL OR moves.country = $country)
-        AND ($cohort IS NULL OR moves.cohort_month = $cohort)
-        AND ($of_currency IS NULL OR moves.currency = $of_currency)
-        AND ($value IS NULL OR $value = coalesce(CASE $dimension
-            WHEN 'product' THEN moves.product_id WHEN 'price' THEN moves.price_id
-            WHEN 'plan_interval' THEN moves.plan_interval
-            WHEN 'country' THEN moves.country WHEN 'cohort' THEN CAST(moves.cohort_month AS TEXT)
-            WHEN 'currency' THEN moves.currency
-            ELSE list_extract(map_extract(named.named, $dimension), 1)
-        END, '(none)'))
+        AND ({by_item} OR {by_customer})
+        AND {filtered}
     GROUP BY 1, 2, 3
     HAVING sum(moves.amount) <> 0
 ),
@@ -217,8 +168,8 @@ turns AS (
         day, type, customers
     FROM subscribers_daily
     WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until
-        AND NOT (SELECT per_item OR per_customer FROM asked)
-        AND ($country IS NULL OR country = $country) AND ($cohort IS NULL OR cohort_month = $cohort)
+        AND NOT ({by_item} OR {by_customer})
+        AND ($country IS NULL OR country = $country) AND ($cohort IS NULL OR cohort_month = date_trunc('month', $cohort))
         AND ($value IS NULL OR $value = coalesce(CASE $dimension
             WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) END, '(none)'))
 ),
@@ -306,8 +257,7 @@ SELECT
     known * mrr / nullif(subscribers, 0) AS arpu,
     known * mrr / nullif(subscribers, 0) / nullif(churned_subscribers / nullif(
         start_subscribers + CASE chosen.churn_formula WHEN 'stripe' THEN new_subscribers ELSE 0 END, 0), 0) AS ltv,
-    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
-     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition,
+    {definition} AS definition,
     CASE WHEN unknown > 0
         THEN 'no exchange rate between ' || lacking.currencies || ' and ' || chosen.reporting_currency END AS problem,
     periods.slice, CASE WHEN $by IS NOT NULL THEN coalesce(periods.slice, '(none)') END AS part

@@ -3,26 +3,8 @@
 -- $merchant TEXT: whose
 -- $scenario TEXT = live: by which settings
 -- $today DATE: the month after its own is looked at
--- $product TEXT = NULL: of one product only
--- $price TEXT = NULL: of one price only
--- $plan_interval TEXT = NULL: of prices per `month`, `year`, `3 months`, …
--- $country TEXT = NULL: of customers of one country only
--- $cohort DATE = NULL: of customers who began in one month only (its first day)
--- $of_currency TEXT = NULL: of one currency only
--- $dimension TEXT = NULL: of one slice only: product, price, plan_interval, country, cohort, currency, or one of the
---   merchant's own dimensions of customers, such as `segment`; $value says which
--- $value TEXT = NULL: which slice; `(none)`: what has none
--- $by TEXT = NULL: a row for each slice, named in `slice` (in `part`, as `$value` takes it), by what `$dimension` may be; NULL: one for all
-WITH asked AS (
-    SELECT
-        (coalesce($by, 'product') NOT IN ('product', 'price', 'plan_interval', 'country', 'cohort', 'currency')
-            OR $value IS NOT NULL AND coalesce($dimension, 'product') NOT IN (
-                'product', 'price', 'plan_interval', 'country', 'cohort', 'currency')) AS per_customer
-),
-named AS (
-    SELECT customer_id, TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR)) AS named
-    FROM customers
-    WHERE merchant_id = $merchant AND json_type(dimensions) = 'OBJECT' AND (SELECT per_customer FROM asked)
+WITH named AS (
+    SELECT * FROM {names} AS names WHERE {by_customer}
 ),
 cards AS (
     SELECT customer_id, card_exp_month AS exp_month, card_exp_year AS exp_year
@@ -44,28 +26,16 @@ moves AS (
 ),
 held AS (
     SELECT
-        CASE $by
-            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
-            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
-            ELSE list_extract(map_extract(named, $by), 1)
-        END AS slice,
+        {sliced} AS slice,
         customer_id, currency, CAST(sum(amount) AS BIGINT) AS mrr
     FROM moves
-    WHERE ($product IS NULL OR product_id = $product) AND ($price IS NULL OR price_id = $price)
-        AND ($plan_interval IS NULL OR plan_interval = $plan_interval) AND ($country IS NULL OR country = $country)
-        AND ($cohort IS NULL OR cohort_month = $cohort) AND ($of_currency IS NULL OR currency = $of_currency)
-        AND ($value IS NULL OR $value = coalesce(CASE $dimension
-            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
-            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
-            ELSE list_extract(map_extract(named, $dimension), 1)
-        END, '(none)'))
+    WHERE {filtered}
     GROUP BY slice, customer_id, currency
 )
 SELECT
     held.customer_id, customers.name, held.currency, held.mrr,
     month($today + INTERVAL 1 MONTH) AS card_exp_month, year($today + INTERVAL 1 MONTH) AS card_exp_year,
-    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
-     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition,
+    {definition} AS definition,
     held.slice, CASE WHEN $by IS NOT NULL THEN coalesce(held.slice, '(none)') END AS part
 FROM held
 LEFT JOIN customers ON customers.merchant_id = $merchant AND customers.customer_id = held.customer_id

@@ -10,15 +10,6 @@
 -- $scenario TEXT = live: by which settings
 -- $since DATE: first day
 -- $until DATE: last day
--- $product TEXT = NULL: of one product only
--- $price TEXT = NULL: of one price only
--- $plan_interval TEXT = NULL: of prices per `month`, `year`, `3 months`, …
--- $country TEXT = NULL: of customers of one country only
--- $cohort DATE = NULL: of customers who began in one month only (its first day)
--- $of_currency TEXT = NULL: of one currency only
--- $dimension TEXT = NULL: of one slice only: product, price, plan_interval, country, cohort, currency, or one of the
---   merchant's own dimensions of customers, such as `segment`; $value says which
--- $value TEXT = NULL: which slice; `(none)`: what has none
 -- $customer TEXT = NULL: of one customer only
 -- $by TEXT = NULL: a ledger for each product, price, plan_interval, country, cohort or currency, or for each value of one
 --   of the merchant's own dimensions (customers without it have one together); NULL: one for all
@@ -27,25 +18,12 @@ WITH chosen AS (
     FROM scenarios
     WHERE merchant_id = $merchant AND scenario = $scenario
 ),
-asked AS (
-    SELECT
-        $customer IS NOT NULL OR (coalesce($by, 'product') NOT IN (
-            'product', 'price', 'plan_interval', 'country', 'cohort', 'currency')
-            OR $value IS NOT NULL AND coalesce($dimension, 'product') NOT IN (
-                'product', 'price', 'plan_interval', 'country', 'cohort', 'currency')) AS per_customer
-),
 named AS (
-    SELECT customer_id, TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR)) AS named
-    FROM customers
-    WHERE merchant_id = $merchant AND json_type(dimensions) = 'OBJECT' AND (SELECT per_customer FROM asked)
+    SELECT * FROM {names} AS names WHERE {by_customer}
 ),
 sums AS (
     SELECT
-        CASE $by
-            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
-            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
-            ELSE list_extract(map_extract(named, $by), 1)
-        END AS slice,
+        {sliced} AS slice,
         greatest(day, $since - 1) AS day, currency, CASE WHEN day < $since THEN 'start' ELSE type END AS type,
         CAST(sum(amount) AS BIGINT) AS amount
     FROM (
@@ -53,25 +31,18 @@ sums AS (
             day, currency, product_id, price_id, plan_interval, country, cohort_month, type, amount,
             CAST(NULL AS MAP(VARCHAR, VARCHAR)) AS named
         FROM mrr_daily
-        WHERE merchant_id = $merchant AND scenario = $scenario AND NOT (SELECT per_customer FROM asked)
+        WHERE merchant_id = $merchant AND scenario = $scenario AND NOT ($customer IS NOT NULL OR {by_customer})
         UNION ALL
         SELECT
             moved.day, moved.currency, moved.product_id, moved.price_id, moved.plan_interval, moved.country,
             moved.cohort_month, moved.type, moved.amount, named.named
         FROM mrr_movements AS moved
         LEFT JOIN named ON named.customer_id = moved.customer_id
-        WHERE moved.merchant_id = $merchant AND moved.scenario = $scenario AND (SELECT per_customer FROM asked)
+        WHERE moved.merchant_id = $merchant AND moved.scenario = $scenario AND ($customer IS NOT NULL OR {by_customer})
             AND ($customer IS NULL OR moved.customer_id = $customer)
     ) AS movements
     WHERE day <= $until
-        AND ($product IS NULL OR product_id = $product) AND ($price IS NULL OR price_id = $price)
-        AND ($plan_interval IS NULL OR plan_interval = $plan_interval) AND ($country IS NULL OR country = $country)
-        AND ($cohort IS NULL OR cohort_month = $cohort) AND ($of_currency IS NULL OR currency = $of_currency)
-        AND ($value IS NULL OR $value = coalesce(CASE $dimension
-            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
-            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
-            ELSE list_extract(map_extract(named, $dimension), 1)
-        END, '(none)'))
+        AND {filtered}
     GROUP BY 1, 2, 3, 4
 ),
 balances AS (

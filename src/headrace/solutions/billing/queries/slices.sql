@@ -9,15 +9,6 @@
 -- $by TEXT = product: product, price, plan_interval, country, currency, cohort, or a dimension such as `segment`
 -- $since DATE: first day
 -- $until DATE: last day
--- $product TEXT = NULL: of one product only
--- $price TEXT = NULL: of one price only
--- $plan_interval TEXT = NULL: of prices per `month`, `year`, `3 months`, …
--- $country TEXT = NULL: of customers of one country only
--- $cohort DATE = NULL: of customers who began in one month only (its first day)
--- $of_currency TEXT = NULL: of one currency only
--- $dimension TEXT = NULL: of one slice only: product, price, plan_interval, country, cohort, currency, or one of the
---   merchant's own dimensions of customers, such as `segment`; $value says which
--- $value TEXT = NULL: which slice; `(none)`: what has none
 WITH chosen AS (
     SELECT
         reporting_currency AS reporting,
@@ -31,23 +22,15 @@ rates AS (
     JOIN chosen ON chosen.reporting = rates.reporting AND rates.day_from <= chosen.rate_day
     GROUP BY rates.currency
 ),
-asked AS (
-    SELECT
-        ($by NOT IN ('product', 'price', 'plan_interval', 'country', 'cohort', 'currency')
-            OR $value IS NOT NULL AND coalesce($dimension, 'product') NOT IN (
-                'product', 'price', 'plan_interval', 'country', 'cohort', 'currency')) AS per_customer
-),
 named AS (
-    SELECT customer_id, TRY_CAST(dimensions AS MAP(VARCHAR, VARCHAR)) AS named
-    FROM customers
-    WHERE merchant_id = $merchant AND json_type(dimensions) = 'OBJECT' AND (SELECT per_customer FROM asked)
+    SELECT * FROM {names} AS names WHERE {by_customer}
 ),
 moves AS (
     SELECT
         day, currency, type, amount, product_id, price_id, plan_interval, country, cohort_month,
         CAST(NULL AS MAP(VARCHAR, VARCHAR)) AS named
     FROM mrr_daily
-    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until AND NOT (SELECT per_customer FROM asked)
+    WHERE merchant_id = $merchant AND scenario = $scenario AND day <= $until AND NOT {by_customer}
     UNION ALL
     SELECT
         moves.day, moves.currency, moves.type, moves.amount, moves.product_id, moves.price_id, moves.plan_interval,
@@ -55,25 +38,14 @@ moves AS (
     FROM mrr_movements AS moves
     LEFT JOIN named ON named.customer_id = moves.customer_id
     WHERE moves.merchant_id = $merchant AND moves.scenario = $scenario AND moves.day <= $until
-        AND (SELECT per_customer FROM asked)
+        AND {by_customer}
 ),
 moved AS (
     SELECT
-        CASE $by
-            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
-            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
-            ELSE list_extract(map_extract(named, $by), 1)
-        END AS slice,
+        {sliced} AS slice,
         currency, day, type, amount
     FROM moves
-    WHERE ($product IS NULL OR product_id = $product) AND ($price IS NULL OR price_id = $price)
-        AND ($plan_interval IS NULL OR plan_interval = $plan_interval) AND ($country IS NULL OR country = $country)
-        AND ($cohort IS NULL OR cohort_month = $cohort) AND ($of_currency IS NULL OR currency = $of_currency)
-        AND ($value IS NULL OR $value = coalesce(CASE $dimension
-            WHEN 'product' THEN product_id WHEN 'price' THEN price_id WHEN 'plan_interval' THEN plan_interval
-            WHEN 'country' THEN country WHEN 'cohort' THEN CAST(cohort_month AS TEXT) WHEN 'currency' THEN currency
-            ELSE list_extract(map_extract(named, $dimension), 1)
-        END, '(none)'))
+    WHERE {filtered}
 ),
 summed AS (
     SELECT
@@ -110,8 +82,7 @@ SELECT
     coalesce(summed.slice, '(none)') AS part,
     CASE $by WHEN 'product' THEN (
         SELECT name FROM products WHERE products.merchant_id = $merchant AND products.product_id = slice) END AS name,
-    (SELECT coalesce(strftime(set_at, 'set %Y-%m-%d %H:%M'), 'defaults') FROM scenarios
-     WHERE merchant_id = $merchant AND scenario = $scenario) AS definition
+    {definition} AS definition
 FROM summed
 CROSS JOIN chosen
 LEFT JOIN rates ON rates.currency = summed.currency
