@@ -55,8 +55,8 @@ def test_a_test_ends_when_it_has_played_its_least_number(monkeypatch: pytest.Mon
     item("none named", session, at=1)
     monkeypatch.setenv("HEADRACE_TORTURE_MINUTES", "10")
     assert enough(one, set(), 3) == 34
-    monkeypatch.setenv("HEADRACE_TORTURE_MINUTES", "60")
-    assert enough(one, set(), 3) == 50
+    monkeypatch.setenv("HEADRACE_TORTURE_MINUTES", "90")
+    assert enough(one, set(), 3) == 67
     assert enough(last, {"one"}, 3) is None  # it has nobody to leave its time to
     assert enough(session.items[-1], set(), 3) is None
     torture = Torture(share_s=60.0, enough=5)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
+from tests.torture import seldom_collected
+
 from headrace.engine import circuit, levels, sweep
 from headrace.errors import HeadraceError, UnsupportedSql
 from headrace.testing import Case, MismatchError, play
@@ -26,6 +29,15 @@ from headrace.testing import Case, MismatchError, play
 from .functions import declare_called
 from .generator import random_case
 from .shrink import shrink
+
+QUICK = Path("/dev/shm")
+"""Where folders lie in memory: what a disk does to them is asked by the tests of kills and power cuts."""
+ROOM_BYTES = 2 << 30
+
+
+def folders() -> Path | None:
+    """Return where the folders of cases are made; None: where temporary files lie."""
+    return QUICK if QUICK.is_dir() and shutil.disk_usage(QUICK).free > ROOM_BYTES else None
 
 
 @contextmanager
@@ -44,7 +56,7 @@ def outcome(case: Case) -> str | None:
     """Return why a case fails, or None; a view that cannot be planned is no case."""
     try:
         with bounds_for_few_rows(case):
-            play(case, prepare=declare_called)
+            play(case, prepare=declare_called, folders=folders())
     except MismatchError as error:
         is_refused = isinstance(error.__cause__, UnsupportedSql)
         return f"refused: UnsupportedSql: {error.__cause__}" if is_refused else str(error)
@@ -80,21 +92,24 @@ def main(arguments: list[str] | None = None, say: Callable[[str], object] = sys.
     options = parser.parse_args(arguments)
     end, seed, found, refused = time.monotonic() + options.minutes * 60, options.seed * 1_000_000, 0, 0
     began, cpu = seed, time.process_time()
-    while time.monotonic() < end and found < options.finds:
-        case = random_case(random.Random(seed), f"seed {seed}")
-        why = outcome(case)
-        seed += 1
-        if why is not None and why.startswith("refused: "):
-            refused += 1
-            say(f"{case.name}: {why.splitlines()[0]}\n")
-        elif why is not None:
-            found += 1
-            small = shrink(case, partial(fails_alike, kind_of(why)))
-            text = f"# {outcome(small)}".partition("\n\ncase ")[0].replace("\n", "\n# ") + "\n" + small.text()
-            say(text + "\n")
-            if options.into is not None:
-                options.into.mkdir(parents=True, exist_ok=True)
-                (options.into / f"{small.name.replace(' ', '-')}.case").write_text(text, encoding="utf-8")
+    with seldom_collected() as collect:
+        while time.monotonic() < end and found < options.finds:
+            case = random_case(random.Random(seed), f"seed {seed}")
+            why = outcome(case)
+            seed += 1
+            collect()
+            if why is not None and why.startswith("refused: "):
+                refused += 1
+                say(f"{case.name}: {why.splitlines()[0]}\n")
+            elif why is not None:
+                found += 1
+                small = shrink(case, partial(fails_alike, kind_of(why)))
+                why = f"# {outcome(small)}".partition("\n\ncase ")[0].replace("\n", "\n# ")
+                text = f"{why}\n{small.text()}"
+                say(text + "\n")
+                if options.into is not None:
+                    options.into.mkdir(parents=True, exist_ok=True)
+                    (options.into / f"{small.name.replace(' ', '-')}.case").write_text(text, encoding="utf-8")
     rate = (seed - began) / max(time.process_time() - cpu, 1e-9)
     say(f"{seed - began} cases, {rate:.1f} a second of CPU, {refused} refused, {found} found\n")
     return found

@@ -81,20 +81,28 @@ def build(case: Case) -> App:
     return app
 
 
-def play(case: Case, runner: Runner | None = None, *, prepare: Prepare | None = None) -> None:
+def play(
+    case: Case,
+    runner: Runner | None = None,
+    *,
+    prepare: Prepare | None = None,
+    folders: Path | None = None,
+) -> None:
     """Play a case to its end.
 
     Args:
         case: what to play.
         runner: on what; None: in this process.
         prepare: called with the app before it is opened, to declare the Python functions that the case calls.
+        folders: where the folder of a case is made that checkpoints or opens again; None: where the system
+            has its temporary files.
 
     Raises:
         MismatchError: something is not as the case, the oracle or DuckDB says.
     """
     with ExitStack() as stack:
         complaints = stack.enter_context(_complaints())
-        player = Player(case, runner or embedded(), stack, prepare)
+        player = Player(case, runner or embedded(), stack, prepare, folders)
         for block in case.steps:
             try:
                 player.step(block)
@@ -132,9 +140,17 @@ class Player:
         runner: on what.
         stack: closes the run and the folder.
         prepare: declares what the case cannot say.
+        folders: where a folder is made, if the case needs one.
     """
 
-    def __init__(self, case: Case, runner: Runner, stack: ExitStack, prepare: Prepare | None = None) -> None:
+    def __init__(
+        self,
+        case: Case,
+        runner: Runner,
+        stack: ExitStack,
+        prepare: Prepare | None = None,
+        folders: Path | None = None,
+    ) -> None:
         self.case = case
         self.app = build(case)
         if prepare is not None:
@@ -144,7 +160,7 @@ class Player:
         self._runner = runner
         self._folder: Path | None = None
         if any(block.word in ("reopen", "checkpoint") for block in case.steps):
-            self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folders)))
         self.run = runner.open(self.app, self._folder, self.clock)
         stack.callback(lambda: self.run.close())
         self.oracle.open(self.clock())
