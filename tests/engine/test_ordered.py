@@ -8,9 +8,13 @@ import random
 from collections import Counter, defaultdict
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from headrace.engine import tiers
 from headrace.engine.ordered import OrderedValues
+from headrace.engine.ordered_rows import OrderedRows
+from headrace.engine.over.apart import standing
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -50,3 +54,46 @@ def test_first_and_last_are_those_of_a_sorted_list(seed: int) -> None:
             list(zip(whole.slots.tolist(), whole.words.tolist(), whole.weights.tolist(), strict=True))
             == wanted
         )
+
+
+@pytest.mark.parametrize("is_single", [True, False])
+def test_rows_that_come_and_go_in_one_place_cancel(is_single: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whatever order they are found: what stands is what came more often than it went."""
+    monkeypatch.setattr(tiers, "_SMALL", 16)
+    rng = random.Random(3)
+    kept = OrderedRows(pa.schema({"slot": pa.int64(), "x": pa.int64()}), told=["slot"])
+    held: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for _ in range(120):
+        change: Counter[tuple[int, int, int]] = Counter()
+        for _ in range(rng.choice([1, 4, 30])):
+            place = rng.randrange(3), rng.randrange(9)
+            here = held[place]
+            if here and (is_single or rng.random() < 0.6):
+                change[*place, gone := rng.choice(here)] -= 1
+                here.remove(gone)
+            if not is_single or rng.random() < 0.7:
+                here.append(rng.randrange(3))
+                change[*place, here[-1]] += 1
+        rows = [(*row, weight) for row, weight in change.items() if weight]
+        rng.shuffle(rows)
+        if is_single:  # what goes is put in before what comes in its place
+            rows.sort(key=lambda row: row[3])
+        slots, words, values, weights = np.array(rows or np.empty((0, 4)), dtype=np.int64).T
+        kept.insert(slots, words.view(np.uint64), pa.record_batch([slots, values], ["slot", "x"]), weights)
+        entries = kept.bounds(np.arange(3)).placed()
+        assert entries.numbers is not None
+        found: Counter[tuple[int, int, int]] = Counter()
+        x = kept.heap.gather(entries.numbers).column(1).to_pylist()
+        for slot, word, value, weight in zip(entries.slots, entries.words, x, entries.weights, strict=True):
+            found[int(slot), int(word), value] += int(weight)
+        wanted = Counter((*place, value) for place, here in held.items() for value in here)
+        assert {row: count for row, count in found.items() if count} == wanted
+        if is_single:
+            left = standing(entries)
+            assert left is not None
+            assert left.numbers is not None
+            stand = zip(
+                left.slots, left.words, kept.heap.gather(left.numbers).column(1).to_pylist(), strict=True
+            )
+            assert sorted(wanted) == [(int(slot), int(word), value) for slot, word, value in stand]
+    assert kept.row_count < 8 * sum(len(here) for here in held.values())

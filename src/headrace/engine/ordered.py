@@ -52,6 +52,12 @@ class OrderedRun:
         numbers = None if self.numbers is None else self.numbers[first:last]
         return OrderedRun(self.slots[first:last], self.words[first:last], self.weights[first:last], numbers)
 
+    def fresh(self) -> Bools:
+        """Return which entries of a sorted run are the first of their slot and word."""
+        starts = np.ones(len(self), dtype=np.bool_)
+        np.logical_or(self.slots[1:] != self.slots[:-1], self.words[1:] != self.words[:-1], out=starts[1:])
+        return starts
+
     def key_at(self, at: int) -> int:
         """Return the slot of an entry."""
         return int(self.slots[at])
@@ -78,6 +84,18 @@ def sort_order(slots: I64, words: U64, *, is_sorted: bool = False) -> I64:
     return np.argsort((slots.view(np.uint64) << _32) | ranks, kind="stable" if is_sorted else None)
 
 
+def in_order_of_numbers(run: OrderedRun, fresh: Bools) -> I64:
+    """Return the order in which the entries of each slot and word stand by their numbers; `fresh` of the run,
+    which is sorted.
+    """
+    assert run.numbers is not None
+    stretches = np.cumsum(fresh) - 1
+    numbers = run.numbers - run.numbers.min()
+    if int(numbers.max()) >= 2**32:
+        return np.lexsort((numbers, stretches))
+    return np.argsort((stretches.view(np.uint64) << _32) | numbers.view(np.uint64))
+
+
 def concat(runs: list[OrderedRun]) -> OrderedRun:
     """Return the entries of all runs one after the other, not sorted."""
     numbers = [run.numbers for run in runs if run.numbers is not None]
@@ -93,9 +111,7 @@ def added_up(run: OrderedRun) -> OrderedRun:
     """Return a sorted run of exact words with equal entries added up and cancelled ones dropped."""
     if len(run) == 0:
         return run
-    starts = np.ones(len(run), dtype=np.bool_)
-    np.logical_or(run.slots[1:] != run.slots[:-1], run.words[1:] != run.words[:-1], out=starts[1:])
-    firsts = nonzero(starts)
+    firsts = nonzero(run.fresh())
     if len(firsts) == len(run):
         return run if run.weights.all() else run.take(nonzero(run.weights))
     sums = np.add.reduceat(run.weights, firsts)
@@ -158,6 +174,18 @@ class Bounds:
             nothing = np.empty(0, dtype=np.int64)
             return nothing, nothing, nothing
         return np.concatenate(positions), np.concatenate(numbers), np.concatenate(weights)
+
+    def placed(self) -> OrderedRun:
+        """Return every entry of runs of rows, neither added up nor sorted; slots are positions among those
+        asked for.
+        """
+        numbers = np.arange(self.asked, dtype=np.int64)
+        parts = [OrderedRun(numbers[:0], np.empty(0, dtype=np.uint64), numbers[:0], numbers[:0])]
+        for run, starts, ends in self.parts:
+            part = run.take(ranges(starts, ends - starts))
+            part.slots = np.repeat(numbers, ends - starts)
+            parts.append(part)
+        return concat(parts)
 
     def first(self, *, last: bool) -> tuple[U64, Bools]:
         """Return the smallest (or the largest) word of each slot whose weights do not cancel, and whether

@@ -4,7 +4,7 @@ deletions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,8 @@ from headrace.change import empty_rows
 from headrace.engine.columns import I64, U64, Bools, Fixed, nonzero, views
 from headrace.engine.hashing import hash_views
 from headrace.engine.heap import Heap
-from headrace.engine.ordered import Bounds, OrderedRun, bounds_in, concat, sort_order
+from headrace.engine.ordered import Bounds, OrderedRun, bounds_in, concat, in_order_of_numbers, sort_order
+from headrace.engine.pairs import equal_pairs
 from headrace.engine.runs import CHUNK_ROWS_MAX, holds, numbers_below, ranges
 from headrace.engine.tiers import Tiers
 from headrace.engine.zset import group_rows
@@ -48,9 +49,16 @@ class Front:
 class OrderedRows:
     """Rows under slots: a heap, and runs of (slot, word of the first order column, number of the row,
     weight).
+
+    Args:
+        schema: the rows' columns.
+        told: columns whose bits the slot tells: they are not looked at where rows of a slot are compared.
     """
 
-    def __init__(self, schema: pa.Schema) -> None:
+    _told: Collection[str] = ()
+
+    def __init__(self, schema: pa.Schema, *, told: Collection[str] = ()) -> None:
+        self._told = tuple(told)
         self._heap = Heap(schema, CHUNK_ROWS_MAX)
         self._tiers = Tiers(self._merged, concat, self._drop)
 
@@ -119,18 +127,57 @@ class OrderedRows:
         """
         if len(run) == 0 or run.weights.min() > 0:
             return run, run.slots[:0]
-        starts = np.ones(len(run), dtype=np.bool_)
-        np.logical_or(run.slots[1:] != run.slots[:-1], run.words[1:] != run.words[:-1], out=starts[1:])
-        stretches = np.cumsum(starts) - 1
+        fresh = run.fresh()
+        stretches = np.cumsum(fresh) - 1
         mixed = np.zeros(int(stretches[-1]) + 1, dtype=np.bool_)
         mixed[stretches[run.weights < 0]] = True
         looked = nonzero(mixed[stretches])
-        rows = self._heap.gather(_numbers(run)[looked])
-        firsts, totals = sums(run.slots[looked], rows, run.weights[looked])
-        keep = ~mixed[stretches]
-        keep[looked[firsts[totals != 0]]] = True
-        run.weights[looked[firsts]] = totals
+        part = run.take(looked)
+        order = in_order_of_numbers(part, part.fresh())
+        looked, stretches = looked[order], stretches[looked]
+        keep = ~mixed[np.cumsum(fresh) - 1]
+        left, rest = self._paired_off(_numbers(run)[looked], stretches, run.weights[looked])
+        keep[looked[left]] = True
+        if len(rest):
+            rows = self._heap.gather(_numbers(run)[looked[rest]])
+            firsts, totals = sums(stretches[rest], rows, run.weights[looked[rest]])
+            run.weights[looked[rest[firsts]]] = totals
+            keep[looked[rest[firsts[totals != 0]]]] = True
         return run.take(nonzero(keep)), _numbers(run)[~keep]
+
+    def _paired_off(self, numbers: I64, stretches: I64, weights: I64) -> tuple[I64, I64]:
+        """Compare neighbours in time, of which one mostly undoes the other; return which entries stay, and
+        which ones are still to be added up.
+
+        What came and goes next cancels first, then what went and comes back: `+a −a +b` is +b after one look,
+        and `−a +b −b +a` nothing after two.
+        """
+        at = np.arange(len(numbers), dtype=np.int64)
+        for sign in (1, -1, 1):
+            pairs = nonzero(
+                (stretches[at[1:]] == stretches[at[:-1]])
+                & (weights[at[1:]] == -weights[at[:-1]])
+                & (np.sign(weights[at[:-1]]) == sign)
+            )
+            same = pairs[:0]
+            if len(pairs):
+                same = pairs[self._identical(numbers[at[pairs]], numbers[at[pairs + 1]])]
+                left = np.ones(len(at), dtype=np.bool_)
+                left[same] = left[same + 1] = False
+                at = at[left]
+        here, count = stretches[at], int(stretches[-1]) + 1
+        sizes, totals, least = np.bincount(here, minlength=count), *np.zeros((2, count), dtype=np.int64)
+        np.add.at(totals, here, weights[at])
+        least[here[weights[at] < 0]] = -1
+        is_open = (least < 0) & ((sizes > 2) | (totals != 0) | (len(same) > 0)) & (sizes > 1)
+        return at[~is_open[here]], at[is_open[here]]
+
+    def _identical(self, one: I64, other: I64) -> Bools:
+        """Return for which pairs of rows of one slot and word all bits are equal."""
+        names = self._heap.schema.names
+        compared = [at for at, name in enumerate(names) if name not in self._told]
+        left, right = self._heap.gather(one, compared).columns, self._heap.gather(other, compared).columns
+        return equal_pairs(left, right, len(one), exact=True)
 
     def fronts(self, slots: I64, count: int | None, settle: Settle) -> Front:
         """Return for each slot its first rows, at least until `settle` is content; all where `count` is None.

@@ -16,6 +16,7 @@ from tests.engine.world import Row, World, random_steps, schema
 
 from headrace.engine import tiers
 from headrace.engine.hashing import truncated_hashes
+from headrace.engine.operators import over
 from headrace.engine.operators.base import OperatorInfo
 
 TICKS = schema(
@@ -132,6 +133,19 @@ def test_rows_of_one_time_that_come_and_go_in_different_runs(monkeypatch: pytest
     made = world([NEAR[2], NEAR[3], RUNNING[5]])
     random_steps(made, {"t": tick}, steps=2, seed=7, most=700, deletes=0.0)
     random_steps(made, {"t": tick}, steps=12, seed=8, most=20, deletes=0.6)
+
+
+@pytest.mark.parametrize("below", ["GROUP BY k, ts", "GROUP BY k, ts, s"], ids=["apart", "some in one place"])
+def test_many_changed_rows_that_stand_apart(monkeypatch: pytest.MonkeyPatch, below: str) -> None:
+    """Rows that go are found by their place, where each place holds one row at most."""
+    monkeypatch.setattr(over, "APART_ROWS_MIN", 0)
+    monkeypatch.setattr(tiers, "_SMALL", 64)
+    made = World({"t": TICKS})
+    groups = f"SELECT k, ts, max(s) AS s, sum(n) AS n, sum(d) AS d, sum(i) AS i, max(f) AS f FROM t {below}"
+    for number, text in enumerate([RUNNING[1], RUNNING[5], RUNNING[10], NEAR[1], NEAR[9], ASKED[0]]):
+        made.add(f"v{number}", f"SELECT *, {text} FROM ({groups})")
+    random_steps(made, {"t": tick}, steps=1, seed=11, most=300, deletes=0.0)
+    random_steps(made, {"t": tick}, steps=6, seed=12, most=40, deletes=0.5)
 
 
 def test_equals_duckdb_when_all_hashes_collide() -> None:

@@ -38,10 +38,12 @@ from headrace.engine.hashing import hash_views
 from headrace.engine.heap import expand
 from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
+from headrace.engine.normal import is_one_pattern
 from headrace.engine.operators.base import Operator, StepContext
 from headrace.engine.operators.touched import TouchedOperator
 from headrace.engine.order import lexsort, order_word, placed
 from headrace.engine.ordered_rows import OrderedRows
+from headrace.engine.over.apart import Places, matched, moved_rows, standing
 from headrace.engine.over.asked import AskedCalls
 from headrace.engine.over.calls import NUMBER, distance_unit, positions, reach_of, rule_for
 from headrace.engine.over.edges import Edges
@@ -53,6 +55,8 @@ from headrace.errors import ViewInError
 from headrace.sql.plan import KEY_COLUMN, Expr, Node, OrderKey, Over, OverCall, Project, Touched
 
 _AT = "_segment"
+APART_ROWS_MIN = 512
+"""In a change of so many rows it is seen to whether no two stand in one place (`over.apart`)."""
 
 
 def over_operator(node: Over, *, append_only: bool) -> Operator:
@@ -122,22 +126,73 @@ class OverOperator(Operator):
         self._hidden = list(hidden)
         self._stored = pa.schema([*self.arrow, *own])
         self._partitions = KeyTable([self._input.field(name).type for name in node.partition])
-        self._rows = OrderedRows(self._stored)
+        told = [name for name in node.partition if is_one_pattern(self._input.field(name).type)]
+        self._rows = OrderedRows(self._stored, told=told)
         self._sweep = Sweep()
 
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
-        change = consolidate(inputs[0])
+        change = inputs[0]
+        slots, words = self._assign(change.rows), self._words(change.rows)
+        if len(change) >= APART_ROWS_MIN:
+            found = self._moved_apart(change, slots, words, context.duck)
+            if found is not None:
+                return found
+        change = consolidate(change)
         if len(change) == 0:
             return Change.empty(self.arrow)
-        slots, words = self._assign(change.rows), self._words(change.rows)
-        parts, middle, fresh = self._answers(change, slots, words, context.duck)
+        if len(change) != len(slots):
+            slots, words = self._assign(change.rows), self._words(change.rows)
+        return self._moved_alike(change, slots, words, context.duck)
+
+    def _moved_alike(self, change: Change, slots: I64, words: U64, duck: Duck) -> Change:
+        """Take in a change of partitions in which rows may stand in one place."""
+        parts, middle, fresh = self._answers(change, slots, words, duck)
         moved = consolidate(Change.concat([_named(middle, -1), _named(fresh, 1)]))
         at = values(moved.rows.column(0)).astype(np.int64)
         stored = pa.RecordBatch.from_arrays(moved.rows.columns[1:], schema=self._stored)
         self._rows.insert(parts.slots[at], self._words(stored), stored, moved.weights)
         shown = Change(stored.select(self.arrow.names), moved.weights)
         return consolidate(shown) if self._hidden else shown
+
+    def _moved_apart(self, change: Change, slots: I64, words: U64, duck: Duck) -> Change | None:
+        """Take in a change of partitions in which no two rows stand in one place; None: some may."""
+        if self._failed.intersection(slots.tolist()):
+            return None
+        parts = segments(self._rows, slots, words, self._reach)
+        held = standing(self._rows.bounds(parts.slots).clip(parts.read_from, parts.read_to).placed())
+        places = None if held is None else matched(held, parts.owners, words, change.weights)
+        if held is None or held.numbers is None or places is None:
+            return None
+        old = self._rows.heap.gather(held.numbers)
+        try:
+            new = self._in_places(places, parts, old, change, duck)
+        except ViewInError:
+            return None
+        moved = moved_rows(places, parts, old, new, len(self._input), len(self.arrow))
+        at = moved.places
+        self._rows.insert(parts.slots[places.at[at]], places.words[at], moved.rows, moved.weights)
+        shown = Change(moved.rows.select(self.arrow.names), moved.weights)
+        return shown if moved.shown is None else shown.filter(moved.shown)
+
+    def _in_places(
+        self, places: Places, parts: Segments, old: pa.RecordBatch, change: Change, duck: Duck
+    ) -> pa.RecordBatch:
+        """Return the rows after a change in order, with their answers; `old` are those that stood.
+
+        Raises:
+            ViewInError: DuckDB answers with an error.
+        """
+        here = nonzero(places.there)
+        came = places.came[here]
+        source = np.where(came >= 0, came + old.num_rows, places.held[here])
+        names = self._input.names
+        rows = pa.concat_batches([old.select(names), change.rows.select(names)]).take(pa.array(source))
+        self._edges.check(rows.column(self._node.order[0].column))
+        at = places.at[here]
+        view = RowsInOrder(rows, at, places.words[here] >= parts.first[at], self._node.order)
+        view.stored = self._states(old.take(pa.array(source[view.carriers])))
+        return self._with_answers(view, duck)
 
     def _answers(self, change: Change, slots: I64, words: U64, duck: Duck) -> tuple[Segments, _Rows, _Rows]:
         """Return the segments, their rows as they stood, and as they are with the change."""
@@ -230,18 +285,21 @@ class OverOperator(Operator):
         view = RowsInOrder(rows, at[order], order >= counts[0], self._node.order)
         carriers = order[view.carriers]
         view.stored = self._states(before.rows.take(pa.array(carriers)))
+        fresh = nonzero((order >= counts[0]) & (order < counts[0] + counts[1]))
+        return _Rows(view.segments[fresh], self._with_answers(view, duck).take(pa.array(fresh)))
+
+    def _with_answers(self, view: RowsInOrder, duck: Duck) -> pa.RecordBatch:
+        """Return rows in order as they are stored, with what is answered for each."""
         answers = self._asked.answer(view, duck)
         for call in self._calls:
             answers |= call.answer(view)
         if self._counts:
             answers[NUMBER] = pa.array(positions(view))
-        fresh = nonzero((order >= counts[0]) & (order < counts[0] + counts[1]))
         wanted = [call.name for call in self._node.calls] + self._hidden
-        columns = [*rows.columns, *(answers[name] for name in wanted)]
+        columns = [*view.rows.columns, *(answers[name] for name in wanted)]
         fields = zip(columns, self._stored, strict=True)
         cast = [column if column.type == field.type else column.cast(field.type) for column, field in fields]
-        done = pa.RecordBatch.from_arrays(cast, schema=self._stored)
-        return _Rows(view.segments[fresh], done.take(pa.array(fresh)))
+        return pa.RecordBatch.from_arrays(cast, schema=self._stored)
 
     def _order(self, rows: pa.RecordBatch, at: I64, before: _Rows) -> I64:
         """Return the order of rows in their segments; equal rows that were numbered keep their order."""

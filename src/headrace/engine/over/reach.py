@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headrace.engine.columns import I64, U64, Bools, nonzero
-from headrace.engine.ordered import Bounds, OrderedRun
+from headrace.engine.ordered import Bounds, OrderedRun, sort_order
 from headrace.engine.ordered_rows import OrderedRows
 from headrace.engine.runs import ranges
 
@@ -80,7 +80,7 @@ class Segments:
 
 def segments(rows: OrderedRows, slots: I64, words: U64, reach: Reach) -> Segments:
     """Return what a change of rows at these places makes necessary; `rows` as they were before it."""
-    order = np.lexsort((words, slots))
+    order = sort_order(slots, words)
     fresh = np.ones(len(slots), dtype=np.bool_)
     fresh[1:] = slots[order[1:]] != slots[order[:-1]]
     distinct = slots[order[fresh]]
