@@ -168,7 +168,7 @@ def test_a_log_that_failed_can_be_closed(tmp_path: Path) -> None:
         assert numbers(log) == [1]
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(30))
 def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path, seed: int) -> None:
     live_through_power_cuts(tmp_path, seed)
 

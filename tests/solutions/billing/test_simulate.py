@@ -109,7 +109,7 @@ def test_disorder_moves_and_repeats_rows_and_loses_none() -> None:
 
 
 def test_books_and_views_agree_on_history_and_live_activity_and_a_wrong_book_is_found() -> None:
-    world = make_world(1, 2, 8, 2.0, datetime.now(UTC))
+    world = make_world(1, 1, 12, 2.0, datetime.now(UTC))
     with app.open(None) as run:
         load(run, world)
         words = go_live(run, world, Plan(rate=20_000, rows_max=300))
