@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -260,12 +261,19 @@ class KnownLagCall(Call):
 
 
 class ShiftCall(Call):
-    """`lag(x, n, default)` and `lead(x, n, default)`."""
+    """`lag(x, n, default)` and `lead(x, n, default)`; the default is a column of one row: a checkpoint reads
+    no single value of an ENUM.
+    """
 
-    def __init__(self, call: OverCall, schema: Schema, reach: Reach, step: int, default: pa.Scalar) -> None:
+    def __init__(self, call: OverCall, schema: Schema, reach: Reach, step: int, default: pa.Array) -> None:
         super().__init__(call, schema, reach)
         self._step = step
         self._default = default
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self._default, pa.Scalar):  # of a checkpoint from before
+            self._default = pa.repeat(self._default, 1)
 
     @override
     def answer(self, view: RowsInOrder) -> dict[str, pa.Array]:
@@ -273,8 +281,8 @@ class ShiftCall(Call):
         target = np.arange(len(view)) + self._step
         outside = (target < view.first) | (target > view.last)
         moved = column.take(pa.array(target, mask=outside))
-        if self._default.is_valid:
-            moved = pc.if_else(pa.array(outside), self._default, moved)
+        if self._default.null_count == 0:
+            moved = pc.if_else(pa.array(outside), self._default[0], moved)
         return {self.call.name: moved}
 
 
@@ -402,7 +410,7 @@ def _shift(node: Over, call: OverCall) -> Call | None:
     wanted = call.params[1] if len(call.params) == 2 else "NULL"
     duck = Duck()
     try:
-        default = duck.constant(f"CAST({wanted} AS {kind})")[0]
+        default = duck.constant(f"CAST({wanted} AS {kind})")
     except duckdb.Error:
         return None
     finally:
