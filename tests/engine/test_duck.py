@@ -40,6 +40,8 @@ def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[duckdb.DuckDB
 
 def test_others_go_on_after_a_fatal_error(ended: list[duckdb.DuckDBPyConnection]) -> None:
     one, other = Duck(), Duck()
+    for duck in (one, other):
+        assert duck.select(ROWS, X, ["x"], X).column(0).to_pylist() == [1, 2]
     end(ended[0])
     for duck in (one, other):
         assert duck.select(ROWS, X, ["x + 1"], X).column(0).to_pylist() == [2, 3]
@@ -52,8 +54,16 @@ def test_others_go_on_after_a_fatal_error(ended: list[duckdb.DuckDBPyConnection]
     other.close()
 
 
+def test_who_never_asks_has_no_connection(ended: list[duckdb.DuckDBPyConnection]) -> None:
+    duck = Duck()
+    duck.close()
+    assert ended == []
+
+
 def test_the_question_itself_is_not_asked_again(ended: list[duckdb.DuckDBPyConnection]) -> None:
     duck = Duck()
+    assert duck.types(["x"], X) == ["BIGINT"]
+    assert duck._connection is not None
     duck._connection.execute("SET debug_checkpoint_abort = 'before_header'")
     duck._connection.execute("INSERT INTO ending VALUES (11)")
     with pytest.raises(ViewInError, match="before header write"):

@@ -56,11 +56,14 @@ def _opened(threads: int, settings: tuple[str, ...]) -> duckdb.DuckDBPyConnectio
 
 
 class Duck:
-    """One connection to an in-memory DuckDB; what it registers is its own. Threads wait for each other."""
+    """One connection to an in-memory DuckDB; what it registers is its own. Threads wait for each other.
+
+    It is made at the first question: most views never ask any.
+    """
 
     def __init__(self, threads: int = 1, settings: Sequence[str] = _SETTINGS) -> None:
         self._shared = _database(threads, tuple(settings))
-        self._connection = self._shared.cursor()
+        self._connection: duckdb.DuckDBPyConnection | None = None
         self._threads = threads
         self._lock = Lock()
         self._careful: Duck | None = None
@@ -113,6 +116,8 @@ class Duck:
         """Ask the connection; where a fatal error has ended its database before, one to a new database."""
         with self._lock:
             try:
+                if self._connection is None:
+                    self._connection = self._shared.cursor()
                 return ask(self._connection)
             except duckdb.FatalException as error:
                 if not has_ended(error):
@@ -134,7 +139,8 @@ class Duck:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
         for other in (self._careful, self._paired):
             if other is not None:
                 other.close()
