@@ -64,21 +64,22 @@ def compile_expression(sql: str, source: Schema, output: Column, duck: Duck) -> 
 def _compile(sql: str, source: Schema, output: Column, duck: Duck) -> Compiled | None:
     try:
         tree = sqlglot.parse_one(sql, dialect="duckdb")
-        types = _types(tree, source, duck)
+        texts = _texts(tree)
+        types = _types(tree, texts, source, duck)
         if types[id(tree)].sql != type_of(output.sql_type).sql or type_of(output.sql_type).kind == OTHER:
             return None
-        return Compiled(_Compiler(tree, source, types, duck).compile(tree), output)
+        return Compiled(_Compiler(texts, source, types, duck).compile(tree), output)
     except (Miss, sqlglot.errors.SqlglotError, KeyError):
         return None
 
 
-def _types(tree: exp.Expr, source: Schema, duck: Duck) -> dict[int, Type]:
-    """Return DuckDB's type of every part of an expression."""
-    parts = [part for part in tree.walk() if _has_type(part)]
+def _types(tree: exp.Expr, texts: Mapping[int, str], source: Schema, duck: Duck) -> dict[int, Type]:
+    """Return DuckDB's type of every part of an expression that has a text."""
+    parts = [part for part in tree.walk() if id(part) in texts]
     known = {id(part): type_of(source[part.name].sql_type) for part in parts if isinstance(part, exp.Column)}
     asked = [part for part in parts if id(part) not in known]
     try:
-        names = duck.types([part.sql(dialect="duckdb") for part in asked], source) if asked else []
+        names = duck.types([texts[id(part)] for part in asked], source) if asked else []
     except Exception as error:
         raise Miss from error
     return known | {id(part): type_of(name) for part, name in zip(asked, names, strict=True)}
@@ -90,8 +91,12 @@ def _has_type(part: exp.Expr) -> bool:
     return not (isinstance(part, exp.If) and isinstance(part.parent, exp.Case))
 
 
-def _text(part: exp.Expr) -> str:
-    return part.sql(dialect="duckdb")
+def _texts(tree: exp.Expr) -> dict[int, str]:
+    """Return every part that has a type as SQL, by its `id`: each is written once, which costs copies."""
+    try:
+        return {id(part): part.sql(dialect="duckdb") for part in tree.walk() if _has_type(part)}
+    except Exception as error:
+        raise Miss from error
 
 
 def _once(kernel: Kernel, text: str) -> Kernel:
@@ -107,8 +112,11 @@ def _once(kernel: Kernel, text: str) -> Kernel:
 
 
 class _Compiler:
-    def __init__(self, tree: exp.Expr, source: Schema, types: Mapping[int, Type], duck: Duck) -> None:
-        self._texts = Counter(_text(part) for part in tree.walk() if id(part) in types)
+    def __init__(
+        self, texts: Mapping[int, str], source: Schema, types: Mapping[int, Type], duck: Duck
+    ) -> None:
+        self._texts = texts
+        self._times = Counter(texts.values())
         self._is_per_value = False
         self._source = source
         self._types = types
@@ -131,7 +139,8 @@ class _Compiler:
             self._is_per_value = True
             kernel = lazy.per_value(self._operation(part), repeated)
             self._is_per_value = False
-        return _once(kernel, _text(part)) if self._texts[_text(part)] > 1 else kernel
+        text = self._texts.get(id(part), "")
+        return _once(kernel, text) if self._times[text] > 1 else kernel
 
     def _repeated(self, part: exp.Expr) -> str | None:
         """Return the one column of texts that a costly part reads, or None."""
