@@ -34,7 +34,7 @@ from tests.torture import Torture
 
 import headrace as hr
 from headrace.solutions.billing import settings
-from headrace.solutions.billing.app import HERE, app
+from headrace.solutions.billing.app import app
 from headrace.solutions.billing.prove import defaults
 from headrace.solutions.billing.recompute import Customer, Facts, Movement
 from headrace.solutions.billing.simulate.history import World, make_world
@@ -62,9 +62,7 @@ MOVES = {
     "contraction": "contraction_mrr",
     "churn": "churned_mrr",
 }
-METRICS = (HERE / "queries" / "metrics.sql").read_text()
-for _day in ("$since", "$until", "$cohort"):
-    METRICS = METRICS.replace(_day, f"CAST({_day} AS DATE)")
+METRICS = app.named_queries["metrics"].text
 LEDGER = "merchant_id, scenario, customer_id, happened_at, currency, type, amount"
 KNOWN = f"""
 SELECT
