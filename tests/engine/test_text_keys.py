@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 import headrace.engine.text_keys as text_keys
-from headrace.engine.columns import views
-from headrace.engine.hashing import hash_views, truncated_hashes
+from headrace.engine.columns import ONE_ROWS_MIN, Text, equal_rows, views
+from headrace.engine.hashing import hash_columns, hash_views, truncated_hashes
 from headrace.engine.key_table import KeyTable
 from headrace.engine.text_keys import TextKeys, Texts
 
@@ -54,6 +54,44 @@ def test_repeated_texts_are_numbered_and_given_back(bits: int, monkeypatch: pyte
     numbered = texts_of(table)._numbered
     assert numbered is not None
     assert numbered._texts.size < 40
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["first column", "with another before it"])
+@pytest.mark.parametrize("word", ["", "a", "eightlen", "eightlenx", "a text longer than two words"])
+def test_a_batch_in_which_all_rows_have_one_text(
+    ahead: bool, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told by its bytes, and hashed and found as in any other batch."""
+    monkeypatch.setattr(text_keys, "_ASKED_AT", (40, 5_000))
+    monkeypatch.setattr(text_keys, "_NUMBERED_FROM", 1)
+    count = ONE_ROWS_MIN
+    kinds = [pa.int64(), pa.string(), pa.string()] if ahead else [pa.string(), pa.string(), pa.int64()]
+    numbers = pa.array(range(count))
+
+    def keys(first: str) -> list[pa.Array]:
+        columns = [pa.array([first] * count, pa.string()), pa.array([f"b{first}"] * count), numbers]
+        return [columns[2], *columns[:2]] if ahead else columns
+
+    table = KeyTable(kinds)
+    known: dict[str, list[int]] = {}
+    for text in [*filter(None, WORDS), word + "s", word, "new", word]:
+        columns = views(keys(text), exact=False)
+        assert [isinstance(column, Text) and column.is_one for column in columns].count(True) == 2
+        hashes = hash_views(columns, count)
+        more = [pa.array([None, *array.to_pylist()[:9]], array.type) for array in keys(text)]
+        mixed = [pa.concat_arrays(both) for both in zip(keys(text), more, strict=True)]
+        assert hash_columns(mixed, count + 10)[:count].tolist() == hashes.tolist()
+        before = table.find(columns, hashes).tolist()
+        assert before == known.get(text, [-1] * count)
+        known[text] = table.find_or_add(columns, hashes)[0].tolist()
+        whole = views(mixed, exact=False)
+        rows = np.arange(count)
+        assert equal_rows(columns, rows, whole, rows).all()
+        assert not equal_rows(columns, rows, columns, rows[::-1]).any()
+        assert table.find(whole, hash_views(whole, count + 10))[:count].tolist() == known[text]
+    assert len({slot for slots in known.values() for slot in slots}) == count * len(known)
+    stores = [store for store in table._stores if isinstance(store, TextKeys)]
+    assert all(store._numbered is not None for store in stores)
 
 
 def test_texts_of_their_own_are_not_numbered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,8 @@ _TAIL_MASKS: U64 = np.array([(1 << (8 * n)) - 1 for n in range(8)] + [2**64 - 1]
 MICROS_PER_DAY = 86_400_000_000
 WORDS_KEPT = 2
 """Words of a text that are kept beside it: most keys are no longer."""
+ONE_ROWS_MIN = 512
+"""Of so many rows it is found out whether all texts are the same."""
 _READ_ROWS_MIN, _READ_BYTES_MAX = 1_024, 2**26
 """A step keeps what it read of columns of so many rows at least, up to so many bytes, the last ones."""
 
@@ -66,6 +68,8 @@ class Text:
         valid: False where NULL; None when no row is NULL.
         kept: the first words of all rows, as far as they were asked for: keys are hashed and compared again,
             by several threads, each of which would write the same.
+        is_one: whether all rows are known to hold the same bytes, none of them NULL: then one row is read for
+            all.
     """
 
     heap: npt.NDArray[np.uint8]
@@ -73,9 +77,15 @@ class Text:
     lengths: I64
     valid: Bools | None
     kept: list[U64 | None] = field(default_factory=lambda: [None] * WORDS_KEPT, compare=False, repr=False)
+    is_one: bool = field(default=False, compare=False)
 
     def word(self, step: int, rows: I64 | slice) -> U64:
-        """Return bytes `8*step` to `8*step+7` of those rows as little-endian words, zero beyond the end."""
+        """Return bytes `8*step` to `8*step+7` of those rows as little-endian words, zero beyond the end; not
+        to be written to.
+        """
+        if self.is_one:
+            count = len(self.starts[rows]) if isinstance(rows, slice) else len(rows)
+            return np.broadcast_to(heap_word(self.heap, self.starts[:1], self.lengths[:1], step), count)
         if step < WORDS_KEPT:
             word = self.kept[step]
             if word is None and (isinstance(rows, slice) or 2 * len(rows) >= len(self.starts)):
@@ -88,7 +98,8 @@ class Text:
         """Return some of the rows, which follow each other."""
         valid = None if self.valid is None else self.valid[rows]
         kept = [None if word is None else word[rows] for word in self.kept]
-        return Text(self.heap, self.starts[rows], self.lengths[rows], valid, kept)
+        starts = self.starts[rows]
+        return Text(self.heap, starts, self.lengths[rows], valid, kept, self.is_one and len(starts) > 0)
 
     def keep(self, parts: Sequence[Text]) -> None:
         """Keep the words that were asked for of all parts, which make up the column."""
@@ -99,8 +110,8 @@ class Text:
                 self.kept[step] = np.concatenate(known)
 
     def sizes(self, rows: I64) -> I64:
-        """Return how many bytes those rows have."""
-        return self.lengths[rows]
+        """Return how many bytes those rows have; not to be written to."""
+        return np.broadcast_to(self.lengths[:1], len(rows)) if self.is_one else self.lengths[rows]
 
 
 View = Fixed | Text
@@ -481,7 +492,20 @@ def _as_text(array: pa.Array) -> Text:
     valid = validity(array)
     if valid is not None:
         lengths = np.where(valid, lengths, 0)
-    return Text(heap, offsets[:-1], lengths, valid)
+    is_one = count >= ONE_ROWS_MIN and valid is None and _is_one(heap[:-8], lengths)
+    return Text(heap, offsets[:-1], lengths, valid, is_one=is_one)
+
+
+def _is_one(heap: npt.NDArray[np.uint8], lengths: I64) -> bool:
+    """Whether texts that follow each other in `heap` are all the same: a change of one merchant's settings
+    names no other.
+    """
+    size = int(lengths[0])
+    if int(lengths[-1]) != size or len(heap) != size * len(lengths):
+        return False
+    if not np.array_equal(heap[:size], heap[len(heap) - size :]) or (lengths != size).any():
+        return False
+    return np.array_equal(heap[size:], heap[: len(heap) - size])
 
 
 def equal(left: View, left_rows: I64, right: View, right_rows: I64) -> Bools:
@@ -518,6 +542,8 @@ def _equal_fixed(left: Fixed, left_rows: I64, right: View, right_rows: I64) -> B
 
 def equal_texts(left: Texts, left_rows: I64, right: Texts, right_rows: I64) -> Bools:
     """Return, pair by pair, whether two byte strings are equal."""
+    if left is right and isinstance(left, Text) and left.is_one:
+        return np.ones(len(left_rows), dtype=np.bool_)
     sizes = left.sizes(left_rows)
     same: Bools = sizes == right.sizes(right_rows)
     rows, step = nonzero(same & (sizes > 0)), 0

@@ -74,8 +74,13 @@ def hash_views(columns: Sequence[View], count: int) -> U64:
 
 
 def _hashed(columns: Sequence[View], count: int) -> U64:
-    hashes = np.zeros(count, dtype=np.uint64)
-    for number, column in enumerate(columns):
+    alike = [isinstance(column, Text) and column.is_one for column in columns]
+    ahead = alike.index(False) if False in alike else len(alike)
+    one = np.zeros(min(count, 1) if ahead else count, dtype=np.uint64)
+    for column in columns[:ahead]:  # these are the same in all rows, and so is what comes of them
+        one = _fold(one, column.part(slice(0, len(one))), first=False)
+    hashes = np.repeat(one, count) if ahead else one
+    for number, column in enumerate(columns[ahead:], ahead):
         hashes = _fold(hashes, column, first=number == 0)
     return hashes
 

@@ -10,6 +10,8 @@ while a key that is known is compared as ever.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
@@ -34,6 +36,8 @@ _ASKED_AT = (2_048, 8_192, 32_768, 131_072)
 """At so many slots it is asked whether numbers are worth their while; later that would take too long."""
 _REPEATS = 4
 """Numbers are worth their while where each text stands under so many slots, on average."""
+_NUMBERED_FROM = 1_024
+"""Where so many rows hold one text, its number is looked up once; fewer are compared as they are."""
 _AT_ONCE = 1_024
 """Texts that are looked up at once at least; a quarter of those held, where that is more."""
 _SAMPLE = np.uint64(15)
@@ -195,7 +199,19 @@ class Numbered:
 
     def equal(self, slots: I64, column: Text, rows: I64) -> Bools:
         """Return, pair by pair, whether a slot holds the text of a row."""
+        if column.is_one and len(rows) >= _NUMBERED_FROM:
+            same: Bools = self._numbers.data[slots] == self._number_of(column)
+            return same
         return equal_texts(self._texts, self.numbers(slots), column, rows)
+
+    def _number_of(self, column: Text) -> np.int64:
+        """Return the number of the text that all rows of a column hold; −2, which no slot has, where it is
+        new.
+        """
+        part = column.part(slice(0, 1))
+        verify = partial(_same_texts, self._texts, part)
+        found = self._index.find(hash_views((part,), 1), verify)[0]
+        return found if found >= 0 else np.int64(-2)
 
     @property
     def nbytes(self) -> int:
@@ -261,6 +277,10 @@ class TextKeys:
         """Bytes held."""
         null = 0 if self._null is None else self._null.nbytes
         return self._texts.nbytes + null + (0 if self._numbered is None else self._numbered.nbytes)
+
+
+def _same_texts(texts: Texts, part: Text, rows: I64, numbers: I64) -> Bools:
+    return equal_texts(texts, numbers, part, rows)
 
 
 def null_flags(nulls: Growable[np.bool_] | None, slots: I64) -> Bools:
