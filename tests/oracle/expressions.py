@@ -16,7 +16,7 @@ FORMS: dict[str, tuple[str, ...]] = {
         "{x}::DOUBLE", "greatest({x}, {y})", "{x} > {y}", "TRY_CAST({x} AS TINYINT)", "{x} IN (1, 2, NULL)",
         "CASE WHEN {x} > 1 THEN {y} END", "{x}::DECIMAL(30,2) * 1.5", "sign({x})", "{x} BETWEEN 0 AND {y}",
     ),
-    "huge": ("{x} % 3", "{x}::DOUBLE", "{x}::VARCHAR", "coalesce({x}, 0)", "{x} > {y}"),
+    "huge": ("{x} % 3", "({x} % 1000)::DOUBLE", "{x}::VARCHAR", "coalesce({x}, 0)", "{x} > {y}"),
     "decimal": (
         "-{x}", "{x}::DOUBLE", "{x}::VARCHAR", "round({x}, 1)", "floor({x})", "coalesce({x}, 1)",
         "least({x}, {y})", "{x} >= {y}", "TRY_CAST({x} AS DECIMAL(4,1))", "{x} * 2",
