@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import threading
 from collections.abc import Mapping
 from decimal import Decimal
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from tests.faults.killed import killed
 
 import headrace as hr
 from headrace import points
@@ -252,7 +252,7 @@ def test_a_crash_leaves_the_old_columns_or_the_new_ones(folder: Path, tmp_path: 
     def copied(point: str) -> None:
         if point.startswith("definitions"):
             copies[point] = tmp_path / point
-            shutil.copytree(folder, copies[point])
+            killed(folder, copies[point])
 
     with opened(before(), folder) as run:
         change = run.apply(after(), preview=True)

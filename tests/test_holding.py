@@ -8,7 +8,6 @@ events of the same version say: a version that had the change in one view and no
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.faults.killed import killed
 from tests.serve.conftest import serving
 
 import headrace as hr
@@ -377,7 +377,7 @@ def test_a_checkpoint_and_the_past_know_what_a_version_lacks(tmp_path: Path) -> 
         assert stop.reached.wait(100)
         then = run.wait_for(sell(run, 1, 1), 100)
         run.checkpoint()
-        shutil.copytree(folder, copy)  # as a kill would leave it
+        killed(folder, copy)
         stop.go_on.set()
         run.wait_for(change, 100)
         assert run.query("SELECT v FROM report WHERE tenant = 0", as_of=then).to_pylist() == [{"v": SUM}]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.faults.killed import killed
 
 import headrace as hr
 from headrace import past as past_room
@@ -235,12 +236,6 @@ class _Noted:
 
     def publish(self, version: hr.Version, changes: Any) -> None:
         self._told[version.number] = changes["turnover"].to_table().to_pylist()
-
-
-def killed(folder: Path, target: Path) -> Path:
-    """Return a copy of a folder as the death of its process would leave it."""
-    shutil.copytree(folder, target, ignore=shutil.ignore_patterns("lock"))
-    return target
 
 
 @pytest.mark.parametrize("long_rows", [1, 1_000])
