@@ -91,6 +91,7 @@ def test_parts_and_operators_side_by_side_change_nothing(monkeypatch: pytest.Mon
     monkeypatch.setattr("headrace.engine.levels.WORTH_ROWS", 8)
     monkeypatch.setattr("headrace.engine.circuit.WORTH_ROWS", 8)
     monkeypatch.setattr("headrace.engine.levels.SPLIT_ROWS", 16)
+    monkeypatch.setattr("headrace.engine.columns.COPIED_ROWS", 16)
     monkeypatch.setattr("headrace.engine.columns._READ_ROWS_MIN", 4)
     random = np.random.default_rng(5)
     one, many = built(1, WIDE), built(3, WIDE)

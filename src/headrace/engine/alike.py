@@ -19,7 +19,7 @@ from headrace.engine.columns import I64, U64, View, equal_rows, nonzero
 
 SAMPLE_ROWS = 1_024
 _ROWS_MIN = 2_048
-_DISTINCT_SHARE_MAX = 0.5
+_DISTINCT_SHARE_MAX = 0.25
 """Rows are put together where at most so many of them are distinct, judging by a sample."""
 _PAUSE_MIN, _PAUSE_MAX = 8, 128
 """So many batches are passed over where the sample was wrong."""

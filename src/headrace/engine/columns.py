@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from headrace.engine.levels import parts_of, side_by_side
+from headrace.engine.levels import COPIED_ROWS, parts_of, side_by_side
 from headrace.engine.normal import group_keys as group_keys
 
 U64 = npt.NDArray[np.uint64]
@@ -31,7 +31,7 @@ _WIDTHS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64
 _Made = TypeVar("_Made")
 _TAIL_MASKS: U64 = np.array([(1 << (8 * n)) - 1 for n in range(8)] + [2**64 - 1], dtype=np.uint64)
 MICROS_PER_DAY = 86_400_000_000
-WORDS_KEPT = 2
+WORDS_KEPT = 4
 """Words of a text that are kept beside it: most keys are no longer."""
 ONE_ROWS_MIN = 512
 """Of so many rows it is found out whether all texts are the same."""
@@ -546,7 +546,13 @@ def equal_texts(left: Texts, left_rows: I64, right: Texts, right_rows: I64) -> B
         return np.ones(len(left_rows), dtype=np.bool_)
     sizes = left.sizes(left_rows)
     same: Bools = sizes == right.sizes(right_rows)
-    rows, step = nonzero(same & (sizes > 0)), 0
+    step, shortest = 0, int(sizes.min()) if same.all() and len(same) else 0
+    while shortest > 8 * step:  # nothing need be picked out
+        same &= left.word(step, left_rows) == right.word(step, right_rows)
+        step += 1
+        if not same.all():
+            break
+    rows = nonzero(same & (sizes > 8 * step))
     if len(rows) < len(same):
         left_rows, right_rows, sizes = left_rows[rows], right_rows[rows], sizes[rows]
     while len(rows):
@@ -562,7 +568,7 @@ def equal_texts(left: Texts, left_rows: I64, right: Texts, right_rows: I64) -> B
 def take(batch: pa.RecordBatch, rows: I64) -> pa.RecordBatch:
     """Return those rows of a batch."""
     at = pa.array(rows)
-    count = min(len(parts_of(len(rows))), batch.num_columns)
+    count = min(len(parts_of(len(rows), COPIED_ROWS)), batch.num_columns)
     if count < 2:
         return batch.take(at)
     groups = [list(range(first, batch.num_columns, count)) for first in range(count)]

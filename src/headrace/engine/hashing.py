@@ -105,8 +105,12 @@ def _fold(hashes: U64, column: View, *, first: bool) -> U64:
 def _fold_text(hashes: U64, column: Text) -> U64:
     lengths = column.lengths
     hashes = mix(hashes * _STEP + lengths.view(np.uint64) + column.word(0, slice(None)) * _TWO)
-    rows = nonzero(lengths > 8)
+    shortest = int(lengths.min())
     step = 1
+    while shortest > 8 * step:  # nothing need be picked out
+        hashes = mix(hashes * _STEP + column.word(step, slice(None)))
+        step += 1
+    rows = nonzero(lengths > 8 * step)
     while len(rows):
         hashes[rows] = mix(hashes[rows] * _STEP + column.word(step, rows))
         step += 1

@@ -9,11 +9,23 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.engine.alike import Alike
-from headrace.engine.columns import I64, U64, Bools, Fixed, View, equal_rows, is_fixed, micros, views
+from headrace.engine.columns import (
+    I64,
+    U64,
+    Bools,
+    Fixed,
+    View,
+    equal_rows,
+    is_fixed,
+    micros,
+    nonzero,
+    views,
+)
 from headrace.engine.few import FEW_ROWS_MAX, Few, few_keys
 from headrace.engine.growable import Growable
 from headrace.engine.hash_index import HashIndex
 from headrace.engine.hashing import hash_views
+from headrace.engine.hints import Hints
 from headrace.engine.monotone import Bounds
 from headrace.engine.text_keys import TextKeys, null_flags, row_nulls
 
@@ -85,12 +97,13 @@ class KeyTable:
         self._alike = Alike()
         self._free: I64 = np.empty(0, dtype=np.int64)
         self._known: dict[Any, int] = {}
+        self._hints = Hints()
         self._waits, self._wait = 0, 1
         self.size = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is found again."""
-        return {**self.__dict__, "_known": {}}
+        return {**self.__dict__, "_known": {}, "_hints": Hints()}
 
     @property
     def live(self) -> int:
@@ -125,7 +138,7 @@ class KeyTable:
         slots, added = self._in_parts(columns, hashes[firsts], firsts)
         return slots[groups], added
 
-    def slots_of(self, arrays: Sequence[pa.Array]) -> tuple[I64, I64]:
+    def slots_of(self, arrays: Sequence[pa.Array], ids: I64 | None = None) -> tuple[I64, I64]:
         """Return `find_or_add` of key columns; where a small change has few keys, those are looked up by
         value, and its rows are neither hashed nor compared.
         """
@@ -134,14 +147,45 @@ class KeyTable:
             found = [self._known.get(key, -1) for key in few.values]
             if -1 not in found:
                 return np.array(found, dtype=np.int64)[few.codes], np.empty(0, dtype=np.int64)
-        columns = views(arrays, exact=False)
-        slots, added = self.find_or_add(columns, hash_views(columns, len(arrays[0])))
+        slots, added = self.place(arrays, ids)
         if few is not None:
             if len(self._known) + len(few.values) > _KNOWN_MAX:
                 self._known.clear()
             at = np.empty(len(few.values), dtype=np.int64)
             at[few.codes] = slots
             self._known.update(zip(few.values, at.tolist(), strict=True))
+        return slots, added
+
+    def place(self, arrays: Sequence[pa.Array], ids: I64 | None = None) -> tuple[I64, I64]:
+        """Return `find_or_add` of key columns; of many rows that have `ids`, those are not hashed whose keys
+        were found by their ids.
+        """
+        columns = views(arrays, exact=False)
+        guesses = None if ids is None else self._hints.guesses(ids, self.live)
+        if ids is None or guesses is None:
+            return self.find_or_add(columns, hash_views(columns, len(arrays[0])))
+        return self._hinted(arrays, columns, ids, guesses)
+
+    def _hinted(
+        self, arrays: Sequence[pa.Array], columns: Sequence[View], ids: I64, slots: I64
+    ) -> tuple[I64, I64]:
+        """Return `find_or_add`; `slots` are guesses, which are put right."""
+        known = nonzero(slots >= 0)
+        right = self._equal(slots[known], columns, known)
+        self._hints.judge(len(known), len(known) - int(np.count_nonzero(right)))
+        left = np.ones(len(slots), dtype=np.bool_)
+        left[known[right]] = False
+        rest = nonzero(left)
+        if len(rest) == 0:
+            return slots, rest
+        if 2 * len(rest) > len(slots):
+            slots, added = self.find_or_add(columns, hash_views(columns, len(slots)))
+        else:
+            at = pa.array(rest)
+            columns = views([array.take(at) for array in arrays], exact=False)
+            slots[rest], added = self.find_or_add(columns, hash_views(columns, len(rest)))
+            added = rest[added]
+        self._hints.learn(ids[rest], slots[rest])
         return slots, added
 
     def _few_keys(self, arrays: Sequence[pa.Array]) -> Few | None:
@@ -210,6 +254,7 @@ class KeyTable:
         for store in self._stores:
             store.release(slots)
         self._free = np.concatenate([self._free, slots])
+        self._hints.forget(dead)
         return dead
 
     def below(self, column: int, bound_us: int) -> Bools:
@@ -244,7 +289,7 @@ class KeyTable:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self._index.nbytes + sum(store.nbytes for store in self._stores)
+        return self._index.nbytes + self._hints.nbytes + sum(store.nbytes for store in self._stores)
 
 
 def _word_count(kind: pa.DataType) -> int:

@@ -20,8 +20,12 @@ T = TypeVar("T")
 THREADS_MAX = 4
 WORTH_ROWS = 5_000
 """What has fewer rows is not worth a thread."""
-SPLIT_ROWS = 8_192
-"""Rows are split where each part has at least so many."""
+SPLIT_ROWS = 32_768
+"""Rows that pass through many small kernels are split where each part has at least so many: between any two
+of those, threads wait for the interpreter.
+"""
+COPIED_ROWS = 8_192
+"""Rows that are only copied, which one kernel does, are split where each part has at least so many."""
 
 
 def step_threads() -> int:
@@ -74,10 +78,9 @@ class Threads:
         """
         if self.count < 2 or sum(count >= WORTH_ROWS for count in rows) < 2:
             return [job() for job in jobs]
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="headrace-step")
+        pool = self._workers()
         largest, *others = sorted(range(len(jobs)), key=lambda at: -rows[at])
-        begun = {at: self._pool.submit(copy_context().run, _tried, jobs[at]) for at in others}
+        begun = {at: pool.submit(copy_context().run, _tried, jobs[at]) for at in others}
         done = {largest: _tried(jobs[largest])}
         for at, future in begun.items():
             done[at] = _tried(jobs[at]) if future.cancel() else future.result()
@@ -89,8 +92,21 @@ class Threads:
             found.append(cast(T, answer))
         return found
 
+    def start(self, jobs: Sequence[Callable[[], None]]) -> None:
+        """Have jobs done beside whatever comes next; with one thread, now. None may raise an error."""
+        for job in jobs:
+            if self.count < 2:
+                job()
+            else:
+                self._workers().submit(job)
+
+    def _workers(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="headrace-step")
+        return self._pool
+
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, once they have done what was started."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
@@ -107,10 +123,13 @@ def side_by_side(jobs: Sequence[Callable[[], T]], rows: Sequence[int]) -> list[T
     return [job() for job in jobs] if threads is None else threads.run(jobs, rows)
 
 
-def parts_of(rows: int) -> list[slice]:
-    """Return all rows in as many parts as are worth doing side by side: one, or one for each thread."""
-    threads = _working.get() if rows >= 2 * SPLIT_ROWS else None
-    count = 1 if threads is None else min(threads.count, rows // SPLIT_ROWS)
+def parts_of(rows: int, least: int | None = None) -> list[slice]:
+    """Return all rows in as many parts as are worth doing side by side: one, or one for each thread; of
+    `least` rows each, or `SPLIT_ROWS`.
+    """
+    least = least or SPLIT_ROWS
+    threads = _working.get() if rows >= 2 * least else None
+    count = 1 if threads is None else min(threads.count, rows // least)
     if count < 2:
         return [slice(0, rows)]
     return [slice(rows * at // count, rows * (at + 1) // count) for at in range(count)]

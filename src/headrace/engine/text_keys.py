@@ -158,6 +158,9 @@ class Numbered:
     def put(self, column: Text, rows: I64, slots: I64, size: int) -> None:
         """Store those rows at those slots; `size` slots are known from now on."""
         self._numbers.resize(size)
+        if column.is_one and len(rows):
+            self._numbers.data[slots] = self._find_or_add(column, rows[:1])
+            return
         first = 0
         while first < len(rows):  # all at once, the index would make room for as many texts as there are rows
             last = first + max(_AT_ONCE, self._texts.size // 4)

@@ -175,7 +175,7 @@ class AggregateOperator(Operator):
             nothing = np.zeros(len(change), dtype=np.int64)
             return [], nothing, nothing[:0]
         keys = group_keys([change.rows.column(name) for name in self._node.keys])
-        return keys, *self._keys.slots_of(keys)
+        return keys, *self._keys.slots_of(keys, change.ids)
 
     def _results(self, batch: GroupBatch) -> tuple[list[pa.Array], Bools | None, str | None]:
         """Return the values of all calls for the touched groups, which of them fail, and why."""

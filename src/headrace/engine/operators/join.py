@@ -71,9 +71,12 @@ class Index:
         told = [name for name in columns if is_one_pattern(schema.field(name).type)]
         self.rows = Arrangement(schema, append_only=append_only, told=told)
 
-    def slots(self, rows: pa.RecordBatch) -> I64:
+    def slots(self, change: Change) -> I64:
         """Return the slot of each row of the input, new ones added, −1 where a key column is NULL."""
-        return self._find([rows.column(name) for name in self.columns], rows.num_rows, add=True)
+        arrays = [change.rows.column(name) for name in self.columns]
+        if not arrays:
+            return np.zeros(len(change), dtype=np.int64)
+        return _without_nulls(arrays, self.keys.place(group_keys(arrays), change.ids)[0])
 
     def insert(self, change: Change, slots: I64) -> None:
         """Add a change of the input, under the slots of its rows."""
@@ -84,18 +87,15 @@ class Index:
 
     def slots_of(self, arrays: list[pa.Array], count: int) -> I64:
         """Return the slot of each row of key columns, −1 where nothing lies under it."""
-        return self._find(arrays, count, add=False)
-
-    def _find(self, arrays: list[pa.Array], count: int, *, add: bool) -> I64:
         if not arrays:
             return np.zeros(count, dtype=np.int64)
-        nulls = _any_null(arrays)
         columns = views(group_keys(arrays), exact=False)
-        hashes = hash_views(columns, count)
-        slots = self.keys.find_or_add(columns, hashes)[0] if add else self.keys.find(columns, hashes)
-        if nulls is not None:
-            slots = np.where(nulls, -1, slots)
-        return slots
+        return _without_nulls(arrays, self.keys.find(columns, hash_views(columns, count)))
+
+
+def _without_nulls(arrays: list[pa.Array], slots: I64) -> I64:
+    nulls = _any_null(arrays)
+    return slots if nulls is None else np.where(nulls, -1, slots)
 
 
 def _any_null(arrays: list[pa.Array]) -> Bools | None:
@@ -205,7 +205,7 @@ class JoinOperator(Operator):
                 continue
             change = self._prepared(number, change)
             own = [index for (target, _), index in self._indexes.items() if target == number]
-            slots = _slots_in(own, change.rows)
+            slots = _slots_in(own, change)
             joined = partial(self._joined, number, change, context, own, slots)
             added = [partial(index.insert, change, under) for index, under in zip(own, slots, strict=True)]
             jobs: list[Callable[[], list[Change] | None]] = [joined, *added]  # none reads what is added to
@@ -230,7 +230,10 @@ class JoinOperator(Operator):
             if one.left == number == one.right:
                 left, right = change.rows.column(one.left_column), change.rows.column(one.right_column)
                 change = change.filter(_equal_not_null(left, right))
-        return change if self._append_only[number] else consolidate(change)
+        if self._append_only[number]:
+            return change
+        whole = consolidate(change)
+        return replace(whole, ids=change.ids) if len(whole) == len(change) else whole  # the same rows
 
     def _in_blocks(self, number: int, change: Change) -> Iterator[Change]:
         """Yield a change in parts of which each makes about `PAIRS_MAX` pairs where all rows are crossed."""
@@ -398,12 +401,12 @@ class JoinOperator(Operator):
         return rows + sum(keys.nbytes for keys in self._keys.values())
 
 
-def _slots_in(own: Sequence[Index], rows: pa.RecordBatch) -> list[I64]:
+def _slots_in(own: Sequence[Index], change: Change) -> list[I64]:
     """Return the slots of an input's rows in each of its indexes, side by side where none shares its keys."""
-    jobs = [partial(index.slots, rows) for index in own]
+    jobs = [partial(index.slots, change) for index in own]
     if len({id(index.keys) for index in own}) < len(own):
         return [job() for job in jobs]
-    return side_by_side(jobs, [rows.num_rows] * len(jobs))
+    return side_by_side(jobs, [len(change)] * len(jobs))
 
 
 def _slots(

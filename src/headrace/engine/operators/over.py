@@ -31,10 +31,9 @@ from typing_extensions import override
 
 from headrace.change import Change
 from headrace.contracts.schema import Schema
-from headrace.engine.columns import I64, U64, Bools, group_keys, nonzero, validity, values, views
+from headrace.engine.columns import I64, U64, Bools, group_keys, nonzero, take, validity, values
 from headrace.engine.duck import Duck, quote
 from headrace.engine.frontier import kept
-from headrace.engine.hashing import hash_views
 from headrace.engine.heap import expand
 from headrace.engine.key_table import KeyTable
 from headrace.engine.monotone import Bounds
@@ -133,7 +132,7 @@ class OverOperator(Operator):
     @override
     def step(self, inputs: Sequence[Change], context: StepContext) -> Change:
         change = inputs[0]
-        slots, words = self._assign(change.rows), self._words(change.rows)
+        slots, words = self._assign(change), self._words(change.rows)
         if len(change) >= APART_ROWS_MIN:
             found = self._moved_apart(change, slots, words, context.duck)
             if found is not None:
@@ -142,7 +141,7 @@ class OverOperator(Operator):
         if len(change) == 0:
             return Change.empty(self.arrow)
         if len(change) != len(slots):
-            slots, words = self._assign(change.rows), self._words(change.rows)
+            slots, words = self._assign(change), self._words(change.rows)
         return self._moved_alike(change, slots, words, context.duck)
 
     def _moved_alike(self, change: Change, slots: I64, words: U64, duck: Duck) -> Change:
@@ -187,7 +186,7 @@ class OverOperator(Operator):
         came = places.came[here]
         source = np.where(came >= 0, came + old.num_rows, places.held[here])
         names = self._input.names
-        rows = pa.concat_batches([old.select(names), change.rows.select(names)]).take(pa.array(source))
+        rows = take(pa.concat_batches([old.select(names), change.rows.select(names)]), source)
         self._edges.check(rows.column(self._node.order[0].column))
         at = places.at[here]
         view = RowsInOrder(rows, at, places.words[here] >= parts.first[at], self._node.order)
@@ -230,12 +229,12 @@ class OverOperator(Operator):
             np.concatenate([part.at for part in done]), pa.concat_batches([part.rows for part in done])
         )
 
-    def _assign(self, rows: pa.RecordBatch) -> I64:
+    def _assign(self, change: Change) -> I64:
         """Return the slots of the rows' partitions."""
         if not self._node.partition:
-            return np.zeros(rows.num_rows, dtype=np.int64)
-        columns = views(group_keys([rows.column(name) for name in self._node.partition]), exact=False)
-        return self._partitions.find_or_add(columns, hash_views(columns, rows.num_rows))[0]
+            return np.zeros(len(change), dtype=np.int64)
+        keys = group_keys([change.rows.column(name) for name in self._node.partition])
+        return self._partitions.place(keys, change.ids)[0]
 
     def _words(self, rows: pa.RecordBatch) -> U64:
         key = self._node.order[0]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from headrace.engine.columns import I64, U64, Bools, nonzero
+from headrace.engine.columns import I64, U64, Bools, nonzero, take
 from headrace.engine.ordered import OrderedRun, in_order_of_numbers, sort_order
 from headrace.engine.over.reach import Segments
 from headrace.engine.pairs import equal_pairs
@@ -130,17 +130,17 @@ def moved_rows(
     within = (places.words >= parts.first[places.at]) & (places.words <= parts.last[places.at])
     goes, comes = within & (places.held >= 0), within & places.there
     both = nonzero(goes & comes)
-    left, right = old.take(pa.array(places.held[both])), new.take(pa.array(at_new[both]))
+    pairs = _Pairs(old, new, places.held[both], at_new[both])
     same = ~places.gone[both]
     replaced = nonzero(~same)
     if len(replaced):
-        same[replaced] = _equal(left.take(pa.array(replaced)), right.take(pa.array(replaced)), 0, given)
-    same &= _equal(left, right, given, shown)
+        same[replaced] = pairs.of(replaced).equal(0, given)
+    same &= pairs.equal(given, shown)
     seen = both[same]
-    same &= _equal(left, right, shown, old.num_columns)
+    same &= pairs.equal(shown, old.num_columns)
     goes[both[same]] = comes[both[same]] = False
     gone, come = nonzero(goes), nonzero(comes)
-    rows = [old.take(pa.array(places.held[gone])), new.take(pa.array(at_new[come]))]
+    rows = [take(old, places.held[gone]), take(new, at_new[come])]
     at = np.concatenate([gone, come])
     weights = np.repeat(np.array([-1, 1], dtype=np.int64), [len(gone), len(come)])
     hidden = np.zeros(len(places.at), dtype=np.bool_)
@@ -148,6 +148,26 @@ def moved_rows(
     return Moved(at, pa.concat_batches(rows), weights, ~hidden[at] if old.num_columns > shown else None)
 
 
-def _equal(left: pa.RecordBatch, right: pa.RecordBatch, first: int, last: int) -> Bools:
-    """Return, pair by pair, whether some columns of two batches are equal."""
-    return equal_pairs(left.columns[first:last], right.columns[first:last], left.num_rows, exact=True)
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Rows of two batches side by side."""
+
+    left: pa.RecordBatch
+    right: pa.RecordBatch
+    left_at: I64
+    right_at: I64
+
+    def of(self, which: I64) -> _Pairs:
+        """Return some of the pairs."""
+        return _Pairs(self.left, self.right, self.left_at[which], self.right_at[which])
+
+    def equal(self, first: int, last: int) -> Bools:
+        """Return, pair by pair, whether the columns from `first` to before `last` are equal; only those are
+        read.
+        """
+        columns = list(range(first, last))
+        left, right = (
+            take(self.left.select(columns), self.left_at),
+            take(self.right.select(columns), self.right_at),
+        )
+        return equal_pairs(left.columns, right.columns, len(self.left_at), exact=True)
