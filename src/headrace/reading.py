@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -240,6 +240,10 @@ class Reading(Parts):
     ) -> tuple[Version, Freshness, dict[str, Callable[[], pa.Table]]]:
         """Return the rows of relations at one version, without those that nobody would see."""
         tables: dict[str, Callable[[], pa.Table]] = {}
+        for name in names:
+            if not self._is_logged(name) and not name.lower().endswith(NEW_SUFFIX):
+                with suppress(Exception):  # is told below
+                    self._store(name).settle()  # nobody else need wait for what this reader asks for
         with self._standing(names):
             version, freshness = self._stepper.version, self._stepper.freshness
             for name in names:

@@ -16,6 +16,7 @@ from tests.engine.door import Door
 from tests.engine.world import bag, schema
 
 from headrace.change import Change
+from headrace.engine import store
 from headrace.engine.columns import I64
 from headrace.engine.hashing import truncated_hashes
 from headrace.engine.heap import Heap
@@ -61,11 +62,14 @@ def test_a_bag_of_rows_comes_and_goes(bits: int) -> None:
             assert snapshot.row_count == then.total()
 
 
+@pytest.mark.parametrize("large", [store.LARGE_ROWS, 3], ids=["small", "some large"])
 @pytest.mark.parametrize("ids", [True, False])
-def test_changes_may_wait_until_somebody_asks(ids: bool) -> None:
+def test_changes_may_wait_until_somebody_asks(ids: bool, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups that come, move, go and come back within what waits; often wholly the row that they were."""
+    monkeypatch.setattr(store, "LARGE_ROWS", large)
     rng = random.Random(4)
-    store = ViewStore(COLUMNS)
+    content = ViewStore(COLUMNS)
+    waited = 0
     held: dict[int, str] = {}
     asked = []
     for step in range(300):
@@ -84,15 +88,19 @@ def test_changes_may_wait_until_somebody_asks(ids: bool) -> None:
         order = rng.sample(range(len(rows)), len(rows))
         moved = change([rows[at] for at in order], [weights[at] for at in order])
         if ids:
-            store.put_off(Change(moved.rows, moved.weights, np.array(named, dtype=np.int64)[order]))
+            moved = Change(moved.rows, moved.weights, np.array(named, dtype=np.int64)[order])
         else:
-            store.put_off(consolidate(moved))
+            moved = consolidate(moved)
+        waits = rng.random() < 0.7
+        content.put_off(moved, large_waits=waits)
+        waited += waits and len(moved) > large
         if rng.random() < 0.1:
-            asked.append((store.freeze(), dict(held)))
-            assert store.row_count == len(held), step
+            asked.append((content.freeze(), dict(held)))
+            assert content.row_count == len(held), step
     for snapshot, then in asked:
         assert sorted((row["k"], row["s"]) for row in snapshot.table().to_pylist()) == sorted(then.items())
     assert len(asked) > 10
+    assert (waited > 10) == (large == 3)
 
 
 def test_what_does_not_fit_is_told_to_all_who_ask_and_to_the_next_change_once() -> None:

@@ -3,8 +3,8 @@
     python -m tests.oracle.hunt --seed 7 --minutes 10 --into found/
 
 The same cases as `make torture`: a seed is a case. State is looked through for what can go as soon as any is
-held, where an app waits for some thousand rows; and in every third case whatever need not wait within a step
-goes side by side from two rows on, where an app's steps wait for thousands.
+held, where an app waits for some thousand rows; and in every third case two rows are as many as thousands are
+to an app: they go side by side, are found by their ids, and wait to go into contents.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from unittest.mock import patch
 
 from tests.torture import seldom_collected
 
-from headrace.engine import circuit, levels, sweep
+from headrace.engine import circuit, columns, hints, levels, store, sweep
+from headrace.engine.operators import over
 from headrace.errors import HeadraceError, UnsupportedSql
 from headrace.testing import Case, MismatchError, play
 
@@ -33,6 +34,16 @@ from .shrink import shrink
 QUICK = Path("/dev/shm")
 """Where folders lie in memory: what a disk does to them is asked by the tests of kills and power cuts."""
 ROOM_BYTES = 2 << 30
+LEAST = (
+    (levels, "WORTH_ROWS"),
+    (circuit, "WORTH_ROWS"),
+    (levels, "SPLIT_ROWS"),
+    (columns, "COPIED_ROWS"),
+    (hints, "ROWS_MIN"),
+    (over, "APART_ROWS_MIN"),
+    (store, "LARGE_ROWS"),
+)
+"""How many rows it takes at least until they are treated otherwise than a few are."""
 
 
 def folders() -> Path | None:
@@ -46,9 +57,8 @@ def bounds_for_few_rows(case: Case) -> Iterator[None]:
     with ExitStack() as patches:
         patches.enter_context(patch.object(sweep, "SWEEP_ROWS_MIN", 1))
         if sum(map(ord, case.name)) % 3 == 0:
-            patches.enter_context(patch.object(levels, "SPLIT_ROWS", 2))
-            for module in (levels, circuit):
-                patches.enter_context(patch.object(module, "WORTH_ROWS", 2))
+            for module, name in LEAST:
+                patches.enter_context(patch.object(module, name, 2))
         yield
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,7 +26,7 @@ from headrace.engine.monotone import Bounds
 from headrace.engine.operators.base import OperatorInfo, StepContext
 from headrace.engine.operators.refreshed import RefreshedOperator
 from headrace.engine.reach import JOINS, reach
-from headrace.engine.store import ViewStore
+from headrace.engine.store import ViewStore, is_large
 from headrace.engine.view import Advanced, View
 from headrace.engine.zset import consolidate
 from headrace.errors import DeclarationError, HeadraceError, UnknownName, UnsupportedSql
@@ -104,6 +105,7 @@ class Engine:
         self._taps: tuple[Tap, ...] = ()
         self._texts = TextsRead()
         self._unshown: list[tuple[View, Change]] = []
+        self._later: list[Callable[[], None]] = []
         self._lent: dict[str, Lent] = {}
 
     # --- declarations
@@ -287,8 +289,16 @@ class Engine:
 
     @property
     def unshown_rows(self) -> int:
-        """Rows of the changes that have been computed and that readers do not see yet."""
-        return sum(len(seen) for _, seen in self._unshown)
+        """Rows of the computed changes that `show` puts into contents."""
+        return sum(self._shown_rows(seen) for _, seen in self._unshown)
+
+    def _shown_rows(self, seen: Change) -> int:
+        return 0 if self._large_wait and is_large(seen) else len(seen)
+
+    @property
+    def _large_wait(self) -> bool:
+        """Whether large changes go in after their version shows, by another thread; not in bounded memory."""
+        return self._threads.count > 1 and self.memory.limit_bytes is None
 
     def exhibit(self) -> None:
         """Have readers read the version before while `show` goes on, until `turn`."""
@@ -300,16 +310,22 @@ class Engine:
         for view in self._views.values():
             view.shown_error = view.error
             view.store.end_exhibit()
+        later, self._later = self._later, []
+        self._threads.start(later)
 
     def show(self) -> None:
         """Put the computed changes into the contents of views; one that its change does not fit is given up:
-        the view and its readers are built anew at the next step that reaches them.
+        the view and its readers are built anew at the next step that reaches them. Large ones are put in by
+        another thread after `turn`, or by who reads the view before that.
         """
         unshown, self._unshown = self._unshown, []
         texts, self._texts = self._texts, TextsRead()
         with self.memory.watching(), self._threads.working(), texts.reading():
-            jobs = [partial(_applied, view, seen) for view, seen in unshown]
-            failures = self._threads.run(jobs, [len(seen) for _, seen in unshown])
+            jobs = [partial(_applied, view, seen, self._large_wait) for view, seen in unshown]
+            rows = [self._shown_rows(seen) for _, seen in unshown]
+            failures = self._threads.run(jobs, rows)
+            large = [view for (view, _), count in zip(unshown, rows, strict=True) if not count]
+            self._later += [partial(copy_context().run, _settled, view) for view in large]
         for (view, _), failure in zip(unshown, failures, strict=True):
             if failure is not None:
                 name = view.plan.name
@@ -738,10 +754,10 @@ def _is_starved(error: Exception) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException"
 
 
-def _applied(view: View, seen: Change) -> Exception | None:
+def _applied(view: View, seen: Change, large_waits: bool) -> Exception | None:
     """Put a change into a content; return why it does not fit."""
     try:
-        view.store.put_off(seen)
+        view.store.put_off(seen, large_waits=large_waits)
     except Exception as failure:  # noqa: BLE001 - one view must never stop the others
         return failure
     return None

@@ -26,6 +26,7 @@ from headrace.engine.growable import Growable
 from headrace.engine.hash_index import HashIndex
 from headrace.engine.hashing import hash_columns, hash_views
 from headrace.engine.heap import Heap, Snapshot, expand
+from headrace.engine.levels import WORTH_ROWS
 from headrace.engine.pairs import equal_pairs
 from headrace.engine.zset import consolidate
 
@@ -33,6 +34,8 @@ WAITING_MIN, WAITING_ROWS_MAX = 12, 4_096
 """So many changes at least and rows at most wait until they go in; how many changes differs from view to
 view, so that no step has to put in those of all.
 """
+LARGE_ROWS = WORTH_ROWS
+"""A change of more rows may wait by itself, until another thread puts it in."""
 
 
 class ViewStore:
@@ -72,9 +75,13 @@ class ViewStore:
 
     # --- changing
     # ----------------------------------------------------------------------------------------------
-    def put_off(self, change: Change) -> None:
+    def put_off(self, change: Change, *, large_waits: bool = False) -> None:
         """Add a consolidated change at the latest when somebody asks for rows; a row that goes must be there,
         but if it is not, a later call may say so.
+
+        Args:
+            change: of any size; what is neither small nor `is_large` goes in at once.
+            large_waits: a large one waits too; the caller has it put in soon, with `settle`.
         """
         with self._lock:
             misfit, self._misfit = self._misfit, None
@@ -84,12 +91,16 @@ class ViewStore:
                 return
             self._snapshot = None
             try:
-                if len(change) > WAITING_ROWS_MAX // 4:
+                if self._waiting_rows > WAITING_ROWS_MAX:  # a large one, of the step before
+                    self.settle()
+                waits = large_waits and is_large(change)
+                if len(change) > WAITING_ROWS_MAX // 4 and not waits:
                     self.apply(change)
                     return
                 self._waiting.append(change)
                 self._waiting_rows += len(change)
-                if len(self._waiting) >= self._waiting_max or self._waiting_rows > WAITING_ROWS_MAX:
+                is_due = len(self._waiting) >= self._waiting_max or self._waiting_rows > WAITING_ROWS_MAX
+                if is_due and not waits:
                     self.settle()
             except Exception:
                 self._misfit = None  # said now
@@ -103,9 +114,10 @@ class ViewStore:
             if not self._waiting:
                 return
             waiting, self._waiting, self._waiting_rows = self._waiting, [], 0
+            large = [waiting.pop()] if is_large(waiting[-1]) else []
             try:
                 with self._heap.watched():  # it may be a reader who puts it in
-                    for change in _net(waiting):
+                    for change in (*_net(waiting), *large):
                         self._apply(change)
             except Exception as error:
                 self._misfit = error
@@ -276,9 +288,14 @@ class ViewStore:
             return self._heap.nbytes + index + (self._places.nbytes if self._places else 0)
 
 
+def is_large(change: Change) -> bool:
+    """Whether a change has so many rows that readers need not wait until it is in the contents."""
+    return len(change) > LARGE_ROWS
+
+
 def _net(changes: list[Change]) -> list[Change]:
     """Return changes that follow each other as fewer ones that do the same."""
-    if len(changes) == 1:
+    if len(changes) < 2:
         return changes
     if all(change.ids is None for change in changes):
         whole = Change.concat(changes)
