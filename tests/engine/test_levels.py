@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from threading import Thread
 
 import numpy as np
 import pyarrow as pa
@@ -133,6 +135,25 @@ def test_jobs_may_have_jobs_and_none_runs_on_after_a_failure() -> None:
         with pytest.raises(ValueError, match="0"):
             side_by_side(jobs, [*rows, WORTH_ROWS])
     assert done == [2]
+    threads.close()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_started_is_done_before_the_threads_end(count: int) -> None:
+    threads, done = Threads(count), list[int]()
+    threads.start([partial(done.append, number) for number in range(5)])
+    threads.close()
+    assert sorted(done) == [0, 1, 2, 3, 4]
+
+
+def test_where_no_thread_can_be_had_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", none_left)
+    threads = Threads(2)
+    threads.start([lambda: None])
+    monkeypatch.undo()
     threads.close()
 
 

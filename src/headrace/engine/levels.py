@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from typing import TypeVar, cast
 
@@ -93,12 +93,15 @@ class Threads:
         return found
 
     def start(self, jobs: Sequence[Callable[[], None]]) -> None:
-        """Have jobs done beside whatever comes next; with one thread, now. None may raise an error."""
+        """Have jobs done beside whatever comes next; with one thread, now. None may raise an error, and where
+        no thread can be had, none need be done.
+        """
         for job in jobs:
             if self.count < 2:
                 job()
             else:
-                self._workers().submit(job)
+                with suppress(RuntimeError, MemoryError):
+                    self._workers().submit(job)
 
     def _workers(self) -> ThreadPoolExecutor:
         if self._pool is None:
