@@ -243,7 +243,7 @@ class Reading(Parts):
         for name in names:
             if not self._is_logged(name) and not name.lower().endswith(NEW_SUFFIX):
                 with suppress(Exception):  # is told below
-                    self._store(name).settle()  # nobody else need wait for what this reader asks for
+                    self._store(name).freeze()  # nobody else need wait for what this reader asks for
         with self._standing(names):
             version, freshness = self._stepper.version, self._stepper.freshness
             for name in names:
