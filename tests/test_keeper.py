@@ -339,6 +339,21 @@ def test_a_checkpoint_is_due_after_so_much(tmp_path: Path, when: dict[str, Any],
         assert not kept.is_due()
         run.append("orders", orders(0, 2_000))
         assert kept.is_due() is due
+        run.advance()
+        run.checkpoint()
+        assert not kept.is_due()
+
+
+def test_rows_that_were_in_no_view_yet_make_the_next_one_due(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(keeper, "ROWS_MIN", 100)
+    monkeypatch.setattr(keeper, "REST", 0.0)
+    with settled(tmp_path, every_s=1e-9) as run:
+        kept = run._keeper
+        assert kept is not None
+        run.append("orders", orders(0, 100))
+        run.checkpoint()
+        run.advance()
+        assert kept.is_due()
         run.checkpoint()
         assert not kept.is_due()
 

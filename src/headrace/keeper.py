@@ -50,6 +50,7 @@ class Keeper:
         version: the published version; asked under the gate.
         declared: declarations in force, as the log has them.
         rows: rows per relation in the log so far.
+        waiting: how many of them are in no view yet.
         functions: the declared Python functions by name.
         log_bytes: bytes of the log so far.
         files: the file system; tests give one with faults.
@@ -69,6 +70,7 @@ class Keeper:
         declared: Callable[[], dict[str, Any]],
         rows: Callable[[], dict[str, int]],
         functions: Callable[[], Mapping[str, PythonFunction]],
+        waiting: Callable[[], int] = lambda: 0,
         log_bytes: Callable[[], int] = lambda: 0,
         files: Files | None = None,
         when: Checkpointing | None = None,
@@ -83,6 +85,7 @@ class Keeper:
         self._version = version
         self._declared = declared
         self._rows = rows
+        self._waiting = waiting
         self._functions = functions
         self._frozen = frozen
         self._lock = threading.Lock()
@@ -130,7 +133,7 @@ class Keeper:
             held: Held | None = None
             try:
                 self._checkpoints.prepare()
-                facts, held = self._held()
+                facts, waiting, held = self._held()
                 reach("checkpoint frozen")
                 if not self._frozen():
                     raise StorageError("the past cannot be written", hint="look at the disk")
@@ -145,14 +148,17 @@ class Keeper:
                 if held is not None:
                     held.close()
             self.last_took_s = time.perf_counter() - began
-            self._mark(sum(facts.rows.values()))
+            self._mark(sum(facts.rows.values()) - waiting)
             return self.last
 
-    def _held(self) -> tuple[Facts, Held]:
-        """Hold everything still for as long as it takes to make sure that the state stays as it is."""
+    def _held(self) -> tuple[Facts, int, Held]:
+        """Hold everything still for as long as it takes to make sure that the state stays as it is; return
+        what it is, how many rows of the log are not in it yet, and the state.
+        """
         with self._gate():
             began = time.perf_counter()
             version, rows, declarations = self._version(), self._rows(), self._declared()
+            waiting = self._waiting()
             views = outline(self._engine.state())
             intake_commit, held = self._intake.frozen(
                 lambda memory: self._checkpoints.hold(dict(zip(PARTS, (views, outline(memory)), strict=True)))
@@ -163,7 +169,7 @@ class Keeper:
             None if version.clock is None else to_us(version.clock),
             {name: to_us(at) for name, at in version.watermarks.items()}, declarations, rows, version.held,
         )  # fmt: skip
-        return facts, held
+        return facts, waiting, held
 
     def _mark(self, rows: int) -> None:
         self._rows_then, self._bytes_then, self._then = rows, self._log_bytes(), time.monotonic()

@@ -242,8 +242,8 @@ class Run(WaysIn, Defining):
         self._keeper = Keeper(
             self.path, self._engine, self._intake, gate=lambda: self._stepper.gate,
             version=lambda: self._stepper.version, declared=self._declared_facts,
-            rows=lambda: dict(self._definitions.rows.counts), files=self._files,
-            functions=lambda: self.app.functions, when=self._checkpoints,
+            rows=lambda: dict(self._definitions.rows.counts), waiting=lambda: self._stepper.pending_rows,
+            files=self._files, functions=lambda: self.app.functions, when=self._checkpoints,
             log_bytes=lambda: int(self._log.stats()["bytes"]), frozen=self._past.flush,
         )  # fmt: skip
         facts = self._keeper.restore(declarations, self._history)
