@@ -68,9 +68,17 @@ def test_from_a_sheet_to_mrr(run: Any) -> None:
         ("Ada,1,EUR,9999-12-31", "not of the years"),
         ("Ada,1,,2026-01-01", "currency is empty"),
         ("Ada,1,EUR,2026-01-01,fortnight", "'fortnight' is no interval"),
-        ("Ada,1,EUR,2026-01-01,month,0", r"\(interval_count\): '0' is no whole number from 1 on"),
+        ("Ada,1,EUR,2026-01-01,month,0", r"\(interval_count\): '0' is no whole number from 1 to 1,000"),
         ("Ada,1,EUR,2026-01-01,month,1,-2", r"\(quantity\): '-2'"),
         ("Ada,1,EUR,2026-01-01,month,1,2.5", "'2.5' is no whole number"),
+        ("Ada,1,EUR,2026-01-01,month,1,many", "'many' is no whole number"),
+        ('Ada,1,EUR,2026-01-01,month,1,"1,000"', r"\(quantity\): '1,000' may be 1000 or 1.000"),
+        ("Ada,1,EUR,2026-01-01,3 months,3", "'3 months', and interval_count says 3"),
+        ("Ada,1,UDS,2026-01-01", "'UDS' is no currency .*is it USD"),
+        ("Ada,1 €,USD,2026-01-01", "'1 €' is not of the line's currency USD"),
+        ("Ada,10000000000,EUR,2026-01-01", r"room for \(look at both; an amount is less than 10,000,000,000"),
+        ("Ada,9000000000,EUR,2026-01-01,month,1,1000000", "amount and quantity come to less than"),
+        ("Ada,0.000000000000001,EUR,2026-01-01", "more decimals than there is room for"),
         ("Ada,1,DOLLARS,2026-01-01", "'DOLLARS' is no currency"),
         ('Ada,"1,234",EUR,2026-01-01', "'1,234' may be 1234 or 1.234"),
         ("Ada,1,EUR,1/2/2026", "may begin with the day or with the month"),
@@ -79,6 +87,14 @@ def test_from_a_sheet_to_mrr(run: Any) -> None:
         ("Ada,x,EU,2026-01-01\nBo,1,EUR,soon", "(?s)2 lines cannot.*'x'.*'EU'.*line 3.*'soon'.*whole file"),
         ("Ada,1,EUR,2026-01-01\nAda,2,EUR,2026-01-01", r"line 3, .*'2', but line 2 says '1' of the same"),
         ("Ada,1,EUR,2026-01-01,month,1,1,2025-01-01", "ends .* before it starts"),
+        (
+            "Ada,1,EUR,2026-01-01,month,1,1,2026-06-01,a\nAda,2,EUR,2026-03-01,month,1,1,,a",
+            r"line 3, column D \(start\): it starts \(2026-03-01\) before it ends \(2026-06-01\) as line 2",
+        ),
+        (
+            "Ada,1,EUR,2026-01-01,month,1,1,,Pro plan\nBo,2,EUR,2026-03-01,month,1,1,,Pro plan",
+            r"line 3, column A \(customer\): 'Bo', but line 2 says 'Ada' of the same subscription",
+        ),
         (
             "Ada,1,EUR,2026-01-01,month,1,1,,a,DE\nAda,1,EUR,2026-01-01,month,1,1,,b,FR",
             "line 3, .*'FR', but line 2 says 'DE' of customer Ada",
@@ -107,6 +123,10 @@ def test_every_wrong_line_is_told_however_many() -> None:
         ("customer,amount,currency,start_date", "is it 'start'"),
         ("customer,amount,currency,start,cancelled", "is it 'canceled'"),
         ("customer,amount,currency,start,Amount", "two columns are headed 'amount'"),
+        (
+            "Client,Amount,Start Date",
+            "(?s)'start_date' in a sheet; is it 'start'.*no column customer and no column currency; its",
+        ),
         ("Kunde,Betrag,currency,start", "no column customer and no column amount; its headings are kunde"),
     ],
 )
@@ -145,6 +165,82 @@ def test_a_sheet_as_a_spreadsheet_saves_it(run: Any) -> None:
         ("churn", -150_000),
     ]
     assert all(other == found[0] for other in found[1:])
+
+
+FULL = "subscription,customer,amount,currency,interval,start,trial_end,canceled,end,customer_name,quantity\n"
+JANUARY, MARCH = date(2026, 1, 5), date(2026, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "wanted"),
+    [
+        ("amount", "10,usd,month,2026-01-05", "12,usd,month,2026-01-05", [(JANUARY, "new", 1_200, "usd")]),
+        ("interval", "120,usd,month,2026-01-05", "120,usd,year,2026-01-05", [(JANUARY, "new", 1_000, "usd")]),
+        ("currency", "10,usd,month,2026-01-05", "10,eur,month,2026-01-05", [(JANUARY, "new", 1_000, "eur")]),
+        ("quantity", "10,usd,,2026-01-05,,,,,2", "10,usd,,2026-01-05,,,,,3",
+         [(JANUARY, "new", 3_000, "usd")]),
+        (
+            "a later end",
+            "10,usd,,2026-01-05,,,2026-02-01",
+            "10,usd,,2026-01-05,,,2026-03-01",
+            [(JANUARY, "new", 1_000, "usd"), (MARCH, "churn", -1_000, "usd")],
+        ),
+        ("no end", "10,usd,,2026-01-05,,2026-02-01,2026-03-01", "10,usd,,2026-01-05",
+         [(JANUARY, "new", 1_000, "usd")]),
+        ("no trial", "10,usd,,2026-01-05,2026-02-01", "10,usd,,2026-01-05", [(JANUARY, "new", 1_000, "usd")]),
+        ("a trial of no length", "10,usd,,2026-03-01,2026-03-09", "10,usd,,2026-03-01,2026-03-01",
+         [(MARCH, "new", 1_000, "usd")]),
+        ("never begun", "10,usd,,2026-01-05", "10,usd,,2026-01-05,,,2026-01-05", []),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("subscription", ["", "s1"])
+def test_a_corrected_sheet_takes_the_place_of_the_one_before(
+    run: Any, subscription: str, name: str, before: str, after: str, wanted: list[tuple[Any, ...]]
+) -> None:
+    told = {"merchant": f"corrected {name} {subscription}"}
+    for line in (before, after, before, after):
+        done = run.receive("sheet", f"{FULL}{subscription},Ada,{line}\n".encode(), params=told)
+        assert not any(one.rejected for one in done)
+    found = [(day, kind, amount, of) for day, _, kind, amount, of in movements(run, told["merchant"])]
+    assert found == wanted
+
+
+def test_a_corrected_name_is_the_customers(run: Any) -> None:
+    for name in ("Adda", "Ada"):
+        body = f"{FULL},ada,10,usd,month,2026-01-05,,,,{name}\n".encode()
+        run.receive("sheet", body, params={"merchant": "renamed"})
+    run.advance()
+    known = "SELECT name FROM customers WHERE merchant_id = 'renamed'"
+    assert run.query(known).column(0).to_pylist() == ["Ada"]
+
+
+def test_of_two_sheets_the_one_that_was_written_later_is_right(run: Any) -> None:
+    sheets = [("2026-06-01", "12"), ("2026-05-01T09:00:00+02:00", "10"), ("2026-06-01", "12")]
+    done = []
+    for written, amount in sheets:
+        told = {"merchant": "late", "exported_at": written}
+        body = f"{FULL}s1,Ada,{amount},usd,month,2026-01-05\n".encode()
+        done.append(run.receive("sheet", body, params=told))
+    assert [row[3] for row in movements(run, "late")] == [1_200]
+    assert sum(one.accepted for one in done[2]) == 0
+    with pytest.raises(BadRequest, match="'soon' is no time"):
+        run.receive("sheet", body, params={"exported_at": "soon"})
+
+
+@pytest.mark.parametrize("start", ["2026-01-05 00:00:00", "20260105", "05.01.2026 0:00", "2026-01-05T00:00Z"])
+def test_a_day_is_one_however_it_is_written(run: Any, start: str) -> None:
+    told = {"merchant": f"day {start}"}
+    for text in ("2026-01-05", start):
+        run.receive("sheet", f"customer,amount,currency,start\nAda,4,EUR,{text}\n".encode(), params=told)
+    assert movements(run, told["merchant"]) == [(date(2026, 1, 5), "Ada", "new", 400, "eur")]
+
+
+def test_a_subscription_may_go_on_where_another_line_ends_it(run: Any) -> None:
+    lines = "s1,Ada,30,usd,month,2026-03-01\ns1,Ada,10,usd,month,2026-01-05,,,2026-03-01\n"
+    done = run.receive("sheet", (FULL + lines).encode(), params={"merchant": "goes on"})
+    assert not any(one.rejected for one in done)
+    found = [(row[0], row[3]) for row in movements(run, "goes on") if not row[2].startswith("transfer")]
+    assert found == [(date(2026, 1, 5), 1_000), (date(2026, 3, 1), 2_000)]
 
 
 def test_equal_lines_are_one_subscription_and_named_ones_are_two(run: Any) -> None:

@@ -12,7 +12,15 @@ from decimal import Decimal
 import pytest
 
 from headrace.errors import BadRequest
-from headrace.solutions.billing.spreadsheet import WrongCellError, amount_of, moment_of, read_sheet
+from headrace.solutions.billing.spreadsheet import (
+    WrongCellError,
+    amount_of,
+    currency_of,
+    interval_of,
+    moment_of,
+    price_of,
+    read_sheet,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +53,76 @@ def test_a_number_is_what_its_country_reads(text: str, mark: str | None, number:
 def test_what_is_no_number_or_may_be_two_is_refused(text: str) -> None:
     with pytest.raises(WrongCellError):
         amount_of("amount", text, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "currency"),
+    [
+        ("$1,234.50", "usd"),
+        ("$ 1,234.50", "cad"),
+        ("1.234,50 €", "eur"),
+        ("1\u202f234,50\u00a0€", "eur"),
+        ("£1,234.50", "gbp"),
+        ("CHF 1'234.50", "chf"),
+        ("1234.50 EUR", "eur"),
+        ("1,234.50", "eur"),
+    ],
+)
+def test_an_amount_may_bear_the_sign_of_its_currency(text: str, currency: str) -> None:
+    assert price_of("amount", text, currency, None) == Decimal("1234.5")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("49.00 €", "not of the line's currency USD"),
+        ("GBP 49.00", "not of the line's currency USD"),
+        ("$", "no amount"),
+        ("-$49.00", "no amount"),
+        ("($49.00)", "no amount"),
+        ("$49.00 a month", "no amount"),
+    ],
+)
+def test_an_amount_of_another_currency_or_below_nothing_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(WrongCellError, match=problem):
+        price_of("amount", text, "usd", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "interval"),
+    [
+        ("", "", ("month", 1)),
+        ("Monthly", "", ("month", 1)),
+        ("yearly", "2", ("year", 2)),
+        ("ANNUAL", "", ("year", 1)),
+        ("3 months", "", ("month", 3)),
+        ("every 2 weeks", "", ("week", 2)),
+        ("12-month", "", ("month", 12)),
+        ("quarterly", "", ("month", 3)),
+        ("semi-annual", "", ("month", 6)),
+        ("half yearly", "", ("month", 6)),
+    ],
+)
+def test_an_interval_is_what_it_is_called(text: str, count: str, interval: tuple[str, int]) -> None:
+    assert interval_of("interval", text, count) == interval
+
+
+@pytest.mark.parametrize("text", ["0 months", "biannual", "month 3", "3", "3 fortnights"])
+def test_what_is_no_interval_is_refused(text: str) -> None:
+    with pytest.raises(WrongCellError, match="no interval"):
+        interval_of("interval", text, "")
+
+
+def test_how_many_of_an_interval_is_said_once() -> None:
+    with pytest.raises(WrongCellError, match="'3 months', and interval_count says 3"):
+        interval_of("interval", "3 months", "3")
+
+
+def test_a_currency_is_one_that_there_is() -> None:
+    assert currency_of("currency", "Kwd") == "kwd"
+    with pytest.raises(WrongCellError) as caught:
+        currency_of("currency", "UDS")
+    assert "USD" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -100,6 +178,7 @@ def test_lines_bear_the_numbers_of_the_file() -> None:
     [
         (b"a\nb\n\xe4\n", "line 3: the sheet is not UTF-8"),
         (b"a\0b", "no text"),
+        (b"PK\x03\x04\x14\0\6\0", "a workbook"),
         (b"\xff\xfea", "not UTF-8"),
         (b"\n,,\n", "empty"),
         (b"a,A", "two columns are headed 'a'"),

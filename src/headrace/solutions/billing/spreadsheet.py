@@ -18,6 +18,7 @@ from decimal import Decimal
 from itertools import zip_longest
 
 from headrace.errors import BadRequest
+from headrace.solutions.billing.currencies import DIGITS, SIGNS
 
 SPACES = " \u00a0\u2009\u202f'\u2019"
 """What may stand between thousands beside the mark that is not the decimal one."""
@@ -28,6 +29,20 @@ GROUPED = re.compile(r"[0-9]+|[0-9]{1,3}(?:(.)[0-9]{3})(?:\1[0-9]{3})*")
 DAY = re.compile(
     r"([0-9]{1,4})([-./])([0-9]{1,2})\2([0-9]{1,4})(?:[ T]+([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?))?"
 )
+SIGNED = re.compile(rf"([A-Z]{{3}}|[{''.join(SIGNS)}])?(.*?)([A-Z]{{3}}|[{''.join(SIGNS)}])?", re.S)
+"""A number with the sign or the letters of a currency before or behind it."""
+UNITS = {
+    **dict.fromkeys(("day", "days", "daily"), ("day", 1)),
+    **dict.fromkeys(("week", "weeks", "weekly"), ("week", 1)),
+    **dict.fromkeys(("month", "months", "monthly"), ("month", 1)),
+    **dict.fromkeys(("quarter", "quarters", "quarterly"), ("month", 3)),
+    **dict.fromkeys(("half year", "half years", "half yearly", "semi annual", "semi annually"), ("month", 6)),
+    **dict.fromkeys(("year", "years", "yearly", "annual", "annually"), ("year", 1)),
+}
+"""Intervals as they are called, by unit and count."""
+COUNTED = re.compile(r"(?:every )?([1-9][0-9]{0,2}) ?([a-z ]+)")
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How the files of spreadsheet programs themselves begin."""
 BARE_DAYS = re.compile(r"[0-9]{5}(?:[.,][0-9]+)?")
 """Days since 1899-12-30, as a spreadsheet writes a day in a column of numbers."""
 
@@ -63,10 +78,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The headings of a file, as they are spoken of, and its lines."""
+    """The headings of a file, as they are spoken of, its lines, and the number of the line of headings."""
 
     headings: Sequence[str]
     lines: Sequence[Line]
+    head: int = 1
 
     def column(self, name: str) -> Iterator[str]:
         """Yield what stands in a column, without empty cells."""
@@ -112,11 +128,14 @@ def read_sheet(body: bytes) -> Sheet:
             Line(number, dict(zip_longest(headings, row[:wide], fillvalue="")), [c for c in row[wide:] if c])
             for number, row in below
         ],
+        where,
     )
 
 
 def _text(body: bytes) -> str:
     """Return the text with plain line ends; a mark at its start tells UTF-8 and UTF-16."""
+    if body.startswith(WORKBOOKS):
+        raise BadRequest("the sheet is a workbook, no text", where="line 1", hint="save it as 'CSV UTF-8'")
     encoding = "utf-16" if body[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = body.decode(encoding)
@@ -168,6 +187,30 @@ def _own_mark(text: str) -> str | None:
     return other
 
 
+def bare(text: str) -> str:
+    """Return a number without the sign or the letters of a currency, and without space around it.
+
+    >>> bare("$1,234.50"), bare("1.234,50 €"), bare("CHF 5"), bare("5%")
+    ('1,234.50', '1.234,50', '5', '5%')
+    """
+    found = SIGNED.fullmatch(text)
+    return found[2].strip() if found else text
+
+
+def price_of(column: str, text: str, currency: str, mark: str | None) -> Decimal:
+    """Return an amount of a currency; a sign that stands with it must be that currency's.
+
+    Raises:
+        WrongCellError: it is no such amount, may be two, or is of another currency.
+    """
+    found = SIGNED.fullmatch(text)
+    for sign in filter(None, (found[1], found[3]) if found else ()):
+        if currency not in SIGNS.get(sign, (sign.lower(),)):
+            problem = f"{text!r} is not of the line's currency {currency.upper()}"
+            raise WrongCellError(column, problem, "look at both; amounts need no sign")
+    return amount_of(column, bare(text), mark)
+
+
 def amount_of(column: str, text: str, mark: str | None) -> Decimal:
     """Return a number of nothing or more.
 
@@ -192,7 +235,7 @@ def amount_of(column: str, text: str, mark: str | None) -> Decimal:
     between = {*SPACES, ".", ","} - {mark}
     sound = re.fullmatch("[0-9]*", cents) and re.search("[0-9]", text)
     if not grouped or not sound or (grouped[1] and grouped[1] not in between):
-        below = re.fullmatch(r"[-\u2212(].*[0-9].*", text)
+        below = re.fullmatch(r"[-\u2212(].*[0-9].*|.*[0-9].*-", text)
         hint = "no amount is below nothing: leave credits out" if below else "leave signs and words out of it"
         raise WrongCellError(column, f"{text!r} is no amount such as 49.00", hint)
     return Decimal(re.sub("[^0-9]", "", whole or "0") + "." + (cents or "0"))
@@ -270,6 +313,37 @@ def currency_of(column: str, text: str) -> str:
     Raises:
         WrongCellError: it is none.
     """
-    if not (len(text) == 3 and text.isascii() and text.isalpha()):
-        raise WrongCellError(column, f"{text!r} is no currency such as EUR", "write its three letters")
-    return text.lower()
+    found = text.lower()
+    if found not in DIGITS:
+        near = [one.upper() for one in DIGITS if sorted(one) == sorted(found)]
+        or_else = f"; is it {' or '.join(near)}?" if near else ""
+        hint = f"write its three letters{or_else}"
+        raise WrongCellError(column, f"{text!r} is no currency such as EUR", hint)
+    return found
+
+
+def interval_of(column: str, text: str, count: str) -> tuple[str, int]:
+    """Return the unit of an interval and how many of it: `yearly` and `3 months` are told by themselves.
+
+    Args:
+        column: for what is said when it is none.
+        text: the cell; empty: a month.
+        count: how many of them, from another cell; empty: one.
+
+    Raises:
+        WrongCellError: it is none, or two cells say how many.
+
+    >>> interval_of("interval", "Quarterly", ""), interval_of("interval", "every 2 weeks", "")
+    (('month', 3), ('week', 2))
+    """
+    words = re.sub(r"[\s_-]+", " ", text.lower()) or "month"
+    counted = COUNTED.fullmatch(words)
+    unit = UNITS.get(counted[2] if counted else words)
+    if unit is None:
+        hint = "there are day, week, month, quarter, year, and more of them, such as 3 months"
+        raise WrongCellError(column, f"{text!r} is no interval", hint)
+    if counted and count:
+        raise WrongCellError(
+            column, f"{text!r}, and interval_count says {count}", "say how many in one of the two"
+        )
+    return unit[0], unit[1] * int(counted[1] if counted else count or 1)

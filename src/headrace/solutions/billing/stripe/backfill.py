@@ -51,7 +51,7 @@ def _line(number: int, line: str) -> Any:
 
 
 def backfill(
-    found: Sequence[dict[str, Any]], merchant_id: str, exported_at: datetime
+    found: Sequence[dict[str, Any]], merchant_id: str, told_at: datetime
 ) -> tuple[list[hr.Put], dict[str, int]]:
     """Return the changes that exported objects (or events) mean, and how many were not known, by name.
 
@@ -59,7 +59,7 @@ def backfill(
         BadRequest: an object lacks what it cannot be without.
     """
     out, puts, unknown = Gathered(), list[hr.Put](), dict[str, int]()
-    told = exported(merchant_id, exported_at)
+    told = exported(merchant_id, told_at)
     out.upsert("merchants", merchant_heard_of(merchant_id))
     for entry in found:
         if entry.get("object") == "event":
@@ -75,6 +75,24 @@ def known_objects() -> list[str]:
     return sorted(MAPPERS)
 
 
+def exported_at(delivery: hr.Delivery) -> datetime:
+    """Return when a file says how things stand: `exported_at` of the address, or when it came.
+
+    Raises:
+        BadRequest: it is no time.
+    """
+    text = delivery.params.get("exported_at")
+    if not text:
+        return delivery.received_at
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadRequest(
+            f"{text[:60]!r} is no time", where="exported_at", expected="ISO 8601, such as 2026-06-01T09:00Z"
+        ) from None
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
+
+
 def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
     """Return what an exported file means: `POST /v1/sources/stripe_export`, or `headrace import --source`.
 
@@ -83,16 +101,10 @@ def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
     Raises:
         BadRequest: it is no export.
     """
-    exported_at = delivery.received_at
-    if delivery.params.get("exported_at"):
-        try:
-            exported_at = datetime.fromisoformat(delivery.params["exported_at"])
-        except ValueError:
-            raise BadRequest("this is no time", where="exported_at", expected="ISO 8601") from None
-        exported_at = exported_at if exported_at.tzinfo else exported_at.replace(tzinfo=UTC)
+    told_at = exported_at(delivery)
     try:
         text = delivery.body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadRequest(f"the file is not UTF-8: {error}", where="stripe_export") from None
-    puts, _ = backfill(list(objects_of(text)), delivery.params.get("merchant") or MERCHANT, exported_at)
+    puts, _ = backfill(list(objects_of(text)), delivery.params.get("merchant") or MERCHANT, told_at)
     return puts
