@@ -19,6 +19,7 @@ import headrace as hr
 from headrace import keeper
 from headrace.declarations import Checkpointing
 from headrace.intake import Intake
+from headrace.log import documents
 from headrace.state import checkpoint as checkpoints
 from headrace.testing import ManualClock
 
@@ -299,7 +300,7 @@ def test_a_disk_that_refuses_leaves_the_checkpoints_before(tmp_path: Path, monke
         def full(*_: Any) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(checkpoints, "write_all", full)
+        monkeypatch.setattr(documents, "write_all", full)
         with pytest.raises(hr.errors.StorageError, match="No space left"):
             run.checkpoint()
         monkeypatch.undo()

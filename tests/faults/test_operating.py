@@ -104,7 +104,7 @@ def test_every_file_of_a_data_folder_is_explained(
     kinds = {name for name, one in patterns.items() if any(one.fullmatch(path) for path in found)}
     assert kinds >= {
         "lock", "server.json", "log/N.seg", "log/sealed/N.json", "log/records/N.parquet",
-        "log/parquet/NAME/N.parquet", "state/N.json", "state/N.pack", "state/N.tmp", "history/N-N.past",
+        "log/parquet/NAME/N.parquet", "state/N.json", "state/N.pack", "state/N.json.tmp", "history/N-N.past",
     }  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import orjson
 
-from headrace.log.files import Files, read_exactly, write_all
+from headrace.log.documents import place_file, read_file
+from headrace.log.files import Files
 
 NAME = "change.json"
 
@@ -60,12 +61,7 @@ class IntentFile:
         if self._path is None or not self._path.exists():
             return None
         try:
-            descriptor = self._files.open_read(self._path)
-            try:
-                data = read_exactly(self._files, descriptor, self._files.size(self._path), 0)
-            finally:
-                self._files.close(descriptor)
-            return Intent(**orjson.loads(data))
+            return Intent(**orjson.loads(read_file(self._files, self._path)))
         except (OSError, orjson.JSONDecodeError, TypeError):
             return None
 
@@ -75,17 +71,8 @@ class IntentFile:
         Raises:
             OSError: the disk refuses.
         """
-        if self._path is None:
-            return
-        draft = self._path.with_suffix(".tmp")
-        descriptor = self._files.create(draft)
-        try:
-            write_all(self._files, descriptor, orjson.dumps(asdict(intent)))
-            self._files.sync(descriptor)
-        finally:
-            self._files.close(descriptor)
-        self._files.rename(draft, self._path)
-        self._files.sync_folder(self._path.parent)
+        if self._path is not None:
+            place_file(self._files, self._path, orjson.dumps(asdict(intent)))
 
     def remove(self) -> None:
         """Forget the change.

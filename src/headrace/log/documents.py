@@ -28,17 +28,25 @@ def write_draft(files: Files, path: Path, data: bytes | memoryview) -> Path:
     return draft
 
 
-def place_document(files: Files, path: Path, document: dict[str, Any]) -> None:
-    """Put a document under its name, in place of the one that has it, in one step."""
-    text = orjson.dumps(document)
+def place_file(files: Files, path: Path, data: bytes | memoryview) -> None:
+    """Put a file under its name, in place of the one that has it, in one step; durable when it returns.
+
+    Raises:
+        OSError: the disk refuses; the file that had the name still has it, or the new one.
+    """
     try:
-        draft = write_draft(files, path, _digest(text) + b"\n" + text)
-        files.rename(draft, path)
+        files.rename(write_draft(files, path, data), path)
     except OSError:
         with suppress(OSError):
             files.remove(path.with_name(path.name + DRAFT))
         raise
     files.sync_folder(path.parent)
+
+
+def place_document(files: Files, path: Path, document: dict[str, Any]) -> None:
+    """Put a document under its name, as `place_file` does."""
+    text = orjson.dumps(document)
+    place_file(files, path, _digest(text) + b"\n" + text)
 
 
 def read_document(files: Files, path: Path, format_max: int) -> dict[str, Any]:

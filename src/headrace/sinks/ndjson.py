@@ -20,7 +20,8 @@ from headrace.contracts.schema import Column, Schema
 from headrace.contracts.validate import validate
 from headrace.engine.zset import consolidate
 from headrace.errors import StorageError
-from headrace.sinks.files import Mark, columns_of, put_aside, read_mark, sync_folder, write_mark
+from headrace.log.files import Files
+from headrace.sinks.files import Mark, columns_of, put_aside, read_mark, write_mark
 from headrace.sinks.registry import Sink, SinkKind, Target, register_sink
 from headrace.sinks.shipment import Position, Shipment, leading
 
@@ -56,7 +57,7 @@ class JsonLines:
             file.flush()
             os.fsync(file.fileno())
         if is_new:
-            sync_folder(self._path.parent)
+            Files().sync_folder(self._path.parent)
 
     def _begun(self, shipment: Shipment) -> pa.Table:
         """Return the rows that lead from what the file adds up to; a file with other columns is put aside."""

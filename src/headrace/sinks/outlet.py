@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from headrace.change import Change
 from headrace.declarations import SinkDecl
 from headrace.errors import DeclarationError, UnknownName
-from headrace.log.documents import write_draft
+from headrace.log.documents import place_file
 from headrace.log.files import Files
 from headrace.relations import KEPT_PREFIX
 from headrace.results import SinkStatus, Version
@@ -112,8 +112,7 @@ def _history(path: Path | None) -> str:
     if known:
         return known
     name = uuid.uuid4().hex
-    files.rename(write_draft(files, file, name.encode()), file)
-    files.sync_folder(path)
+    place_file(files, file, name.encode())
     return name
 
 

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.change import VERSION
-from headrace.sinks.files import Mark, columns_of, put_aside, read_mark, sync_folder, write_mark
+from headrace.log.files import Files
+from headrace.sinks.files import Mark, columns_of, put_aside, read_mark, write_mark
 from headrace.sinks.registry import Sink, SinkKind, Target, register_sink
 from headrace.sinks.shipment import Position, Shipment, leading, summed
 
@@ -57,7 +58,7 @@ class ParquetFiles:
             first = min(rows.column(VERSION)[0].as_py(), at.version)
             draft = self.draft(rows.replace_schema_metadata({_HISTORY: at.history.encode()}))
             draft.rename(self._path / f"part-{part:09d}-{first}-{at.version}.parquet")
-            sync_folder(self._path)
+            Files().sync_folder(self._path)
         write_mark(self._mark_path, Mark(columns_of(shipment), at.history, at.version, part))
 
     def draft(self, rows: pa.Table) -> Path:

@@ -20,12 +20,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import orjson
-
 import headrace
 from headrace.errors import HeadraceError, StorageError
 from headrace.functions import PythonFunction
-from headrace.log.files import Files, read_exactly, write_all
+from headrace.log.documents import place_document, read_document
+from headrace.log.files import Files
 from headrace.state import mapping
 from headrace.state.beside import Beside, can_fork, fork, shared_ranges
 from headrace.state.blocks import Laid, PackReader, PackWriter, Place, remove_packs
@@ -225,7 +224,7 @@ class Checkpoints:
             "parts": {name: {"shape": shape, "columns": columns} for name, (shape, columns) in
             stored.parts.items()},
         }  # fmt: skip
-        self._place(self._number, document)
+        place_document(self._files, self._path(self._number), document)
         self._collect()
         return Written(self._number, held.state_bytes, stored.new_bytes)
 
@@ -256,21 +255,6 @@ class Checkpoints:
                     self._same[seat, column.nbytes] = (column, one)
                 else:
                     self._before[seat] = one
-
-    def _place(self, number: int, document: dict[str, Any]) -> None:
-        """Write a manifest so that it is there as a whole or not at all."""
-        text = orjson.dumps(document)
-        sealed = hashlib.blake2b(text, digest_size=16).hexdigest().encode() + b"\n" + text
-        path = self._path(number)
-        draft = path.with_suffix(".tmp")
-        descriptor = self._files.create(draft)
-        try:
-            write_all(self._files, descriptor, sealed)
-            self._files.sync(descriptor)
-        finally:
-            self._files.close(descriptor)
-        self._files.rename(draft, path)
-        self._files.sync_folder(self._folder)
 
     def _collect(self) -> None:
         """Delete old manifests, then the packs that none of the kept ones needs."""
@@ -343,7 +327,7 @@ class Checkpoints:
                 shape, *columns = [pack.take_over(laid, reader) for laid in (shape, *columns)]
                 parts[name] = {"shape": shape, "columns": columns}
             pack.finish()
-            self._place(1, {**document, "parts": parts})
+            place_document(self._files, self._path(1), {**document, "parts": parts})
         finally:
             pack.close()
             reader.close()
@@ -375,16 +359,7 @@ class Checkpoints:
                 logger.warning("checkpoint %d is damaged: %s", number, error.problem)
 
     def _document(self, number: int) -> dict[str, Any]:
-        path = self._path(number)
-        descriptor = self._files.open_read(path)
-        try:
-            data = read_exactly(self._files, descriptor, self._files.size(path), 0)
-        finally:
-            self._files.close(descriptor)
-        seal, _, text = data.partition(b"\n")
-        if hashlib.blake2b(text, digest_size=16).hexdigest().encode() != seal:
-            raise StorageError("the manifest fails its checksum", where=str(path))
-        document: dict[str, Any] = orjson.loads(text)
+        document = read_document(self._files, self._path(number), FORMAT)
         if document["format"] != FORMAT:
             raise StorageError(f"the manifest has format {document['format']}", expected=f"format {FORMAT}")
         return document
