@@ -171,6 +171,23 @@ def test_the_customers_of_a_cause_add_up_to_it(run: hr.Run, clock: ManualClock) 
     assert {row["relation"] for row in found["fact"]} >= {"subscriptions", "subscription_items"}
 
 
+def test_a_sheet_that_comes_again_shows_what_it_corrected(run: hr.Run, clock: ManualClock) -> None:
+    head = "customer,amount,currency,start\n"
+    same = "".join(f"Same {at},10,usd,2026-01-05\n" for at in range(20))
+    run.receive("sheet", f"{head}{same}Other,10,usd,2026-01-05\n".encode(), params={"merchant": "m"})
+    reported = run.advance()
+    clock.advance(timedelta(days=1))
+    run.receive("sheet", f"{head}{same}Other,12,usd,2026-01-05\n".encode(), params={"merchant": "m"})
+    run.advance()
+    found = asked_why(run, reported)
+    figures = [(row["cause"], row["amount"]) for row in found["figure"]]
+    assert figures == [("reported", 2000 + 21_000), ("correction", 200), ("now", 2000 + 21_200)]
+    assert [row["customer_id"] for row in found["customer"]] == ["Other"]
+    assert {row["relation"] for row in found["fact"]} >= {"subscription_items", "prices"}
+    assert not [row for row in found["fact"] if "Same" in row["fact"]]
+    assert len(found["fact"]) < 10
+
+
 def test_a_figure_that_is_what_it_was_has_nothing_behind_it(run: hr.Run) -> None:
     found = asked_why(run, run.version)
     assert [(row["cause"], row["amount"]) for row in found["figure"]] == [("reported", 2000), ("now", 2000)]

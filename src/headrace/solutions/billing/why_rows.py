@@ -9,7 +9,7 @@ One query tells all of it, so that a page shows one answer and it is computed on
               currency did because rates or the way of converting changed, and what is left over by rounding
               customer by customer. The rows of a cause add up to it
     movement  a movement that came or went
-    fact      a row of a table behind late data or a correction
+    fact      a row of a table behind late data or a correction, about something that moved
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.errors import BadRequest
 from headrace.solutions.billing.why import DEFINITION, NEW, RATES, Moment, Why, added, why
@@ -59,6 +62,8 @@ OWN = (
 )
 """What of a movement is told; a movement that came as it went, but for other columns, is left out."""
 HIDDEN = frozenset(("merchant_id", "seq"))
+MOVED = ("customer_id", "subscription_id", "price_id")
+"""By what a fact is known to be about something that moved."""
 Row = dict[str, Any]
 
 
@@ -173,10 +178,12 @@ def movements(found: Why, most: int) -> list[Row]:
 
 
 def facts(found: Why, most: int) -> list[Row]:
-    """Return the rows of tables behind late data and corrections."""
+    """Return the rows of tables behind late data and corrections, without those that moved nothing."""
+    moved = told_apart(found)
+    names = {name: pa.array(sorted({row[name] for row in moved if row[name]}), pa.string()) for name in MOVED}
     rows = []
     for relation, table in found.inputs.items():
-        for row in table.slice(0, most).to_pylist():
+        for row in _behind(table, names).slice(0, most).to_pylist():
             told = [
                 f"{name} {value}" for name, value in row.items()
                 if not name.startswith("_") and name not in HIDDEN and value not in (None, False)
@@ -187,3 +194,11 @@ def facts(found: Why, most: int) -> list[Row]:
                  "fact": ", ".join(told)}
             )  # fmt: skip
     return rows[:most]
+
+
+def _behind(table: pa.Table, moved: Mapping[str, pa.Array]) -> pa.Table:
+    """Return the facts about what moved: a sheet that came again tells of everybody."""
+    for name in (one for one in MOVED if one in table.column_names):
+        column = table.column(name)
+        table = table.filter(pc.or_(pc.is_null(column), pc.is_in(column, moved[name])))
+    return table
