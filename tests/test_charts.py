@@ -12,7 +12,7 @@ import vl_convert
 
 from headrace.charts import colour, curve_spec, spec_of
 from headrace.contracts.schema import Column, Schema
-from headrace.panels import Area, Bar, Curve, Funnel, Heat, Line, Panel, Table, Text, Tile
+from headrace.panels import Area, Bar, Curve, Funnel, Heat, Line, Panel, Table, Text, Tile, Waterfall
 from headrace.themes import DARK, LIGHT, THEMES, Theme
 
 SCHEMA = Schema.of(
@@ -107,6 +107,46 @@ def test_a_bucket_is_as_wide_as_the_smallest_gap_or_as_declared(step: str | None
 def test_a_specification_holds_names_of_no_column() -> None:
     panel = Line(view="v", x="at", y="price", series=NAME)
     assert "name.[0]" not in json.dumps(spec_of(panel, SCHEMA))
+
+
+def test_an_axis_of_minor_units_counts_whole_ones_whatever_the_currency() -> None:
+    rows = [
+        {"x": day, "y": y, "s": "n", "unit": 1, "label": "", "at": ""} for day, y in ((0, 0), (9e7, 300_000))
+    ]
+    line = Line(view="v", x="day", y="n", format="money @name minor", thresholds={"warn": 200_000})
+    drawn = vl_convert.vegalite_to_svg(filled(line, rows))
+    assert ">300k<" in drawn  # yen; cents and fils are whole before they are drawn
+    assert f'stroke="{LIGHT.warn}"' in drawn
+    bars = Bar(view="v", x=NAME, y="n", format="money @name minor", thresholds={"bad": "> 300"})
+    cells = [{"x": f"{y}", "y": y, "unit": 100, "s": "n", "label": "", "at": ""} for y in (2, 4)]
+    drawn = vl_convert.vegalite_to_svg(filled(bars, cells))
+    assert drawn.count(f'fill="{LIGHT.bad}"') == drawn.count(f'fill="{LIGHT.accent}"') == 1
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_every_value_on_a_cell_can_be_read(theme: Theme) -> None:
+    cells = [{"x": f"{v}", "y": "c", "v": v, "label": f"v{v}", "at": ""} for v in range(0, 105, 5)]
+    spec = filled(Heat(view="v", x=NAME, y=NAME, value="x", domain=(0, 100)), cells, theme) | {"width": 900}
+    drawn = vl_convert.vegalite_to_svg(spec)
+    shades = re.findall(r'aria-label="[^"]*value: v(\d+)"[^>]*fill="rgb\((\d+), (\d+), (\d+)\)"', drawn)
+    written = {value: ink for ink, value in re.findall(r'<text[^>]*fill="(#\w+)"[^>]*>v(\d+)</text>', drawn)}
+    assert len(shades) == len(written) == len(cells)
+    for value, *parts in shades:
+        shade = "#" + "".join(f"{int(part):02x}" for part in parts)
+        assert contrast(written[value], shade) >= 4.5, value
+
+
+def test_values_are_written_where_they_have_room() -> None:
+    cells = [{"x": f"{n}", "y": "c", "v": n, "label": f"v{n}", "at": ""} for n in range(24)]
+    heat = filled(Heat(view="v", x=NAME, y=NAME, value="x"), cells)
+    assert 'opacity="0"' in vl_convert.vegalite_to_svg(heat)
+    assert 'opacity="0"' not in vl_convert.vegalite_to_svg(heat | {"width": 1200})
+    steps = [
+        {"x": f"s{n}", "y": 1500, "total": n == 0, "label": "€1,500.00", "short": "1.5k"} for n in range(9)
+    ]
+    waterfall = filled(Waterfall(view="v", x=NAME, y="n"), steps)
+    assert ">1.5k<" in vl_convert.vegalite_to_svg(waterfall)
+    assert ">€1,500.00<" in vl_convert.vegalite_to_svg(waterfall | {"width": 900})
 
 
 def test_the_curve_of_a_tile_is_a_chart_too() -> None:

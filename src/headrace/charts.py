@@ -7,10 +7,11 @@ The rows of a chart have fixed column names whatever the view calls its own; tim
 in UTC, numbers are numbers, `label` is the exact value as text, `at` the x as text, `i` counts the rows:
 
     line, area, bar   x, y, s (series, or the name of the value column), label; with `partial` also
-                      last (x is the newest) and tail (x is the newest or the one before)
+                      last (x is the newest) and tail (x is the newest or the one before); of money in minor
+                      units y is in whole ones, and unit how many minor units one of them has
     heat              x, y (strip), v, label
     funnel            stage, v, label, share (text)
-    waterfall         x, y, total, label
+    waterfall         x, y, total, label, short (the label where there is little room); y as of bars
     curve of a tile   x, y
 """
 
@@ -37,6 +38,10 @@ BY_PLACE = {"field": "i", "op": "min"}
 LEGEND_ENTRY_PX = 88
 """Width that one name of a legend is given before the next line begins; a legend has two lines at most."""
 STRIP_FONT = {"expr": "clamp(bandwidth('y') * 0.92, 6, 11)"}
+CELL_VALUE_PX = 27
+"""A cell of a heat table has its value written in it where it is as wide as this; else its colour tells."""
+CELL_IS_DARK = "luminance(scale('color', datum.v)) < 0.179"
+"""White is easier to read on a cell of that luminance than black; either way its contrast is 4.5 or more."""
 """The type of a strip's name and value shrinks with the strip, so that neighbours never overlap."""
 TIME_LABEL = (
     "utchours(datum.value) == 0 && utcminutes(datum.value) == 0 && utcseconds(datum.value) == 0"
@@ -48,6 +53,8 @@ TIME_LABEL = (
 
 EXTENT_PX = 26
 """What the labels of an axis of values have at least: they grow with the data, and would be cut."""
+WATERFALL_TEXT = "width < 56 * length(data('rows')) && isValid(datum.short) ? datum.short : datum.label"
+"""What stands at a bar: the exact amount, or the short one where bars are narrow."""
 
 
 def step_of_x(step: str | None) -> list[Spec]:
@@ -150,7 +157,8 @@ def _plot(panel: Line | Area, schema: Schema) -> Spec:
     layers = _plot_layers(panel, encoding, stacked=stacked)
     if not stacked:
         layers.append(_newest_points(encoding))
-    layers += [_rule(rule.level, rule.value) for rule in parse_thresholds(panel.thresholds)]
+    minor = _is_minor(panel)
+    layers += [_rule(rule.level, rule.value, minor=minor) for rule in parse_thresholds(panel.thresholds)]
     return _frame(layer=layers)
 
 
@@ -215,9 +223,8 @@ def _axis_label(shown: Format | None) -> str:
         )
         return f"({plain}) + {unit}"
     if shown.kind == "money":
-        value = "datum.value / 100" if shown.minor else "datum.value"
         symbol = SYMBOLS.get(shown.currency or "", f"{shown.currency} " if shown.currency else "")
-        return f"{_quoted(symbol)} + ({plain})".replace("datum.value", f"({value})")
+        return f"{_quoted(symbol)} + ({plain})"
     if shown.kind == "percent":
         return "format(datum.value, '~%')"
     if shown.kind == "bytes":
@@ -247,12 +254,21 @@ def _series(panel: Line | Area | Bar) -> Spec:
     return {"field": "s", "type": "nominal", "scale": scale, "legend": legend}
 
 
-def _rule(level: str, value: float) -> Spec:
-    return {
+def _is_minor(panel: Line | Area | Bar) -> bool:
+    """Tell whether the column counts minor units, while the axis counts whole ones."""
+    shown = parse_format(panel.format) if panel.format else None
+    return shown is not None and shown.minor
+
+
+def _rule(level: str, value: float, *, minor: bool) -> Spec:
+    rule: Spec = {
         "mark": {"type": "rule", "color": f"${level}", "strokeDash": [4, 3], "strokeWidth": 1},
-        "data": {"values": [{"limit": value}]},
         "encoding": {"y": {"field": "limit", "type": "quantitative"}},
     }
+    if not minor:
+        return rule | {"data": {"values": [{"limit": value}]}}
+    one = {"aggregate": [{"op": "max", "field": "unit", "as": "unit"}]}
+    return rule | {"transform": [one, {"calculate": f"{value} / datum.unit", "as": "limit"}]}
 
 
 def _bars(panel: Bar, schema: Schema) -> Spec:
@@ -268,8 +284,9 @@ def _bar_colour(panel: Bar) -> Spec:
     if panel.series is not None or len(panel.ys) > 1:
         return _series(panel)
     rules = parse_thresholds(panel.thresholds)
+    limit = " / datum.unit" if _is_minor(panel) else ""
     conditions = [
-        {"test": f"datum.y {rule.operator} {rule.value}", "value": f"${rule.level}"}
+        {"test": f"datum.y {rule.operator} {rule.value}{limit}", "value": f"${rule.level}"}
         for rule in reversed(rules)
     ]
     return {"condition": conditions, "value": "$accent"} if conditions else {"value": "$accent"}
@@ -341,7 +358,8 @@ def _heat(panel: Heat, schema: Schema) -> Spec:
     over_time = is_time(schema[panel.x].arrow)
     scale: Spec = {"domain": list(panel.domain), "clamp": True} if panel.domain else {"zero": True}
     shade: Spec = {"field": "v", "type": "quantitative", "scale": scale, "legend": None}
-    axis: Spec = {"title": None, "labelColor": "$ink", "labelLimit": 120, "labelPadding": 6}
+    limit = {"expr": "width < 500 ? 120 : 240"}
+    axis: Spec = {"title": None, "labelColor": "$ink", "labelLimit": limit, "labelPadding": 6}
     axis["labelFontSize"] = STRIP_FONT
     strip = {"field": "y", "type": "nominal", "sort": BY_PLACE, "axis": axis}
     if over_time:
@@ -398,11 +416,10 @@ def _heat_table(panel: Heat, strip: Spec, shade: Spec) -> Spec:
     ]
     layers: list[Spec] = [{"mark": {"type": "rect"}, "encoding": {"color": shade, "tooltip": tooltip}}]
     if panel.values:
-        text: Spec = {"mark": {"type": "text", "fontSize": 11}, "encoding": {"text": {"field": "label"}}}
-        text["encoding"]["color"] = {
-            "condition": {"test": "datum.strong", "value": "$panel"},
-            "value": "$ink",
-        }
+        room = {"expr": f"bandwidth('x') < {CELL_VALUE_PX} ? 0 : 1"}
+        text: Spec = {"mark": {"type": "text", "fontSize": STRIP_FONT, "opacity": room}}
+        written = {"condition": {"test": CELL_IS_DARK, "value": "$pale"}, "value": "$deep"}
+        text["encoding"] = {"text": {"field": "label"}, "color": written}
         layers.append(text)
     return _frame(encoding={"x": column, "y": strip}, layer=layers)
 
@@ -432,7 +449,7 @@ def _funnel() -> Spec:
 
 def _waterfall(panel: Waterfall) -> Spec:
     label = _axis_label(parse_format(panel.format) if panel.format else None)
-    size = {"expr": "max(7, min(11, width / max(1, length(data('rows'))) / 5.2))"}
+    size = {"expr": "max(9, min(11, width / max(1, length(data('rows'))) / 5.2))"}
     category = {
         "field": "x",
         "type": "ordinal",
@@ -467,10 +484,11 @@ def _waterfall(panel: Waterfall) -> Spec:
     }
     text = {
         "mark": {"type": "text", "baseline": "bottom", "dy": -3, "color": "$ink", "fontSize": size},
-        "encoding": {"y": number | {"field": "top"}, "text": {"field": "label", "type": "nominal"}},
+        "encoding": {"y": number | {"field": "top"}, "text": {"field": "written", "type": "nominal"}},
     }
     return _frame(
         transform=[
+            {"calculate": WATERFALL_TEXT, "as": "written"},
             {"calculate": "datum.total ? (datum.i == 0 ? datum.y : 0) : datum.y", "as": "moved"},
             {"window": [{"op": "sum", "field": "moved", "as": "after"}], "sort": [{"field": "i"}]},
             {"calculate": "datum.total ? 0 : datum.after - datum.y", "as": "low"},

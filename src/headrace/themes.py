@@ -49,9 +49,12 @@ class Theme:
     ramp: tuple[str, ...]
 
     def tokens(self) -> dict[str, str]:
-        """Return the single colours by name, as charts and style sheets refer to them."""
+        """Return the single colours by name, as charts and style sheets refer to them.
+
+        `pale` and `deep` are written on cells of a ramp: one of the two can be read on any shade.
+        """
         names = "ground panel raised border ink muted grid accent good warn bad"
-        return {name: getattr(self, name) for name in names.split()}
+        return {name: getattr(self, name) for name in names.split()} | {"pale": "#ffffff", "deep": "#000000"}
 
 
 LIGHT = Theme(
@@ -133,13 +136,17 @@ def vega_config(theme: Theme) -> dict[str, Any]:
 
 
 def style_sheet() -> str:
-    """Return the colours as CSS variables: light, dark by the reader's preference, either by `data-theme`."""
-    light, dark = _variables(LIGHT), _variables(DARK)
+    """Return the colours as CSS variables: light, dark by the reader's preference, either by `data-theme`.
+
+    Paper is light, except behind a chart: `--drawn` is the ground of the theme that the chart was drawn in.
+    """
+    light, dark = (_variables(theme) + f"  --drawn: {theme.panel};\n" for theme in (LIGHT, DARK))
     return (
         f":root {{ color-scheme: light; --font: {FONT};\n{light}}}\n"
         f"@media (prefers-color-scheme: dark) {{ :root {{ color-scheme: dark;\n{dark}}} }}\n"
         f":root[data-theme=light] {{ color-scheme: light;\n{light}}}\n"
         f":root[data-theme=dark] {{ color-scheme: dark;\n{dark}}}\n"
+        f"@media print {{ :root, :root[data-theme] {{ color-scheme: light;\n{_variables(LIGHT)}}} }}\n"
     )
 
 

@@ -38,6 +38,7 @@ SHOWN = [
     ('"-5"', {"kind": "money", "currency": "GBP", "minor": True}, "number", "-£0.05"),
     ("1500", {"kind": "money", "currency": "JPY", "minor": True}, "number", "JP¥1,500"),
     ("1234567", {"kind": "money", "currency": "USD", "compact": True}, "number", "US$1.2m"),
+    ("-19950", {"kind": "money", "currency": "EUR", "minor": True, "compact": True}, "number", "-€199.50"),
     ("5", {"kind": "money", "currency_column": "currency"}, "number", "€5.00"),
     ("0.0313", {"kind": "percent", "digits": 1}, "number", "3.1%"),
     ("1234.5678", None, "number", "1,234.57"),

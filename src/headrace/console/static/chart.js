@@ -1,6 +1,6 @@
 // Vega-Lite charts that move: rows are prepared as headrace/charts.py describes, specifications come from there.
 
-import { EMPTY, dateText, clockText, plain, show, toNumber, toTime } from "./format.js";
+import { EMPTY, dateText, clockText, minorUnits, plain, show, toNumber, toTime } from "./format.js";
 
 let loading = null;
 
@@ -17,6 +17,7 @@ export function vega() {
 }
 
 const CELLS_MAX = 6000;
+const AXIS_PX = 28; // of a heat table, above its strips
 
 // Rows of a view, selected by the panel, in the shape that the panel's chart reads.
 export function chartRows(panel, rows) {
@@ -43,6 +44,12 @@ function atText(rows, name) {
 
 const reader = (rows, row) => (column) => row[rows.position(column)];
 
+// A value in the unit of its axis: minor units of money are counted in whole ones, and a yen has none.
+function scaled(value, format, read) {
+  const unit = minorUnits(format, read);
+  return { y: toNumber(value) / unit, unit };
+}
+
 function plotRows(panel, rows) {
   const x = axisValue(rows, panel.x);
   const at = atText(rows, panel.x);
@@ -54,8 +61,8 @@ function plotRows(panel, rows) {
       if (value === null && panel.type !== "line") continue;
       const s = series === null ? panel.labels?.[name] ?? name : row[series] === null ? EMPTY : plain(row[series]);
       const label = show(value, panel.format, "number", reader(rows, row));
-      const y = value === null ? null : toNumber(value);
-      found.push({ x: x(row), y: Number.isFinite(y) ? y : null, s, label, at: at(row), row, name });
+      const { y, unit } = scaled(value, panel.format, reader(rows, row));
+      found.push({ x: x(row), y: Number.isFinite(y) ? y : null, unit, s, label, at: at(row), row, name });
     }
     if (found.length > CELLS_MAX) break;
   }
@@ -99,8 +106,6 @@ function heatRows(panel, rows) {
     const label = show(row[v], panel.format, "number", reader(rows, row));
     found.push({ x: x(row), y: row[y] === null ? EMPTY : plain(row[y]), v: number, label, at: at(row), row });
   }
-  const [least, most] = panel.domain ?? [0, Math.max(...found.map((one) => one.v), 0)];
-  for (const one of found) one.strong = one.v - least > (most - least) * 0.55;
   return found;
 }
 
@@ -128,9 +133,13 @@ function waterfallRows(panel, rows) {
     : panel.steps.length ? []
     : chosen.map((row) => [plain(read(row, panel.x)), read(row, panel.y), panel.total ? read(row, panel.total) === true : false, row]);
   if (bars.every(([, value]) => value === null)) return [];
-  return bars.map(([x, value, total, row, open]) => ({
-    x, y: toNumber(value) || 0, total, label: show(value, panel.format, "number", reader(rows, row)), row, open,
-  }));
+  return bars.map(([x, value, total, row, open]) => {
+    const read = reader(rows, row);
+    const { y } = scaled(value, panel.format, read);
+    const label = show(value, panel.format, "number", read);
+    const short = panel.format?.kind === "money" ? show(y, { kind: "number", compact: Math.abs(y) >= 1000, digits: Math.abs(y) >= 1000 ? 1 : 0 }) : label;
+    return { x, y: y || 0, total, label, short, row, open };
+  });
 }
 
 const shareText = (share) => show(share, { kind: "percent", digits: share >= 0.0995 || share === 0 ? 0 : 1 });
@@ -151,12 +160,16 @@ export class Chart {
     this.view = null;
     this.shown = null;
     this.opens = null; // what a click on a bar, point or cell does with it
+    this.strip_px = 0; // what each strip is given at least; where they need more than there is, the box scrolls
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(box);
   }
 
   size() {
-    return { width: Math.max(20, this.box.clientWidth), height: Math.max(12, this.box.clientHeight) };
+    const strips = this.strip_px && this.shown ? new Set(this.shown.map((one) => one.y)).size : 0;
+    const least = strips * this.strip_px + AXIS_PX;
+    this.box.classList.toggle("scrolls", strips > 0 && least > this.box.clientHeight);
+    return { width: Math.max(20, this.box.clientWidth), height: Math.max(12, this.box.clientHeight, strips ? least : 0) };
   }
 
   // Draw anew, as after a change of theme.
@@ -185,6 +198,7 @@ export class Chart {
     if (!this.view) return;
     const rows = values.map(({ row, name, open, ...one }, i) => ({ ...one, i }));
     await this.view.data("rows", rows).resize().runAsync(); // labels of an axis grow with the values
+    this.resize();
   }
 
   // A bar or cell is met or missed; of a line the nearest point is meant.

@@ -85,11 +85,23 @@ export function currencyDigits(currency) {
   return intl({ style: "currency", currency }).resolvedOptions().maximumFractionDigits;
 }
 
-function moneyText(value, format, row) {
+function currencyOf(format, row) {
   const currency = format.currency ?? row?.(format.currency_column);
-  if (!/^[A-Za-z]{3}$/.test(currency ?? "")) return numberText(value, format);
+  return /^[A-Za-z]{3}$/.test(currency ?? "") ? currency : null;
+}
+
+// How many of what a column counts in are one of what is shown: 100 cents, 1000 fils, 1 yen.
+export function minorUnits(format, row) {
+  const currency = format?.kind === "money" && format.minor ? currencyOf(format, row) : null;
+  return currency ? 10 ** currencyDigits(currency) : 1;
+}
+
+function moneyText(value, format, row) {
+  const currency = currencyOf(format, row);
+  if (!currency) return numberText(value, format);
   const exact = format.minor ? shifted(value, currencyDigits(currency)) : value;
-  return intl({ style: "currency", currency, ...places(format) }).format(exact);
+  const short = format.compact && Math.abs(toNumber(exact)) < 1000; // nothing to shorten, and no half of the cents
+  return intl({ style: "currency", currency, ...places(short ? { ...format, compact: false } : format) }).format(exact);
 }
 
 function places(format) {
