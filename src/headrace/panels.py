@@ -121,6 +121,7 @@ class Cell(Part):
         thresholds: levels by value.
         levels: levels by text, as in `{"ERROR": "bad"}`.
         grow: give this column the spare width (long texts).
+        optional: leave the column out while no row has a value in it.
         link: where the cell leads, as in `/dashboards/customer?id={customer_id}`.
     """
 
@@ -131,6 +132,7 @@ class Cell(Part):
     thresholds: Thresholds = {}
     levels: dict[str, Literal["good", "warn", "bad"]] = {}
     grow: bool = False
+    optional: bool = False
     link: LinkText | None = None
 
 

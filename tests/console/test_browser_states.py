@@ -39,6 +39,22 @@ PANELS: list[Panel] = [
 ]
 
 
+SALES: list[Panel] = [
+    Tile(
+        view="sums", value="n", width=3,
+        facts=[Fact(value="n", label="so counted"), Fact(value="n", label="otherwise counted, that is")],
+    ),
+    Table(
+        view="sales", order="shop",
+        columns=[
+            "shop", Cell(column="amount", format="money @currency minor", bar=True),
+            Cell(column="slice", optional=True), Cell(column="note", grow=True), "currency", "tale",
+        ],
+    ),
+    Heat(view="kept", x="month", y="cohort", value="share", order="cohort, month", height=4),
+]  # fmt: skip
+
+
 def views() -> dict[str, View]:
     minutes = [f"2025-11-11T09:{minute:02d}:00" for minute in range(20)]
     return {
@@ -54,12 +70,28 @@ def views() -> dict[str, View]:
         "top": View(schema("name VARCHAR, n BIGINT"), [[HOSTILE, 30], ["b", 20], [None, 10], ["d", 5]]),
         "funnel": View(schema("seen BIGINT, bought BIGINT"), [[200, 50]]),
         "broken": View(schema("a BIGINT"), error="Conversion Error: 'x' is no INTEGER"),
+        "sums": View(schema("n BIGINT"), [[1234567]]),
+        "sales": View(
+            schema(
+                "shop VARCHAR, amount BIGINT, slice VARCHAR, note VARCHAR, currency VARCHAR, tale VARCHAR"
+            ),
+            [
+                [f"{code}{n}", (n + 1) * unit, None, "n" * 99, code, "t" * 99]
+                for code, unit in (("JPY", 9000), ("KWD", 20))
+                for n in range(3)
+            ],
+        ),
+        "kept": View(
+            schema("cohort VARCHAR, month BIGINT, share DOUBLE"),
+            [[f"c{n:02d}", month, 0.5] for n in range(60) for month in range(24)],
+        ),
     }
 
 
 @pytest.fixture
 def stub() -> Iterator[Stub]:
-    with Stub(views(), [Dashboard(name="wall", title="Wall", panels=PANELS)]) as stub:
+    scrolling = Dashboard(name="sales", title="Sales", panels=SALES, fit=False)
+    with Stub(views(), [Dashboard(name="wall", title="Wall", panels=PANELS), scrolling]) as stub:
         yield stub
 
 
@@ -136,6 +168,51 @@ def test_bars_stand_in_order_also_after_they_changed_places(stub: Stub, open_pag
     page.until(f"{order} === 'b,a,d'")
 
 
+def test_a_page_that_scrolls_is_read_at_every_width_by_keys_and_on_paper(
+    stub: Stub, open_page: OpenPage
+) -> None:
+    page = open_page(f"{stub.url}/dashboards/sales", theme="dark", size=(1440, 900))
+    drawn_all = "headracePage.panels.every(one => one.root.classList.contains('drawn'))"
+    page.until(f"{drawn_all} && document.querySelector('canvas')")
+    assert page.js("document.querySelectorAll('.panel .info').length") == len(SALES)  # none has a help
+    bars = "[...document.querySelectorAll('td.share')].map(one => one.style.getPropertyValue('--share'))"
+    shares = page.js(bars)
+    assert [round(float(one.rstrip("%"))) for one in shares] == [
+        33,
+        67,
+        100,
+    ] * 2  # yen beside yen, dinars beside dinars
+    table = "document.querySelector('.panel.table')"
+    assert page.js(f"[...{table}.querySelectorAll('th')].filter(one => !one.hidden).length") == 5
+    assert page.js(f"{table}.offsetHeight") < 260  # six rows, where room for more was declared
+    stub.replace("sales", [["JPY0", 9000, "north", "n", "JPY", "t"]])
+    page.until(f"[...{table}.querySelectorAll('th')].every(one => !one.hidden)")
+    stub.replace("sales", views()["sales"].rows)
+    page.until(f"{table}.querySelectorAll('tbody tr').length === 6")
+    chart = "document.querySelector('.chart')"
+    assert (
+        page.js(f"{chart}.querySelector('canvas').offsetHeight / 60") >= 15
+    )  # of 60 strips none is squeezed
+    assert page.js(f"{chart}.scrollHeight > {chart}.clientHeight")
+    page.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    page.until(f"{table}.querySelector('.scroll').tabIndex === 0")
+    assert page.js("document.documentElement.scrollWidth") <= PHONE[0]
+    facts = "[...document.querySelectorAll('.tile .fact')].map(one => one.getBoundingClientRect().bottom)"
+    assert max(page.js(facts)) <= page.js(
+        "document.querySelector('.tile .body').getBoundingClientRect().bottom"
+    )
+    page.page.focus(".panel.table .scroll")
+    page.page.keyboard.press("ArrowRight")
+    page.until(f"{table}.querySelector('.scroll').scrollLeft > 0")
+    left = "getBoundingClientRect().left"
+    assert (
+        page.js(f"{table}.querySelector('tbody td').{left} - {table}.{left}") < 5
+    )  # what a row is about stays
+    page.page.emulate_media(media="print")
+    assert page.js("getComputedStyle(document.body).color") == "rgb(20, 24, 29)"
+    assert page.js(f"getComputedStyle({table}.querySelector('.scroll')).overflowX") == "visible"
+
+
 def test_stale_looks_different_from_quiet(stub: Stub, open_page: OpenPage) -> None:
     page = open_page(wall(stub))
     page.until(f"{STATES}.filter(one => one === 'quiet').length >= 9")
@@ -203,7 +280,7 @@ def test_keys_move_maximise_and_explain(stub: Stub, open_page: OpenPage) -> None
     assert page.text("dialog strong") == "All"
     keys.press("Escape")
     keys.press("?")
-    assert "panel to panel" in page.text("dialog")
+    assert "panel to panel" in page.text("dialog[open]")
     keys.press("Escape")
     page.until("document.querySelector('dialog') === null")
 

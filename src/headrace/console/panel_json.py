@@ -287,6 +287,7 @@ def _cell(cell: Cell, schema: Schema) -> Json:
         "format": format_json(cell.format) or own_format(schema[cell.column]),
         "bar": cell.bar,
         "grow": cell.grow,
+        "optional": cell.optional,
         "levels": cell.levels,
         "thresholds": [asdict(one) for one in parse_thresholds(cell.thresholds)],
         "right": is_numeric(schema[cell.column].arrow),

@@ -34,6 +34,8 @@ if (told.tabs.length) {
     tabs.append(link);
   }
   document.querySelector(".topbar").after(tabs);
+  const here = tabs.querySelector("[aria-current]");
+  if (here) tabs.scrollLeft = here.offsetLeft - (tabs.clientWidth - here.offsetWidth) / 2; // on a phone not all are seen
 }
 for (const one of told.panels) {
   const panel = buildPanel(one, page.feeds, page, { form: FormPanel });

@@ -23,6 +23,7 @@ export class Page {
     this.marked = new Set();
     this.ids = 0;
     this.feeds = new Map();
+    this.columns = told.columns ?? 12;
     this.motion = !matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     this.dark.addEventListener("change", () => this.retheme());
@@ -161,6 +162,7 @@ export class Page {
     const panel = this.panels.find((one) => one.root === document.activeElement);
     const inside = document.activeElement?.closest?.("button, a, .scroll:focus, summary");
     const moves = { j: 1, k: -1, ArrowRight: 1, ArrowLeft: -1 };
+    if (event.key.startsWith("Arrow") && document.activeElement?.closest?.(".scroll")) return null; // it scrolls
     if (event.key === "?") return () => this.help();
     if (event.key === "t") return () => this.toggleTheme();
     if (event.key === "h") return () => { location.href = "/"; };

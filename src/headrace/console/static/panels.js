@@ -45,6 +45,7 @@ export class Panel {
     root.style.setProperty("--w", told.w);
     root.style.setProperty("--h", told.h);
     root.dataset.wide = told.w > 3 ? "yes" : "no";
+    root.dataset.whole = told.w >= this.page.columns ? "yes" : "no";
     const head = make("header");
     const title = make("h2", "", told.link ? null : told.title);
     if (told.link) {
@@ -54,7 +55,7 @@ export class Panel {
     root.setAttribute("aria-labelledby", title.id);
     this.newest = make("span", "newest");
     head.append(title, this.newest);
-    if (told.help) head.append(this.infoButton());
+    if (told.help || told.view) head.append(this.infoButton());
     if (told.export) head.append(this.pointed(make("a", "export", "CSV"), told.export));
     if (this.feed) {
       this.state = make("span", "state");
@@ -188,7 +189,7 @@ class TilePanel extends Panel {
   fit() {
     const padding = Number.parseFloat(getComputedStyle(this.body).paddingBottom) || 0;
     const width = this.body.clientWidth - 20;
-    const height = this.body.clientHeight - padding - 2 - (this.beneath.childElementCount ? 20 : 0);
+    const height = this.body.clientHeight - padding - 2 - this.beneath.offsetHeight;
     if (width <= 0 || height <= 0) return;
     this.number.style.fontSize = "40px";
     const natural = this.number.offsetWidth || 1;
@@ -206,12 +207,12 @@ class TilePanel extends Panel {
     const text = show(value, told.format, kind, cell);
     const level = levelOf(value, told.thresholds);
     const length = this.number.textContent.length;
-    const lines = this.beneath.childElementCount;
+    const lines = this.beneath.offsetHeight;
     if (this.number.textContent !== text) this.number.textContent = text;
     this.number.title = value === null || value === undefined ? "no value" : plain(value);
     this.number.className = `number ${level ?? ""}`;
     this.drawBeneath(value, cell, level);
-    if (length !== text.length || lines !== this.beneath.childElementCount) this.fit();
+    if (length !== text.length || lines !== this.beneath.offsetHeight) this.fit();
     this.speak(text, level);
     if (this.chart) await this.chart.draw(curveRows(told.curve, this.feedOf(told.curve.view).rows));
   }
@@ -294,6 +295,8 @@ function rateFormat(format, rate) {
     : format;
 }
 
+const STRIP_PX = 15; // less cannot be read; a wall is never scrolled, and has few strips
+
 class ChartPanel extends Panel {
   frame() {
     super.frame();
@@ -304,6 +307,7 @@ class ChartPanel extends Panel {
     this.nothing = make("p", "nothing", "no rows");
     this.body.append(this.box, this.nothing);
     this.chart = new Chart(this.box, this.told.spec);
+    if (this.told.type === "heat" && !document.body.classList.contains("wall")) this.chart.strip_px = STRIP_PX;
     if (this.page.parameters && (this.told.open || this.told.steps?.some((step) => step.open))) {
       this.chart.opens = (one, event) => this.open(one, event);
       this.box.classList.add("opens");
@@ -350,7 +354,10 @@ export class TablePanel extends Panel {
     super.frame();
     if (this.told.problem) return;
     this.scroll = make("div", "scroll");
-    this.scroll.tabIndex = -1;
+    this.scroll.setAttribute("role", "region");
+    this.scroll.setAttribute("aria-label", `Rows of ${this.told.title}`);
+    this.scrolls();
+    new ResizeObserver(() => this.scrolls()).observe(this.scroll);
     const table = make("table");
     this.headRow = make("tr");
     this.cells = this.told.cells;
@@ -363,6 +370,14 @@ export class TablePanel extends Panel {
     this.nothing = make("p", "nothing", "no rows");
     this.body.append(this.scroll, this.nothing);
     this.known = null;
+  }
+
+  // With keys one gets into what has more than it shows, and not into what has not.
+  scrolls() {
+    const { scrollWidth, clientWidth, scrollHeight, clientHeight } = this.scroll;
+    const wide = scrollWidth > clientWidth + 1;
+    this.scroll.tabIndex = wide || scrollHeight > clientHeight + 1 ? 0 : -1;
+    this.scroll.classList.toggle("wide", wide);
   }
 
   heading(cell) {
@@ -381,8 +396,8 @@ export class TablePanel extends Panel {
     this.empty(chosen.length === 0);
     if (!chosen.length) this.nothing.textContent = this.why();
     const at = this.cells.map((cell) => rows.position(cell.column));
-    const largest = this.cells.map((cell, n) =>
-      cell.bar ? Math.max(...chosen.map((row) => Math.abs(toNumber(row[at[n]])) || 0), 0) : 0);
+    const largest = this.cells.map((cell, n) => (cell.bar ? largestOf(cell, rows, chosen, at[n]) : null));
+    this.cells.forEach((cell, n) => this.show(n, !cell.optional || chosen.some((row) => row[at[n]] !== null)));
     while (this.tbody.rows.length > chosen.length) this.tbody.deleteRow(-1);
     const seen = new Set();
     const fresh = [];
@@ -396,6 +411,13 @@ export class TablePanel extends Panel {
     this.known = seen;
     // When all is new, nothing is news.
     if (this.page.motion && fresh.length * 3 <= chosen.length) fresh.forEach(flash);
+    this.scrolls();
+  }
+
+  // A column in which no row has a value may be left out.
+  show(n, shown) {
+    if (this.headRow.cells[n].hidden === !shown) return;
+    for (const row of [this.headRow, ...this.tbody.rows]) row.cells[n].hidden = !shown;
   }
 
   rowAt(number) {
@@ -405,6 +427,7 @@ export class TablePanel extends Panel {
     for (const cell of this.cells) {
       const td = row.insertCell();
       if (cell.right) td.className = "right";
+      td.hidden = this.headRow.cells[td.cellIndex].hidden;
     }
     return row;
   }
@@ -423,9 +446,22 @@ export class TablePanel extends Panel {
       const level = cell.levels[plain(value)] ?? levelOf(value, cell.thresholds);
       const wanted = `${cell.right ? "right" : ""} ${cell.grow ? "grow" : ""} ${level ?? ""} ${cell.bar ? "share" : ""} ${value === null ? "null" : ""}`;
       if (td.dataset.look !== wanted) { td.className = wanted; td.dataset.look = wanted; }
-      if (cell.bar && largest[n] > 0) td.style.setProperty("--share", `${((Math.abs(toNumber(value)) || 0) / largest[n]) * 100}%`);
+      const most = largest[n]?.get(unitOf(cell, read)) ?? 0;
+      if (most > 0) td.style.setProperty("--share", `${((Math.abs(toNumber(value)) || 0) / most) * 100}%`);
     });
   }
+}
+
+// Bars stand beside each other only where the numbers can: yen are not compared with pounds.
+const unitOf = (cell, read) => (cell.format?.currency_column ? read(cell.format.currency_column) : null);
+
+function largestOf(cell, rows, chosen, at) {
+  const largest = new Map();
+  for (const row of chosen) {
+    const unit = unitOf(cell, (column) => row[rows.position(column)]);
+    largest.set(unit, Math.max(largest.get(unit) ?? 0, Math.abs(toNumber(row[at])) || 0));
+  }
+  return largest;
 }
 
 function linked(address, text) {

@@ -58,7 +58,11 @@ export class Parameters {
   }
 
   show(box, feeds) {
-    for (const one of this.declared) box.append(this.control(one, feeds.get(one.view)));
+    for (const one of this.declared) {
+      const control = this.control(one, feeds.get(one.view));
+      if (one.label === "=" && box.lastChild) pairOf(box.lastChild).append(control);
+      else box.append(control);
+    }
   }
 
   control(one, feed) {
@@ -128,6 +132,14 @@ export class Parameters {
       this.set(one.name, found[0][0]);
     }
   }
+}
+
+// `only product` and `= all` are one choice: they stay beside each other.
+function pairOf(choice) {
+  const pair = make("span", "pair");
+  choice.replaceWith(pair);
+  pair.append(choice);
+  return pair;
 }
 
 // Why a text is no moment that can be looked at; null where it is one.
