@@ -180,6 +180,59 @@ def test_the_point_of_a_line_next_to_the_click_is_meant(served: Shop, open_page:
     assert f"until={day}" in page.page.url
 
 
+YEN = b"""customer,amount,currency,interval,start,end,product
+Akagi,1200000,JPY,month,2026-01-05,,basic
+Bandai,500000,JPY,month,2026-02-05,2026-04-05,pro
+"""
+FIGURES = """(() => {
+    const found = (title, type) => headracePage.panels.find(one =>
+        one.told.title.startsWith(title) && one.told.type === type);
+    const rows = title => [...found(title, 'table').root.querySelectorAll('tbody tr')];
+    const digits = text => text.replace(/[^0-9]/g, '');
+    const most = one => one.chart.view.scale('y').domain()[1];
+    const heads = [...found('Period', 'table').root.querySelectorAll('th')].map(th => th.textContent);
+    return {
+        tile: digits(found('MRR', 'tile').number.textContent),
+        period: digits(rows('Period')[0].cells[heads.indexOf('MRR')].textContent),
+        slices: rows('Slices, which').map(one => +digits(one.lastChild.textContent)),
+        end: digits(found('Roll', 'waterfall').chart.shown.at(-1).label),
+        axes: [most(found('MRR', 'area')), most(found('Roll', 'waterfall'))],
+    };
+})()"""
+
+
+@pytest.mark.browser
+def test_figures_agree_in_a_currency_without_minor_units_zoomed_and_on_a_phone(
+    served: Shop, open_page: OpenPage
+) -> None:
+    served.run.receive("sheet", YEN, params={"merchant": "yen"})
+    served.run.advance()
+    asked = "merchant=yen&since=2026-01-01&until=2026-06-30"
+    page = open_page(f"{served.url}/dashboards/overview?{asked}", size=(720, 450))  # 1440 x 900 at 200 %
+    page.until(
+        "[...headracePage.feeds.values()].every(feed => feed.loaded) && headracePage.marked.size === 0"
+    )
+    page.until("headracePage.panels.every(one => !one.chart || one.told.type === 'line' || one.chart.view)")
+    answered = served.run.ask(
+        "metrics", {"merchant": "yen", "since": "2026-01-01", "until": "2026-06-30"}
+    ).table
+    mrr = answered["mrr"].to_pylist()[-1]
+    found = page.js(FIGURES)
+    assert mrr == 1_200_000 == sum(found["slices"])
+    assert [found[name] for name in ("tile", "period", "end")] == [str(mrr)] * 3
+    assert all(mrr <= most < 2 * mrr for most in found["axes"])  # of yen, not of their hundredths
+    state, choices = (
+        f"document.querySelector('{one}').getBoundingClientRect()" for one in ("#overall", ".choices")
+    )
+    assert page.js(f"{state}.bottom") <= page.js(f"{choices}.top")
+    page.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    page.page.goto(f"{served.url}/dashboards/why?{asked}")
+    page.until("document.body.dataset.ready === 'yes'")
+    here = page.js("document.querySelector('.tabs [aria-current]').getBoundingClientRect().toJSON()")
+    assert here["left"] >= 0
+    assert here["right"] <= PHONE[0]
+
+
 @pytest.mark.browser
 def test_a_mistyped_moment_is_told_at_its_field_and_nowhere_else(served: Shop, open_page: OpenPage) -> None:
     page = open_page(f"{served.url}/dashboards/usage?as_of=yesterdy")
