@@ -344,6 +344,11 @@ def test_from_stripes_lists_to_mrr(run: Any) -> None:
     assert movements(run, "exported") == [(date(2026, 1, 1), "cus_1", "new", 2_000, "usd")]
     with pytest.raises(BadRequest, match="no time"):
         run.receive("stripe_export", body, params={"exported_at": "soon"})
+    with pytest.raises(BadRequest, match=r"notes.txt: line 1 is not JSON"):
+        run.receive("stripe_export", b"hello", params={"file": "notes.txt"})
+    lacking = json.dumps(subscription("active") | {"customer": None}).encode()
+    with pytest.raises(BadRequest, match=r"a.json, sub_1: a subscription without customer"):
+        run.receive("stripe_export", lacking, params={"file": "a.json"})
     with pytest.raises(BadRequest, match="UTF-8"):
         run.receive("stripe_export", b"\xff")
 

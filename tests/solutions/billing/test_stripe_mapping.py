@@ -94,6 +94,15 @@ def test_a_draft_has_no_lines_yet_and_may_be_deleted() -> None:
     assert len(found) == 4
 
 
+def test_a_subscription_of_plans_alone_has_their_currency() -> None:
+    plan = {"id": "plan_1", "object": "plan", "amount": 900, "currency": "eur", "interval": "month"}
+    of_plan = item() | {"price": None, "plan": plan}
+    found = subscription("active", listing(of_plan)) | {"currency": None, "plan": plan}
+    told = event("customer.subscription.created", found)
+    assert only(told, "subscriptions")["currency"] == "eur"
+    assert only(told, "subscription_items")["price_id"] == only(told, "prices")["price_id"] == "plan_1"
+
+
 def test_a_start_in_the_past_holds_from_then() -> None:
     found = subscription(start_date=JAN_1 - 10 * DAY, created=JAN_1)
     told = event("customer.subscription.created", found)

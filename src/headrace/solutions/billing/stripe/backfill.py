@@ -101,10 +101,15 @@ def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
     Raises:
         BadRequest: it is no export.
     """
-    told_at = exported_at(delivery)
+    told_at, merchant_id = exported_at(delivery), delivery.params.get("merchant") or MERCHANT
     try:
-        text = delivery.body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the file is not UTF-8: {error}", where="stripe_export") from None
-    puts, _ = backfill(list(objects_of(text)), delivery.params.get("merchant") or MERCHANT, told_at)
+        try:
+            text = delivery.body.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise BadRequest(f"the file is not UTF-8: {error}") from None
+        puts, _ = backfill(list(objects_of(text)), merchant_id, told_at)
+    except BadRequest as error:
+        error.where = ", ".join(filter(None, (delivery.params.get("file", "stripe_export"), error.where)))
+        error.args = (error.render(),)
+        raise
     return puts

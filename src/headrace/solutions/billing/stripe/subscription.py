@@ -7,7 +7,7 @@ its trial, its start, and its end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -64,7 +64,7 @@ def _row(found: Object, told: Occasion) -> Row:
         "subscription_id": must(found, "id"),
         "customer_id": ident(must(found, "customer")),
         "status": status,
-        "currency": currency(found) if found.get("currency") else currency(items[0]["price"]),
+        "currency": currency(_with_currency(found, items)),
         "start_at": moment(found.get("start_date") or found.get("created")),
         "trial_start": moment(found.get("trial_start")),
         "trial_end": moment(found.get("trial_end")),
@@ -78,6 +78,13 @@ def _row(found: Object, told: Occasion) -> Row:
         "pause_resumes_at": moment(inner(found, "pause_collection", "resumes_at")),
         "cancellation_reason": inner(found, "cancellation_details", "reason"),
     }
+
+
+def _with_currency(found: Object, items: Sequence[Object]) -> Object:
+    """Return what tells a subscription's currency: itself, or in what was sent long ago its price or plan."""
+    priced = (entry.get("price") or entry.get("plan") for entry in (*items, found))
+    known = [entry for entry in priced if isinstance(entry, Mapping)]
+    return found if found.get("currency") or not known else known[0]
 
 
 def _since(found: Object, told: Occasion) -> datetime:
