@@ -7,7 +7,8 @@ does not hold (an ON of an outer join, an OR, another place of the relation), an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import duckdb
@@ -16,6 +17,7 @@ import pytest
 
 import headrace as hr
 from headrace.contracts.schema import Schema
+from headrace.query import Reader
 from headrace.query.guard import parse
 from headrace.query.keyed import Rows, seen_rows
 
@@ -68,6 +70,34 @@ CASES: list[tuple[str, Any, Rows]] = [
 ]  # fmt: skip
 
 
+BY = "SELECT shop AS part, amount FROM sales WHERE $by = 'shop' AND area = 'north'"
+BY_AREA = (
+    "SELECT area, sum(amount) FROM (SELECT * FROM sales WHERE amount > 2) AS big WHERE $by IS NULL GROUP BY 1"
+)
+JOINED = "SELECT o.shop, s.id FROM shops o LEFT JOIN sales s ON s.shop = o.shop"
+UNSEEN: list[tuple[str, Any, bool]] = [
+    (BY, {"by": "area"}, False),
+    (BY, {"by": None}, False),
+    (BY, {"by": "shop"}, True),
+    (BY_AREA, {"by": "area"}, False),
+    (BY_AREA, {"by": None}, True),
+    (f"{BY} UNION ALL {BY_AREA}", {"by": "none of them"}, False),
+    (f"{BY} UNION ALL {BY_AREA}", {"by": "shop"}, True),
+    ("SELECT count(*), sum(amount) FROM sales WHERE FALSE", {}, False),
+    ("WITH s AS (FROM sales WHERE $by = 'a') SELECT o.shop, s.id FROM shops o LEFT JOIN s ON s.shop = o.shop",
+     {"by": "area"}, False),
+    (f"{JOINED} WHERE $by = 'shop'", {"by": "x"}, False),
+    ("SELECT * FROM sales s, (SELECT max(b.amount) AS m FROM sales b) AS top WHERE s.amount = m AND NOT $all",
+     {"all": True}, False),
+    # conditions that leave something to be seen
+    (f"{JOINED} AND $by = 'shop'", {"by": "x"}, True),
+    ("SELECT shop FROM shops WHERE $by = 'shop' OR shop IN (SELECT shop FROM sales)", {"by": "x"}, True),
+    ("SELECT count(*) FILTER (WHERE $by = 'shop') AS a, count(*) AS b FROM sales", {"by": "x"}, True),
+    ("SELECT area, count(*) FROM sales GROUP BY 1 HAVING $by = 'shop' OR area = 'north'", {"by": "x"}, True),
+    (BY.replace("AND", "OR"), {"by": "x"}, True),
+]  # fmt: skip
+
+
 def row(number: int) -> dict[str, Any]:
     area = None if number % 11 == 0 else ("north", "south", "north-west")[number % 3]
     return {"id": number, "shop": f"s{number % 40}", "area": area, "amount": number % 17}
@@ -109,6 +139,29 @@ def test_only_rows_that_a_statement_can_see_are_read(run: hr.Run, sql: str, para
         column: set(values) for column, values in seen.items()
     }
     assert answer(run, sql, params) == duck_answer(run, sql, params)
+
+
+@pytest.mark.parametrize(("sql", "params", "is_seen"), UNSEEN)
+def test_nothing_is_read_of_what_no_row_is_seen_of(
+    run: hr.Run, sql: str, params: Any, *, is_seen: bool
+) -> None:
+    relations = ("sales", "shops")
+    rows = {name: run.snapshot(name)[1] for name in relations}
+    schemas = {info.name: info.schema for info in run.relations() if info.name in relations}
+    read: list[str] = []
+
+    def source(name: str) -> Callable[[], pa.Table]:
+        def loaded() -> pa.Table:
+            read.append(name)
+            return rows[name]
+
+        return loaded
+
+    with closing(Reader()) as reader:
+        table, _ = reader.run(sql, params, {name: source(name) for name in relations}, schemas)
+    assert ("sales" in read) is is_seen
+    found = sorted((tuple(one.values()) for one in table.to_pylist()), key=repr)
+    assert found == duck_answer(run, sql, params) == answer(run, sql, params)
 
 
 def test_rows_that_came_went_and_changed_are_read_by_key() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,38 @@ def test_a_statement_is_read_again_where_other_names_are_known(reader: Reader) -
     assert ask(reader, sql) == ask(reader, sql) == [{"n": 2}]
     with pytest.raises(UnknownName):
         reader.run(sql, (), {}, {"gmv": GMV})
+
+
+def test_a_statement_that_is_asked_again_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time with rows, columns and values of its own, of several threads, and by another DuckDB."""
+    handed: list[Any] = []
+    one = Reader(memory_limit_bytes=310 << 20)
+
+    def told(con: Any, sql: Any, *rest: Any) -> Any:
+        handed.append(sql)
+        return answered(con, sql, *rest)
+
+    answered = module._answer
+    monkeypatch.setattr(module, "_answer", told)
+    sql = "SELECT a + $more AS a FROM t ORDER BY ALL  -- $more"
+
+    def asked(values: list[Any], kind: str, more: Any) -> list[Any]:
+        arrow = {"INTEGER": pa.int32(), "DATE": pa.date32()}[kind]
+        rows, schema = pa.table({"a": pa.array(values, arrow)}), Schema((Column("a", kind, arrow),))
+        found: list[Any] = one.run(sql, {"more": more}, {"t": rows}, {"t": schema})[0].column("a").to_pylist()
+        return found
+
+    assert asked([1, 2], "INTEGER", 1) == [2, 3]
+    assert asked([5], "INTEGER", 2) == [7]
+    assert asked([date(2026, 1, 30)], "DATE", 1) == [date(2026, 1, 31)]
+    assert asked([1], "INTEGER", None) == [None]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda n: asked([n], "INTEGER", 1), range(40))) == [[n + 1] for n in range(40)]
+    assert one._con is not None
+    one._forget(one._con)
+    assert asked([4], "INTEGER", 1) == [5]
+    one.close()
+    assert [isinstance(found, str) for found in handed] == [True] + [False] * 44
 
 
 def test_python_variables_are_not_seen(reader: Reader) -> None:

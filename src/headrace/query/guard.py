@@ -17,7 +17,8 @@ import duckdb
 import orjson
 
 from headrace.errors import SqlError, UnknownName
-from headrace.query.keyed import Restricted, restricted_tables
+from headrace.query.given import Told
+from headrace.query.keyed import Place, Restricted, conditions_over, restricted_tables
 
 SQL_CHARS_MAX = 100_000
 TOKENS_MAX = 8_000
@@ -69,7 +70,9 @@ class Parsed:
         past: the given names it mentions as they were, `AT (…)`.
         text: the statement in which those stand under names of their own; None: as it was given.
         parameters: the parameters in that text.
-        places: per relation, what can be seen of it in each place where it stands.
+        places: per relation, where it stands, and what can be seen of it there.
+        was_asked: it has been answered before.
+        statement: the text as DuckDB has parsed it, once it was asked again.
     """
 
     relations: list[str] = field(default_factory=list)
@@ -77,7 +80,9 @@ class Parsed:
     past: tuple[PastRelation, ...] = ()
     text: str | None = None
     parameters: frozenset[str] = frozenset()
-    places: dict[str, list[Restricted]] = field(default_factory=dict)
+    places: dict[str, list[Place]] = field(default_factory=dict)
+    was_asked: bool = False
+    statement: duckdb.Statement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +278,9 @@ class _Walk:
         self._calls_all = calls_all
         self._found: dict[str, None] = {}
         self.moments: dict[tuple[str, str], str] = {}
-        self.places: dict[str, list[Restricted]] = {}
+        self.places: dict[str, list[Place]] = {}
         self._restricted: dict[int, Restricted] = {}
+        self._conditions: dict[int, tuple[Told, ...]] = {}
         self._waiting: list[tuple[Any, frozenset[str]]] = []
 
     def relations(self, statement: dict[str, Any]) -> list[str]:
@@ -302,6 +308,8 @@ class _Walk:
             raise self._refused("a statement that writes", part)
         if kind == "SELECT_NODE":
             self._restricted |= restricted_tables(part)
+            for at, condition in conditions_over(part):
+                self._conditions[at] = (*self._conditions.get(at, ()), condition)
         if kind == "BASE_TABLE":
             self._table(part, scope)
         elif kind == "SHOW_REF":
@@ -329,7 +337,8 @@ class _Walk:
             self._past_table(part, name)
         else:
             self._found[lowered] = None
-            self.places.setdefault(lowered, []).append(self._restricted.get(id(part), ()))
+            place = Place(self._restricted.get(id(part), ()), self._conditions.get(id(part), ()))
+            self.places.setdefault(lowered, []).append(place)
 
     def _past_table(self, part: dict[str, Any], name: str) -> None:
         """Let the statement read a relation at a moment under a name of its own."""
@@ -350,7 +359,7 @@ class _Walk:
         if part.get("show_type") != "SHOW" or name.lower() not in self._names or name.lower() in scope:
             raise self._unknown(name.strip('"'))
         self._found[name.lower()] = None
-        self.places.setdefault(name.lower(), []).append(())
+        self.places.setdefault(name.lower(), []).append(Place())
 
     def _table_function(self, part: dict[str, Any]) -> None:
         if self._calls_all:

@@ -8,6 +8,9 @@ all of them. It is looked for where it is sure: a comparison of a column with a 
   NULL stands for them) pass no such condition;
 - among those of an ON, for the side that an inner or left join does not keep.
 
+A WHERE that the given parameters alone make false lets nobody see anything of its FROM, however deep it
+stands there (`given.py`).
+
 Where a join picks one row by order or place (ASOF, POSITIONAL), a row left out could bring another one in, so
 those are not looked through; neither are samples.
 """
@@ -19,9 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.contracts.schema import Schema
+from headrace.query.given import TEXTS, Told, Values, is_true, told
 
 _INTEGERS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64}
-_TEXTS = frozenset({"TEXT", "VARCHAR", "STRING"})
 _DESCENDED = frozenset({"INNER", "LEFT", "RIGHT", "OUTER", "FULL"})
 
 Rows = Mapping[str, Sequence[Any]]
@@ -49,7 +52,7 @@ class Equal:
         found = self.constant if self.parameter is None else params.get(self.parameter)
         if isinstance(found, bool) or (isinstance(found, str) and not _is_unicode(found)):
             return None
-        if self.cast in _TEXTS:
+        if self.cast in TEXTS:
             return found if isinstance(found, str) else None
         if self.cast in _INTEGERS and isinstance(found, str):
             return int(found) if found.isascii() and found.isdigit() else None
@@ -70,6 +73,23 @@ Restricted = tuple[Equal, ...]
 """What must hold of a row that is seen in one place of a statement."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a relation stands in a statement.
+
+    Attributes:
+        equals: what must hold of a row that is seen there.
+        conditions: those under which anything is seen there.
+    """
+
+    equals: Restricted = ()
+    conditions: tuple[Told, ...] = ()
+
+    def is_seen(self, values: Values) -> bool:
+        """Whether anything can be seen there, given the values of parameters."""
+        return all(is_true(one, values) for one in self.conditions)
+
+
 def restricted_tables(node: dict[str, Any]) -> dict[int, Restricted]:
     """Return, by the identity of the tables in the FROM of one SELECT of DuckDB's parse tree, what of them
     can be seen.
@@ -88,6 +108,22 @@ def restricted_tables(node: dict[str, Any]) -> dict[int, Restricted]:
             if table is not None and (within is None or name in within):
                 found.setdefault(id(table), []).append(equal)
     return {at: tuple(equals) for at, equals in found.items()}
+
+
+def conditions_over(node: dict[str, Any]) -> Iterator[tuple[int, Told]]:
+    """Yield, by the identity of every table in the FROM of one SELECT, however deep, the conditions of its
+    WHERE of which parameters may tell that they are not true.
+    """
+    conditions = [found for one in _conjuncts(node.get("where_clause")) if (found := told(one)) is not None]
+    waiting: list[Any] = [node.get("from_table")] if conditions else []
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if part.get("type") == "BASE_TABLE":
+                yield from ((id(part), one) for one in conditions)
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
 
 
 def _leaves(
@@ -161,9 +197,9 @@ def _equal(column: str, part: dict[str, Any]) -> Equal | None:
     return None
 
 
-def seen_rows(places: Sequence[Restricted], schema: Schema, params: Mapping[str, Any]) -> Rows:
+def seen_rows(places: Sequence[Place], schema: Schema, params: Mapping[str, Any]) -> Rows:
     """Return what of a relation a statement can see, given what it can see in each of its places."""
-    by_place = [_values(place, schema, params) for place in places]
+    by_place = [_values(place.equals, schema, params) for place in places if place.is_seen(params)]
     if not by_place:
         return {}
     shared = [column for column in by_place[0] if all(column in place for place in by_place)]

@@ -129,7 +129,8 @@ class Reader:
         Args:
             sql: DuckDB SQL; also WITH, VALUES, `FROM x`, DESCRIBE, SUMMARIZE and SHOW TABLES.
             params: values for `?` (a sequence) or `$name` (a mapping).
-            tables: the visible relations; a callable is called only when the query mentions its name.
+            tables: the visible relations; a callable is called only when the query mentions its name, and
+                can see anything of it.
             schemas: their columns; a name that stands only here is known, but its rows were not read.
             limits: time, rows and bytes.
             past: answers relations `AT (…)`; None: there is no past.
@@ -150,13 +151,17 @@ class Reader:
             parsed = self._parsed(con, sql, schemas, of_view=of_view)
             if parsed.lists_tables:
                 return _listing(schemas)
+            values = _named(params)
             for number, name in enumerate(parsed.relations):
-                _register(con, number, name, _loaded(tables, name), schemas[name])
+                is_seen = any(place.is_seen(values) for place in parsed.places[name])
+                rows = _loaded(tables, name) if is_seen else schemas[name].arrow.empty_table()
+                _register(con, number, name, rows, schemas[name])
             for number, relation in enumerate(parsed.past, len(parsed.relations)):
                 table, schema = _past(con, relation, params, past)
                 _register(con, number, relation.shown, table, schema)
             with _watched(con, limits, self._memory_limit_bytes) as watch:
-                return _answer(con, parsed.text or sql, _left(params, parsed), limits, watch)
+                asked = _statement(con, parsed, parsed.text or sql)
+                return _answer(con, asked, _left(params, parsed), limits, watch)
 
         return self._asked(ask)
 
@@ -375,9 +380,21 @@ def _listing(schemas: Mapping[str, Schema]) -> tuple[pa.Table, Schema]:
     return names, Schema((Column("name", "VARCHAR", pa.string()),))
 
 
+def _statement(con: duckdb.DuckDBPyConnection, parsed: Parsed, text: str) -> str | duckdb.Statement:
+    """Return the statement of a text that was asked before; the text itself where it is asked but once, as
+    most ad-hoc ones are. DuckDB would parse a text three times for one answer.
+    """
+    if parsed.was_asked and parsed.statement is None:
+        with suppress(duckdb.Error):
+            parsed.statement = con.extract_statements(text)[0]
+    parsed.was_asked = True
+    return parsed.statement or text
+
+
 def _answer(
-    con: duckdb.DuckDBPyConnection, sql: str, params: Params, limits: QueryLimits, watch: _Watch
-) -> tuple[pa.Table, Schema]:
+    con: duckdb.DuckDBPyConnection, sql: str | duckdb.Statement, params: Params, limits: QueryLimits,
+    watch: _Watch,
+) -> tuple[pa.Table, Schema]:  # fmt: skip
     try:
         values = dict(params) if isinstance(params, Mapping) else list(params)
         relation = con.sql(sql, params=values) if values else con.sql(sql)
