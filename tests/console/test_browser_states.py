@@ -193,7 +193,7 @@ def test_a_page_that_scrolls_is_read_at_every_width_by_keys_and_on_paper(
     assert (
         page.js(f"{chart}.querySelector('canvas').offsetHeight / 60") >= 15
     )  # of 60 strips none is squeezed
-    assert page.js(f"{chart}.scrollHeight > {chart}.clientHeight")
+    assert page.js(f"{chart}.scrollHeight > {chart}.clientHeight && {chart}.tabIndex === 0")
     page.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     page.until(f"{table}.querySelector('.scroll').tabIndex === 0")
     assert page.js("document.documentElement.scrollWidth") <= PHONE[0]

@@ -245,6 +245,12 @@ def test_a_mistyped_moment_is_told_at_its_field_and_nowhere_else(served: Shop, o
     page.page.press("input[name=as_of]", "Enter")
     page.until("location.search.includes('as_of=')")
     page.until("!document.querySelector('.choice .problem')")
+    served.run.upsert("merchants", [{"merchant_id": "later", "name": "Later"}])
+    served.run.advance()
+    now = page.js("performance.now()")
+    page.until(f"[...headracePage.feeds.values()].every(feed => feed.heard > {now} && feed.loaded)")
+    assert set(page.js("[...headracePage.feeds.values()].map(feed => feed.freshness_ms)")) == {0}  # not stale
+    assert page.text(".panel header .state").startswith("as known")
 
 
 @pytest.mark.browser

@@ -34,6 +34,11 @@ export class Asked extends Feed {
     clearInterval(this.watch);
   }
 
+  // Whether a moment is asked for that has been: what came later does not wait, and what is shown is not old.
+  get past() {
+    return Boolean(this.parameters.value("as_of"));
+  }
+
   address() {
     const given = new URLSearchParams();
     const give = (name, value) => {
@@ -96,7 +101,7 @@ export class Asked extends Feed {
     this.attempts = 0;
     this.heard = performance.now();
     if (answer.kept) return this.tell(false);
-    this.freshness_ms = this.live ? Number(answer.freshness_ms) : 0; // nothing newer is waited for
+    this.freshness_ms = this.live && !this.past ? Number(answer.freshness_ms) : 0; // else nothing newer is waited for
     if (answer.same) return this.tell(false);
     this.version = answer.version === null ? null : Number(answer.version);
     const text = JSON.stringify(answer.rows);

@@ -168,7 +168,9 @@ export class Chart {
   size() {
     const strips = this.strip_px && this.shown ? new Set(this.shown.map((one) => one.y)).size : 0;
     const least = strips * this.strip_px + AXIS_PX;
-    this.box.classList.toggle("scrolls", strips > 0 && least > this.box.clientHeight);
+    const scrolls = strips > 0 && least > this.box.clientHeight;
+    this.box.classList.toggle("scrolls", scrolls);
+    if (this.strip_px) this.box.tabIndex = scrolls ? 0 : -1;
     return { width: Math.max(20, this.box.clientWidth), height: Math.max(12, this.box.clientHeight, strips ? least : 0) };
   }
 

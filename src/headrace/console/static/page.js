@@ -162,7 +162,7 @@ export class Page {
     const panel = this.panels.find((one) => one.root === document.activeElement);
     const inside = document.activeElement?.closest?.("button, a, .scroll:focus, summary");
     const moves = { j: 1, k: -1, ArrowRight: 1, ArrowLeft: -1 };
-    if (event.key.startsWith("Arrow") && document.activeElement?.closest?.(".scroll")) return null; // it scrolls
+    if (event.key.startsWith("Arrow") && document.activeElement?.closest?.(".scroll, .scrolls")) return null; // it scrolls
     if (event.key === "?") return () => this.help();
     if (event.key === "t") return () => this.toggleTheme();
     if (event.key === "h") return () => { location.href = "/"; };

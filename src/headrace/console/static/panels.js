@@ -10,6 +10,7 @@ const NAMES = { live: "live", quiet: "quiet", behind: "behind", stale: "stale", 
 // The small line that says how far a number can be believed.
 export function stateText(feed) {
   const state = feed.state;
+  if (feed.past && (state === "live" || state === "quiet")) return "as known";
   if (state === "live") return feed.freshness_ms >= 1 ? spanText(feed.freshness_ms) : "now";
   if (state === "quiet") return `quiet ${wholeSpanText(feed.age_ms)}`;
   if (state === "behind") return `behind ${spanText(feed.waiting_ms)}`;
