@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from tests.serve.conftest import Shop, start
 
 from headrace.console import attach
 from headrace.dashboards import load_dashboards
+from headrace.panels import Table
 from headrace.solutions.billing.app import HERE, app
 from headrace.solutions.billing.presets import PRESETS
 from headrace.solutions.billing.prove import round_of
@@ -43,6 +45,18 @@ def test_every_preset_fills_the_form_with_what_it_means() -> None:
     fields = {field["column"]: field for field in page["panels"][0]["fields"]}
     assert fields["preset"]["fills"] == {name: dict(values) for name, values in PRESETS.items()}
     assert set().union(*PRESETS.values()) <= fields.keys()
+
+
+def test_a_number_of_one_currency_leads_to_what_is_of_that_currency() -> None:
+    pages = {page.name: page for page in load_dashboards(HERE / "dashboards")}
+    per_currency = ("slices", "usage_revenue", "payment_recovery", "involuntary_churn")
+    panels = [one for page in pages.values() for one in page.panels if isinstance(one, Table)]
+    tables = [one for one in panels if one.view in per_currency]
+    links = [cell.link for one in tables for cell in one.cells if cell.link and cell.column != "part"]
+    assert len(tables) == len(per_currency)
+    for link in links:
+        assert "of_currency={currency}" in link
+        assert "of_currency" in [one.name for one in pages[urlsplit(link).path.split("/")[-1]].parameters]
 
 
 @pytest.mark.browser
