@@ -197,6 +197,14 @@ def test_what_is_no_setting_is_refused(books: Any) -> None:
         settings.preview(books, MERCHANT, by="ada", churn_at="cancelation")
     with pytest.raises(ValueError, match="reactivation_days cannot be -1"):
         settings.change(books, MERCHANT, by="ada", reactivation_days=-1)
+    with pytest.raises(ValueError, match=r"reactivation_days cannot be 36501: .*36500"):
+        settings.change(books, MERCHANT, by="ada", reactivation_days=36_501)
+    with pytest.raises(ValueError, match=r"reporting_currency cannot be 'xyz': no such currency.* 'eur'"):
+        settings.change(books, MERCHANT, by="ada", reporting_currency="xyz")
+    with pytest.raises(
+        ValueError, match=r"time_zone cannot be 'Berlin': no such time zone.* 'Europe/Berlin'"
+    ):
+        settings.change(books, MERCHANT, by="ada", time_zone="Berlin")
     with pytest.raises(ValueError, match="nothing to go back to"):
         settings.roll_back(books, "nobody", by="ada")
     with pytest.raises(ValueError, match="no preset 'acme'"):
@@ -207,8 +215,43 @@ def test_what_is_no_setting_is_refused(books: Any) -> None:
         settings.discard(books, MERCHANT, "live")
     with pytest.raises(KeyError):
         settings.discard(books, MERCHANT, "none")
+    for field, value in (("reactivation_days", 10**12), ("reporting_currency", "xyz")):
+        row = {"merchant_id": MERCHANT, "valid_at": "2026-01-01", "seq": 1, field: value}
+        assert books.upsert("settings", [row]).rejections[0].field == field
     row = {"merchant_id": "m", "name": "M", "time_zone": "Mars/Olympus"}
     assert books.upsert("merchants", [row]).rejections[0].field == "time_zone"
+
+
+def test_a_setting_may_be_written_as_people_write_it(books: Any) -> None:
+    written = {"count_past_due": "no", "reactivation_days": "90", "reporting_currency": "EUR"}
+    chosen = settings.preview(books, MERCHANT, by="ada", **written)
+    wanted = {"count_past_due": False, "reactivation_days": 90, "reporting_currency": "eur"}
+    assert wanted.items() <= chosen.items()
+    books.advance()
+    assert wanted.items() <= settings.current(books, MERCHANT, settings.PREVIEW).items()
+    settings.discard(books, MERCHANT)
+    books.advance()
+
+
+def test_a_preview_that_does_not_know_the_last_change_is_not_put_in_force(books: Any) -> None:
+    before = settings.current(books, MERCHANT)
+    settings.preview(books, MERCHANT, by="ada", churn_at="cancellation")
+    books.advance()
+    settings.change(books, MERCHANT, by="bo", count_past_due=not before["count_past_due"])
+    books.advance()
+    with pytest.raises(ValueError, match=r"changed after 'preview' was made, by bo at .*preview again"):
+        settings.apply(books, MERCHANT, by="ada")
+    settings.preview(books, MERCHANT, by="ada", churn_at="cancellation")
+    books.advance()
+    both = settings.apply(books, MERCHANT, by="ada")
+    assert both["churn_at"] == "cancellation"
+    assert both["count_past_due"] is not before["count_past_due"]
+    books.advance()
+    for _ in range(2):
+        settings.change(
+            books, MERCHANT, by="ada", **{name: before[name] for name in before if name != "preset"}
+        )
+        books.advance()
 
 
 def test_the_form_fills_in_the_same_presets() -> None:
@@ -262,6 +305,15 @@ def test_settings_are_changed_on_the_command_line(
     assert do("roll-back", "--by", "Ada") == before
     assert "count_past_due = False" in do("preview", "count_past_due=false")
     assert do("discard") == ""
+    do("preview", "--by", "Ada", "count_past_due=false")
+    assert settings.main(["http://127.0.0.1:1", MERCHANT, "preview", "--by", "Bo", "refunds=subtract"]) == 0
+    assert "'preview', made by Ada at " in capsys.readouterr().err
+    books.advance()
+    do("discard")
+    assert settings.main(["http://127.0.0.1:1", "nobody", "preview", "refunds=subtract"]) == 1
+    assert "no merchant 'nobody'" in capsys.readouterr().err
+    assert settings.main(["http://127.0.0.1:1", MERCHANT, "preview", "preset=chartmogul"]) == 1
+    assert "write --preset chartmogul" in capsys.readouterr().err
     for words in (["preview", "no_such=1"], ["preview", "churn_at"], ["apply", "--scenario", "none"]):
         assert settings.main(["http://127.0.0.1:1", MERCHANT, *words]) == 1
         assert capsys.readouterr().err

@@ -16,6 +16,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, Field, JsonValue
 
 import headrace as hr
+from headrace.solutions.billing.currencies import DIGITS
 
 Minor = int
 """Money in whole minor units of the row's currency."""
@@ -32,6 +33,18 @@ def _known_zone(name: str) -> str:
 
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 """An IANA name, such as `America/New_York`."""
+
+
+def _known_currency(code: str) -> str:
+    if code not in DIGITS:
+        raise ValueError("no such currency; expected three small letters such as 'eur'")
+    return code
+
+
+KnownCurrency = Annotated[str, AfterValidator(_known_currency)]
+"""A currency that there is: totals in another one would be empty."""
+CENTURY = 36_500
+"""Days of a hundred years: what is longer counts for ever."""
 SubscriptionStatus = Literal[
     "incomplete", "incomplete_expired", "trialing", "active", "past_due", "unpaid", "paused", "canceled"
 ]
@@ -322,9 +335,9 @@ class Setting(Versioned):
     active_from: Literal["start", "first_payment"] = "start"
     churn_at: Literal["cancellation", "period_end"] = "period_end"
     count_past_due: bool = True
-    reactivation_days: Annotated[int | None, Field(ge=0)] = None
+    reactivation_days: Annotated[int | None, Field(ge=0, le=CENTURY)] = None
     refunds: Literal["ignore", "subtract"] = "ignore"
-    reporting_currency: Currency | None = None
+    reporting_currency: KnownCurrency | None = None
     rate_rule: Literal["day", "previous_day", "latest"] = "day"
     time_zone: TimeZone | None = None
     week_start: Literal["monday", "sunday", "saturday"] = "monday"

@@ -10,6 +10,7 @@ written to the table `proofs`, whose sums are on the pages; a difference is also
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import random
 import subprocess
@@ -237,7 +238,7 @@ def main(address: str, every_s: float = 10.0) -> None:
     pause = Event()
     with hr.connect(address) as remote, contextlib.suppress(KeyboardInterrupt):
         while True:
-            with contextlib.suppress(hr.HeadraceError):  # a server that is busy is asked again
+            try:
                 proofs = round_of(remote, rng)
                 drift = sum(one.drift_minor for one in proofs)
                 sys.stdout.write(
@@ -245,8 +246,20 @@ def main(address: str, every_s: float = 10.0) -> None:
                 )
                 sys.stdout.writelines(told(one) + "\n" for one in proofs if not one.is_equal)
                 sys.stdout.flush()
+            except hr.HeadraceError as error:  # a server that is busy is asked again
+                sys.stderr.write(f"{datetime.now(UTC):%H:%M:%S} no round: {error}\n")
             pause.wait(every_s)
 
 
+def command_line() -> None:
+    """Read the arguments and do it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m headrace.solutions.billing.prove",
+        description="Compare ledgers of customers drawn at random with ones from scratch, until interrupted.",
+    )
+    parser.add_argument("address", help="the server, such as http://127.0.0.1:8080")
+    main(parser.parse_args().address)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    command_line()

@@ -49,11 +49,10 @@ def current(books: Books, merchant_id: str, scenario: str = LIVE) -> dict[str, A
     Raises:
         KeyError: there is no such scenario.
     """
-    sql = "SELECT * FROM settings WHERE merchant_id = ? AND scenario = ?"
-    rows = books.query(sql, (merchant_id, scenario)).to_pylist()
-    if not rows and scenario != LIVE:
+    row = _row(books, merchant_id, scenario)
+    if row is None and scenario != LIVE:
         raise KeyError(scenario)
-    return _values(rows[0]) if rows else _defaults()
+    return _values(row) if row is not None else _defaults()
 
 
 def preview(
@@ -114,8 +113,15 @@ def apply(
 
     Raises:
         KeyError: there is no such scenario.
+        ValueError: the settings in force were changed after the preview, which does not know of it.
     """
     chosen = current(books, merchant_id, scenario)
+    live, beside = _row(books, merchant_id, LIVE), _row(books, merchant_id, scenario)
+    if live and beside and live["seq"] > beside["seq"]:
+        raise ValueError(
+            f"the settings of {merchant_id} were changed after {scenario!r} was made, {_by(live)}: to put it "
+            "in force would take that back; preview again"
+        )
     with books.transaction(on_reject="raise") as changes:
         _put(changes, books, merchant_id, LIVE, chosen, by, note)
         _take_away(changes, books, merchant_id, scenario)
@@ -160,6 +166,18 @@ def compare(books: Books, merchant_id: str, *, by: str) -> None:
             _put(changes, books, merchant_id, name, _with(live, name, {}), by, None)
 
 
+def _row(books: Books, merchant_id: str, scenario: str) -> dict[str, Any] | None:
+    """Return how a scenario was last set; None: it never was, or has been taken away."""
+    sql = "SELECT * FROM settings WHERE merchant_id = ? AND scenario = ?"
+    rows: list[dict[str, Any]] = books.query(sql, (merchant_id, scenario)).to_pylist()
+    return rows[0] if rows else None
+
+
+def _by(row: Mapping[str, Any]) -> str:
+    """Return who set something, and when."""
+    return f"by {row['changed_by'] or 'nobody named'} at {row['valid_at']:%Y-%m-%d %H:%M}"
+
+
 def _defaults() -> dict[str, Any]:
     return {name: field.default for name, field in Setting.model_fields.items() if name not in _KEYS} | {
         "preset": "stripe"
@@ -174,7 +192,7 @@ def _with(base: Mapping[str, Any], preset: str | None, settings: Mapping[str, An
     unknown = sorted(settings.keys() - base.keys())
     if unknown:
         raise ValueError(f"there is no setting {unknown[0]!r}; there are {', '.join(base)}")
-    _check(settings)
+    settings = _read(settings)
     if preset is None:
         changed = any(base[name] != value for name, value in settings.items())
         return {**base, **settings, "preset": None if changed else base["preset"]}
@@ -183,18 +201,22 @@ def _with(base: Mapping[str, Any], preset: str | None, settings: Mapping[str, An
     return {**base, **PRESETS[preset], **settings, "preset": None if settings else preset}
 
 
-def _check(settings: Mapping[str, Any]) -> None:
-    """See that settings can be that.
+def _read(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as the table has them: `no` is False, `EUR` is eur.
 
     Raises:
-        ValueError: one cannot.
+        ValueError: one cannot be that.
     """
+    given = dict(settings)
+    if isinstance(given.get("reporting_currency"), str):
+        given["reporting_currency"] = given["reporting_currency"].lower()
     try:
-        Setting(merchant_id="", valid_at=datetime.now(UTC), seq=0, **settings)
+        found = Setting(merchant_id="", valid_at=datetime.now(UTC), seq=0, **given)
     except ValidationError as error:
         wrong = error.errors()[0]
-        name = wrong["loc"][0]
-        raise ValueError(f"{name} cannot be {settings[str(name)]!r}: {wrong['msg'].lower()}") from None
+        name, problem = str(wrong["loc"][0]), wrong["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{name} cannot be {settings[name]!r}: {problem[:1].lower()}{problem[1:]}") from None
+    return {name: getattr(found, name) for name in settings}
 
 
 def _put(
@@ -230,26 +252,35 @@ def main(arguments: Sequence[str]) -> int:
     asked = _parser().parse_intermixed_args(arguments)
     try:
         with hr.connect(asked.address) as books:
+            known = "SELECT 1 FROM merchants WHERE merchant_id = ?"
+            if not books.query(known, [asked.merchant]).num_rows:
+                raise ValueError(f"there is no merchant {asked.merchant!r}")
             for name, value in _done(books, asked).items():
                 sys.stdout.write(f"{name} = {'' if value is None else value}\n")
     except (hr.HeadraceError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyError as error:
-        sys.stderr.write(f"{asked.merchant} has no scenario {error}\n")
+        sys.stderr.write(f"{asked.merchant} has no scenario {error}: preview something first\n")
         return 1
     return 0
 
 
 def _done(books: Any, asked: argparse.Namespace) -> dict[str, Any]:
     who, how = {"by": asked.by, "note": asked.note}, dict(_assigned(one) for one in asked.settings)
+    for name in ("preset", "scenario", "by", "note"):
+        if name in how:
+            raise ValueError(f"{name} is no setting; write --{name} {how[name] or ''}".rstrip())
     match asked.what:
         case "show":
             return current(books, asked.merchant, asked.scenario or LIVE)
         case "preview":
-            return preview(
-                books, asked.merchant, scenario=asked.scenario or PREVIEW, preset=asked.preset, **who, **how
-            )
+            scenario = asked.scenario or PREVIEW
+            there = None if scenario == LIVE else _row(books, asked.merchant, scenario)
+            if there and there["changed_by"] != asked.by:
+                told = f"{scenario!r}, made {_by(there)}, is no more: --scenario gives yours another name\n"
+                sys.stderr.write(told)
+            return preview(books, asked.merchant, scenario=scenario, preset=asked.preset, **who, **how)
         case "change":
             return change(books, asked.merchant, preset=asked.preset, **who, **how)
         case "apply":
@@ -262,12 +293,11 @@ def _done(books: Any, asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def _assigned(text: str) -> tuple[str, Any]:
-    """Return a setting's name and value, as the table has it: nothing after the sign is NULL."""
+    """Return a setting's name and value; nothing after the sign is NULL."""
     name, sign, value = text.partition("=")
     if not sign:
         raise ValueError(f"{text!r} sets nothing; write NAME=VALUE, such as churn_at=cancellation")
-    plain = {"true": True, "false": False, "": None}.get(value.lower(), value)
-    return name, int(value) if value.isdecimal() else plain
+    return name, value or None
 
 
 def _parser() -> argparse.ArgumentParser:

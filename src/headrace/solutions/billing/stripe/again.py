@@ -9,6 +9,7 @@ it came.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections import Counter
@@ -90,5 +91,15 @@ def main(address: str) -> int:
     return 0
 
 
+def command_line() -> int:
+    """Read the arguments and do it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m headrace.solutions.billing.stripe.again",
+        description="Map again what is not mapped yet of Stripe's events, after an upgrade.",
+    )
+    parser.add_argument("address", help="the server, such as http://127.0.0.1:8080")
+    return main(parser.parse_args().address)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(command_line())
