@@ -66,7 +66,7 @@ def test_a_row_that_goes_while_its_chunk_is_put_aside_is_gone(
     monkeypatch.setattr(memory, "still", door)
     copied, go_on = Event(), Event()
 
-    def array(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def array(values: np.ndarray[Any, Any], **_: bool) -> np.ndarray[Any, Any]:
         copy = values.copy()
         copied.set()
         assert go_on.wait(60)
@@ -198,3 +198,12 @@ def test_what_readers_are_given_is_counted_and_makes_way(tmp_path: Path) -> None
     engine.memory.settle()
     assert engine.memory.resident_bytes < before
     assert engine.store("named").freeze().table().equals(once)
+
+
+def test_nobody_writes_to_what_lies_in_a_file_unless_it_changes(tmp_path: Path) -> None:
+    memory = Memory(1, tmp_path)
+    kept, weights = memory.array(np.arange(9)), memory.array(np.arange(9), changes=True)
+    weights[0] = 5
+    assert weights[0] == 5
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0] = 5

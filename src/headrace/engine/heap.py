@@ -174,7 +174,7 @@ class Chunk:
             self._gaps = None if self._gaps is None else memory.array(self._gaps)
             self._filed = True
         if self._bytes != 0:
-            self.weights = memory.array(self.weights)
+            self.weights = memory.array(self.weights, changes=True)
         self._live, self._table, self._bytes, self.places = None, None, 0, {}
 
 

@@ -152,12 +152,16 @@ class Memory:
         finally:
             os.close(descriptor)
 
-    def array(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return an array of the same values that lies in a file."""
+    def array(self, values: npt.NDArray[Any], *, changes: bool = False) -> npt.NDArray[Any]:
+        """Return an array of the same values that lies in a file; nobody can write to it unless it changes:
+        what may be written to is copied for each checkpoint.
+        """
         if values.nbytes == 0:
             return values
         flat = np.ascontiguousarray(values)
-        return np.frombuffer(self.mapped(flat.nbytes, flat.data.cast("B")), dtype=values.dtype)
+        found = np.frombuffer(self.mapped(flat.nbytes, flat.data.cast("B")), dtype=values.dtype)
+        found.flags.writeable = changes
+        return found
 
     def batch(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Return a batch of the same rows that lies in a file."""

@@ -152,7 +152,9 @@ def _close_all_but(keep: Collection[int]) -> None:
 
 
 def shared_ranges() -> list[tuple[int, int]]:
-    """Return the addresses, from and up to, of writable memory that a copy of this process shares with it."""
+    """Return the addresses, from and up to, of writable memory that a copy of this process shares with it;
+    they ascend.
+    """
     found = []
     with open("/proc/self/maps", encoding="ascii", errors="replace") as maps:  # noqa: PTH123 - no file
         for line in maps:
@@ -160,4 +162,4 @@ def shared_ranges() -> list[tuple[int, int]]:
             if rights[1] == "w" and rights[3] == "s":
                 start, _, end = span.partition("-")
                 found.append((int(start, 16), int(end, 16)))
-    return found
+    return sorted(found)

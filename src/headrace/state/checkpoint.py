@@ -194,9 +194,9 @@ class Checkpoints:
         return held
 
     def _fork(self, held: Held) -> None:
-        for start, end in shared_ranges():
-            for part in held.parts.values():
-                part.copy(start, end)
+        shared = shared_ranges()
+        for part in held.parts.values():
+            part.copy(shared)
         try:
             descriptor = held.pack.begin()
         except OSError:

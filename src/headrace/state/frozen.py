@@ -6,9 +6,13 @@ file that names any other is refused.
 
 from __future__ import annotations
 
+import copyreg
+import gc
 import io
 import pickle
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -59,10 +63,15 @@ class Frozen:
         """Bytes of columns that may change."""
         return sum(column.nbytes for column in self.columns if not column.readonly)
 
-    def copy(self, start: int = 0, end: int = 1 << 64) -> None:
-        """Copy the columns that may change, as far as they lie between two addresses."""
+    def copy(self, ranges: Sequence[tuple[int, int]] = ((0, 1 << 64),)) -> None:
+        """Copy the columns that may change, as far as they lie in some ranges of addresses, which ascend."""
+        starts = [start for start, _ in ranges]
         for at, column in enumerate(self.columns):
-            if not column.readonly and start <= address(column) < end:
+            if column.readonly:
+                continue
+            place = address(column)
+            before = bisect_right(starts, place) - 1
+            if before >= 0 and place < ranges[before][1]:
                 self.columns[at] = memoryview(bytes(column))
 
     def let_go(self) -> None:
@@ -98,7 +107,8 @@ def outline(value: Any) -> Frozen:
 
     written = io.BytesIO()
     try:
-        _Writer(written, protocol=5, buffer_callback=beside).dump(value)
+        with _no_collecting():
+            _Writer(written, beside).dump(value)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise StorageError(f"the state cannot be written down: {error}") from error
     return Frozen(written.getvalue(), columns)
@@ -109,10 +119,31 @@ def address(column: memoryview) -> int:
     return int(np.frombuffer(column, dtype=np.uint8).ctypes.data)
 
 
+def _declared(name: str, _fingerprint: str) -> PythonFunction:
+    """Stand in the pickle for a Python function: its code is where it was declared."""
+    raise StorageError(f"{name!r} is read by `thaw` alone")
+
+
 class _Writer(pickle.Pickler):
-    def persistent_id(self, value: Any) -> tuple[str, str] | None:
-        """Write a Python function down by name and fingerprint: its code is where it was declared."""
-        return (value.name, value.fingerprint) if isinstance(value, PythonFunction) else None
+    def __init__(self, written: io.BytesIO, beside: Callable[[pickle.PickleBuffer], bool]) -> None:
+        super().__init__(written, protocol=5, buffer_callback=beside)
+        self.dispatch_table = {
+            **copyreg.dispatch_table,
+            PythonFunction: lambda function: (_declared, (function.name, function.fingerprint)),
+        }
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Have nobody look for garbage: among so many objects that takes as long as writing them down."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class _Careful(pickle.Unpickler):
@@ -120,8 +151,7 @@ class _Careful(pickle.Unpickler):
         super().__init__(shape, buffers=columns)
         self._functions = functions
 
-    def persistent_load(self, known: Any) -> PythonFunction:
-        name, fingerprint = known
+    def _declared(self, name: str, fingerprint: str) -> PythonFunction:
         found = function_of(self._functions, name)
         if found is None or found.fingerprint != fingerprint:
             raise StorageError(f"the checkpoint asks for a function {name!r} that is not declared so")
@@ -130,6 +160,8 @@ class _Careful(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("builtins", "getattr"):
             return _method
+        if (module, name) == (__name__, _declared.__name__):
+            return self._declared
         if _is_ours(module, name):
             found = super().find_class(module, name)
             if not module.startswith("headrace.") or found.__module__.startswith("headrace."):
