@@ -14,7 +14,7 @@ One query tells all of it, so that a page shows one answer and it is computed on
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,7 +22,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import BadRequest
-from headrace.solutions.billing.why import DEFINITION, NEW, RATES, Moment, Why, added, why
+from headrace.solutions.billing.why import (
+    CORRECTION,
+    DEFINITION,
+    LATE,
+    NEW,
+    RATES,
+    Moment,
+    Why,
+    added,
+    why,
+)
 
 WANTS = """
 -- Why MRR at the end of a day is another figure now than it was reported: by cause, to the cent, with what is
@@ -62,6 +72,8 @@ OWN = (
 )
 """What of a movement is told; a movement that came as it went, but for other columns, is left out."""
 HIDDEN = frozenset(("merchant_id", "seq"))
+LISTED = (LATE, CORRECTION, NEW)
+"""Causes that facts stand behind."""
 MOVED = ("customer_id", "subscription_id", "price_id")
 """By what a fact is known to be about something that moved."""
 Row = dict[str, Any]
@@ -178,22 +190,26 @@ def movements(found: Why, most: int) -> list[Row]:
 
 
 def facts(found: Why, most: int) -> list[Row]:
-    """Return the rows of tables behind late data and corrections, without those that moved nothing."""
-    moved = told_apart(found)
+    """Return the rows of tables behind late data and corrections, each once.
+
+    Those that moved nothing are left out, and those that went and came again as they were.
+    """
+    moved = [row for row in told_apart(found) if row["cause"] in LISTED]
     names = {name: pa.array(sorted({row[name] for row in moved if row[name]}), pa.string()) for name in MOVED}
-    rows = []
+    rows: dict[tuple[Any, ...], Row] = {}
+    came: dict[tuple[Any, ...], set[str]] = defaultdict(set)
     for relation, table in found.inputs.items():
-        for row in _behind(table, names).slice(0, most).to_pylist():
+        for row in _behind(table, names).to_pylist():
             told = [
                 f"{name} {value}" for name, value in row.items()
                 if not name.startswith("_") and name not in HIDDEN and value not in (None, False)
             ]  # fmt: skip
-            rows.append(
-                {"part": "fact", "cause": row["_cause"], "relation": relation.removesuffix("__versions"),
-                 "customer_id": row.get("customer_id"), "came": "came" if row["_weight"] > 0 else "went",
-                 "fact": ", ".join(told)}
-            )  # fmt: skip
-    return rows[:most]
+            which = "came" if row["_weight"] > 0 else "went"
+            fact = {"part": "fact", "cause": row["_cause"], "relation": relation.removesuffix("__versions"),
+                    "customer_id": row.get("customer_id"), "fact": ", ".join(told)}  # fmt: skip
+            came[tuple(fact.values())].add(which)
+            rows.setdefault(tuple(fact.values()), fact | {"came": which})
+    return [row for key, row in rows.items() if len(came[key]) == 1][:most]
 
 
 def _behind(table: pa.Table, moved: Mapping[str, pa.Array]) -> pa.Table:
