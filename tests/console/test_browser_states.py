@@ -194,6 +194,10 @@ def test_a_page_that_scrolls_is_read_at_every_width_by_keys_and_on_paper(
         page.js(f"{chart}.querySelector('canvas').offsetHeight / 60") >= 15
     )  # of 60 strips none is squeezed
     assert page.js(f"{chart}.scrollHeight > {chart}.clientHeight && {chart}.tabIndex === 0")
+    stub.replace("kept", [["c00", month, 0.5] for month in range(24)])
+    page.until(
+        f"{chart}.querySelector('canvas').offsetHeight < {chart}.clientHeight / 2"
+    )  # nor is one a block
     page.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     page.until(f"{table}.querySelector('.scroll').tabIndex === 0")
     assert page.js("document.documentElement.scrollWidth") <= PHONE[0]

@@ -171,7 +171,8 @@ export class Chart {
     const scrolls = strips > 0 && least > this.box.clientHeight;
     this.box.classList.toggle("scrolls", scrolls);
     if (this.strip_px) this.box.tabIndex = scrolls ? 0 : -1;
-    return { width: Math.max(20, this.box.clientWidth), height: Math.max(12, this.box.clientHeight, strips ? least : 0) };
+    const most = strips ? 2 * least : Infinity; // nor do few strips fill a panel
+    return { width: Math.max(20, this.box.clientWidth), height: Math.max(12, Math.min(this.box.clientHeight, most), strips ? least : 0) };
   }
 
   // Draw anew, as after a change of theme.
