@@ -323,12 +323,21 @@ def test_a_sheet_of_exchange_rates(run: Any) -> None:
         ("2026-01-31,EUR,0.123456789", "no rate"),
         ("2026-01-31,EUR,1\n2026-01-31,eur,2", "line 3, .*'2', but line 2 says 1"),
         ("1/2/2026,EUR,1", "day or with the month"),
-        ("2026-01-31,EUR,much", "no amount"),
+        ("2026-01-31,EUR,much", "'much' is no rate"),
+        ("2026-01-31,EUR,-0.92", "'-0.92' is no rate .it must not be below nothing"),
+        ("2026-01-31,USD,1.09", "'1.09' is no rate of the US dollar to itself .*turn them round"),
     ],
 )
 def test_a_rate_that_cannot_be_is_named_and_nothing_is_taken(line: str, problem: str) -> None:
     with pytest.raises(BadRequest, match=problem):
         receive(hr.Delivery(f"day,currency,rate\n{line}\n".encode(), NOW))
+
+
+def test_a_sheet_of_rates_without_a_column_is_told_as_one() -> None:
+    with pytest.raises(
+        BadRequest, match="the sheet of rates has no column day; its headings are date, currency"
+    ):
+        receive(hr.Delivery(b"Date;Currency;Rate\n01.01.2026;EUR;0,92\n", NOW))
 
 
 @pytest.mark.parametrize("body", [b"", b"customer,amount\n", b"\xff\xfe"])

@@ -16,6 +16,7 @@ from datetime import date
 from decimal import Decimal
 
 import headrace as hr
+from headrace.errors import BadRequest
 from headrace.solutions.billing.spreadsheet import (
     Line,
     Sheet,
@@ -28,7 +29,29 @@ from headrace.solutions.billing.spreadsheet import (
 )
 
 NEEDED = ("day", "currency", "rate")
+BASE = "usd"
 LARGEST = Decimal(10) ** 10
+
+
+def is_of_rates(sheet: Sheet) -> bool:
+    """Whether a sheet is one of rates, and of nothing else.
+
+    Raises:
+        BadRequest: it is, but a column is missing.
+    """
+    headings = sheet.headings
+    if "rate" not in headings or "customer" in headings:
+        return False
+    missing = [name for name in NEEDED if name not in headings]
+    if missing:
+        raise BadRequest(
+            f"the sheet of rates has no column {' and no column '.join(missing)}; "
+            f"its headings are {', '.join(filter(None, headings))}",
+            where=f"line {sheet.head}",
+            expected=", ".join(NEEDED),
+            hint="rename those that mean the same",
+        )
+    return True
 
 
 class Rates:
@@ -51,7 +74,15 @@ class Rates:
         day = moment_of("day", line.cells["day"], self._day_first).date()
         currency = currency_of("currency", line.cells["currency"])
         text = line.cells["rate"]
-        rate = amount_of("rate", text, self._mark or ("." if "." in text else None))
+        try:
+            rate = amount_of("rate", text, self._mark or ("." if "." in text else None))
+        except WrongCellError as error:
+            raise WrongCellError(
+                "rate", str(error).replace("amount such as 49.00", "rate"), error.hint
+            ) from None
+        if currency == BASE and rate != 1:
+            hint = "rates are how many units one US dollar buys: turn them round"
+            raise WrongCellError("rate", f"{text!r} is no rate of the US dollar to itself", hint)
         if not 0 < rate < LARGEST or round(rate, 8) != rate:
             hint = "it is more than nothing and has at most ten digits before the point and eight behind it"
             raise WrongCellError("rate", f"{text!r} is no rate", hint)

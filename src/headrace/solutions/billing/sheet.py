@@ -97,14 +97,14 @@ def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
     merchant_id, file = delivery.params.get("merchant") or "default", delivery.params.get("file", "sheet")
     try:
         sheet = read_sheet(delivery.body)
-        is_rates = "customer" not in sheet.headings and set(rates_sheet.NEEDED) <= set(sheet.headings)
-        if not is_rates:
+        of_rates = rates_sheet.is_of_rates(sheet)
+        if not of_rates:
             _look_at_headings(sheet)
     except BadRequest as error:
         error.where = f"{file}, {error.where}"
         error.args = (error.render(),)
         raise
-    if is_rates:
+    if of_rates:
         return _rates(sheet, file)
     rows, wrong = SheetRows(merchant_id, exported_at(delivery)), list[Wrong]()
     reading = _Reading(sheet)

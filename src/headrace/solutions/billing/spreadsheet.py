@@ -236,7 +236,9 @@ def amount_of(column: str, text: str, mark: str | None) -> Decimal:
     sound = re.fullmatch("[0-9]*", cents) and re.search("[0-9]", text)
     if not grouped or not sound or (grouped[1] and grouped[1] not in between):
         below = re.fullmatch(r"[-\u2212(].*[0-9].*|.*[0-9].*-", text)
-        hint = "no amount is below nothing: leave credits out" if below else "leave signs and words out of it"
+        hint = (
+            "it must not be below nothing: leave credits out" if below else "leave signs and words out of it"
+        )
         raise WrongCellError(column, f"{text!r} is no amount such as 49.00", hint)
     return Decimal(re.sub("[^0-9]", "", whole or "0") + "." + (cents or "0"))
 
