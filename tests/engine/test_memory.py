@@ -207,3 +207,48 @@ def test_nobody_writes_to_what_lies_in_a_file_unless_it_changes(tmp_path: Path) 
     assert weights[0] == 5
     with pytest.raises(ValueError, match="read-only"):
         kept[0] = 5
+
+
+class Counted:
+    """A part whose bytes are asked for."""
+
+    used = 0
+
+    def __init__(self, resident_bytes: int) -> None:
+        self.size = resident_bytes
+        self.asked = 0
+
+    @property
+    def resident_bytes(self) -> int:
+        self.asked += 1
+        return self.size
+
+    def put_aside(self, _: Memory) -> None:
+        self.size = 0
+
+    def parts(self) -> Iterator[Counted]:
+        yield self
+
+
+@pytest.mark.parametrize(
+    ("steps", "counted"),
+    [([1] * 15, 1), ([1] * 16, 2), ([10_000], 2), ([6_000, 6_000, 1], 2), ([None, None], 3)],
+)
+def test_parts_are_counted_again_when_much_has_come(
+    tmp_path: Path, steps: list[int | None], counted: int
+) -> None:
+    memory, part = Memory(200_000_000, tmp_path), Counted(50_000_000)
+    memory.hold(part)
+    memory.settle()
+    for rows in steps:
+        memory.settle(rows)
+    assert part.asked == counted
+
+
+def test_beyond_the_bound_every_step_makes_room(tmp_path: Path) -> None:
+    memory, part = Memory(100_000, tmp_path), Counted(50_000)
+    memory.hold(part)
+    memory.settle(1)
+    part.size = 150_000
+    memory.settle(10)
+    assert part.size == 0

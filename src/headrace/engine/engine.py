@@ -333,7 +333,7 @@ class Engine:
                     "the change of %s does not fit its content; it will be built anew", name, exc_info=failure
                 )
                 self._break(name.lower(), f"{type(failure).__name__}: {failure}")
-        self.memory.settle()
+        self.memory.settle(sum(len(seen) for _, seen in unshown))
 
     def _moved(
         self, changes: Mapping[str, Change], clock: datetime, watermarks: Mapping[str, datetime]

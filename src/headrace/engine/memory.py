@@ -32,6 +32,10 @@ ARRAYS_SHARE = 0.75
 """Part of the bound that columns and tables of hashes may take before they lie in files."""
 SPARE_SHARE = 0.05
 """Part of the bound that is made free beyond need, so that not every small step has to make room again."""
+ROW_BYTES, STEPS_MAX = 16_384, 16
+"""What is in memory is counted again once steps have moved so many rows that, at so many bytes of state for
+each, the bound might be reached; or after so many steps, since readers hold something too.
+"""
 _watching: ContextVar[Memory | None] = ContextVar("headrace_engine_memory", default=None)
 
 
@@ -81,6 +85,7 @@ class Memory:
         readers work in other threads than its steps."""
         self.now = 0
         self.file_bytes = 0
+        self._spare_bytes = self._steps_since = self._rows_since = 0
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -116,12 +121,19 @@ class Memory:
             arrays = list(self._arrays)
         return sum(int(array.resident_bytes) for array in arrays)
 
-    def settle(self) -> None:
-        """After a step: put aside what was not used for longest, until the rest is within the bound."""
+    def settle(self, rows: int | None = None) -> None:
+        """After a step: put aside what was not used for longest, until the rest is within the bound.
+
+        Args:
+            rows: that views moved in it: to count all parts costs more than a step of a few; None: many.
+        """
         if self.limit_bytes is None:
             return
         self.now += 1
+        if rows is not None and self._is_far(rows):
+            return
         over = self.resident_bytes - self.limit_bytes
+        self._spare_bytes, self._steps_since, self._rows_since = -over, 0, 0
         if over <= 0:
             return
         over += int(SPARE_SHARE * self.limit_bytes)
@@ -135,6 +147,12 @@ class Memory:
                 part.put_aside(self)
         pa.default_memory_pool().release_unused()
         _trim()
+
+    def _is_far(self, rows: int) -> bool:
+        """Whether the bound cannot have been reached since all was counted."""
+        self._rows_since += rows
+        self._steps_since += 1
+        return self._steps_since < STEPS_MAX and self._rows_since * ROW_BYTES < self._spare_bytes
 
     # --- files
     # ----------------------------------------------------------------------------------------------
