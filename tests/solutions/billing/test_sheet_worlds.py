@@ -25,7 +25,11 @@ from headrace.solutions.billing.app import app
 HEAD = "subscription,customer,amount,currency,interval,start,trial_end,canceled,end,quantity\n"
 FIRST, LAST = date(2026, 1, 1), date(2026, 12, 31)
 MONTHS: dict[str, int | Fraction] = {
-    **{"": 1, "monthly": 1, "quarterly": 3, "6 months": 6, "yearly": 12},
+    "": 1,
+    "monthly": 1,
+    "quarterly": 3,
+    "6 months": 6,
+    "yearly": 12,
     "weekly": Fraction(12, 52),
 }
 Lines = list[tuple[str, str, date, date | None]]
