@@ -126,6 +126,7 @@ def test_a_choice_is_asked_for_and_stands_in_the_address(served: Shop, open_page
     assert page.js("document.querySelectorAll('.tile .number')[1].textContent") == "1,000.00"
     other = open_page(f"{served.url}/dashboards/mrr?merchant=m2")
     other.until("document.querySelector('.tile .number')?.textContent === '€1,000.00'")
+    other.until("document.querySelectorAll('td a').length > 1")
     links = other.js("[...document.querySelectorAll('td a')].map(a => a.getAttribute('href'))")
     assert links[1] == "/views/steps?at=1&of=m2"
 

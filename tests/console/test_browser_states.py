@@ -189,6 +189,10 @@ def test_a_page_that_scrolls_is_read_at_every_width_by_keys_and_on_paper(
     page.until(f"[...{table}.querySelectorAll('th')].every(one => !one.hidden)")
     stub.replace("sales", views()["sales"].rows)
     page.until(f"{table}.querySelectorAll('tbody tr').length === 6")
+    stub.replace("sales", [[f"{n:03d}", n, None, "n", "JPY", "t"] for n in range(1203)])
+    page.until(f"{table}.querySelector('.cut').textContent === 'the first 200 of 1,203 rows'")
+    stub.replace("sales", views()["sales"].rows)
+    page.until(f"{table}.querySelector('.cut').textContent === ''")
     chart = "document.querySelector('.chart')"
     assert (
         page.js(f"{chart}.querySelector('canvas').offsetHeight / 60") >= 15

@@ -350,6 +350,8 @@ class ChartPanel extends Panel {
   }
 }
 
+const SHOWN_MAX = 200;
+
 export class TablePanel extends Panel {
   frame() {
     super.frame();
@@ -367,7 +369,8 @@ export class TablePanel extends Panel {
     head.append(this.headRow);
     this.tbody = make("tbody");
     table.append(head, this.tbody);
-    this.scroll.append(table);
+    this.cut = make("p", "cut muted");
+    this.scroll.append(table, this.cut);
     this.nothing = make("p", "nothing", "no rows");
     this.body.append(this.scroll, this.nothing);
     this.known = null;
@@ -387,8 +390,13 @@ export class TablePanel extends Panel {
     return th;
   }
 
+  // Where nobody says how many rows are wanted there is an end to them all the same, and it is told.
   chosen() {
-    return this.feed.rows.select({ ...this.told, limit: this.told.limit ?? 200 });
+    const { rows, total } = this.feed.rows.first({ ...this.told, limit: this.told.limit ?? SHOWN_MAX });
+    const cut = this.told.limit === null && total > rows.length;
+    const file = this.told.export ? "; the file has all" : "";
+    this.cut.textContent = cut ? `the first ${SHOWN_MAX} of ${show(total, { kind: "integer" }, "number")} rows${file}` : "";
+    return rows;
   }
 
   async draw() {

@@ -40,16 +40,23 @@ export class Rows {
   }
 
   // The rows that a panel shows: filtered, within its window, ordered, limited.
-  select({ where = [], order = [], limit = null, window_ms = null, x = null }) {
+  select(panel) {
+    return this.first(panel).rows;
+  }
+
+  // The same, with how many there were before the limit: `{rows, total}`.
+  first({ where = [], order = [], limit = null, window_ms = null, x = null }) {
     let found = [];
     const tests = where.map((condition) => this.test(condition));
     for (const { row, weight } of this.held.values()) {
       if (tests.every((test) => test(row))) for (let copy = 0; copy < weight; copy += 1) found.push(row);
     }
     if (window_ms && x !== null) found = this.within(found, this.position(x), window_ms);
-    if (this.inOrder && !order.length) return found.slice(0, limit ?? undefined);
+    const total = found.length;
+    const end = limit ?? undefined;
+    if (this.inOrder && !order.length) return { rows: found.slice(0, end), total };
     const compared = this.comparer(order);
-    return limit && found.length > 4 * limit ? firstOf(found, compared, limit) : found.sort(compared).slice(0, limit ?? undefined);
+    return { rows: limit && total > 4 * limit ? firstOf(found, compared, limit) : found.sort(compared).slice(0, end), total };
   }
 
   within(rows, at, window_ms) {
