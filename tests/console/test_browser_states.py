@@ -198,6 +198,8 @@ def test_a_page_that_scrolls_is_read_at_every_width_by_keys_and_on_paper(
         page.js(f"{chart}.querySelector('canvas').offsetHeight / 60") >= 15
     )  # of 60 strips none is squeezed
     assert page.js(f"{chart}.scrollHeight > {chart}.clientHeight && {chart}.tabIndex === 0")
+    stub.replace("kept", [[f"c{n:02d}", month, 0.5] for n in range(60) for month in range(101)])
+    page.until("document.querySelector('.heat .left').textContent === 'the first 6000 of 6060 cells'")
     stub.replace("kept", [["c00", month, 0.5] for month in range(24)])
     page.until(
         f"{chart}.querySelector('canvas').offsetHeight < {chart}.clientHeight / 2"

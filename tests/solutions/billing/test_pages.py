@@ -265,6 +265,12 @@ def test_a_mistyped_moment_is_told_at_its_field_and_nowhere_else(served: Shop, o
     page.until(f"[...headracePage.feeds.values()].every(feed => feed.heard > {now} && feed.loaded)")
     assert set(page.js("[...headracePage.feeds.values()].map(feed => feed.freshness_ms)")) == {0}  # not stale
     assert page.text(".panel header .state").startswith("as known")
+    other = open_page(f"{served.url}/dashboards/usage?merchant=nobody")
+    other.until(
+        "document.querySelector('.choice .problem')?.textContent.startsWith('there is no nobody; shown')"
+    )
+    other.page.select_option("select[name=merchant]", "later")
+    other.until("!document.querySelector('.choice .problem') && location.search.includes('merchant=later')")
 
 
 @pytest.mark.browser

@@ -19,7 +19,7 @@ export function vega() {
 const CELLS_MAX = 6000;
 const AXIS_PX = 28; // of a heat table, above its strips
 
-// Rows of a view, selected by the panel, in the shape that the panel's chart reads.
+// Rows of a view, selected by the panel, in the shape that the panel's chart reads; `cut` says what is left out, if any is.
 export function chartRows(panel, rows) {
   if (panel.type === "funnel") return funnelRows(panel, rows);
   if (panel.type === "heat") return heatRows(panel, rows);
@@ -64,7 +64,10 @@ function plotRows(panel, rows) {
       const { y, unit } = scaled(value, panel.format, reader(rows, row));
       found.push({ x: x(row), y: Number.isFinite(y) ? y : null, unit, s, label, at: at(row), row, name });
     }
-    if (found.length > CELLS_MAX) break;
+    if (found.length > CELLS_MAX) {
+      found.cut = `the first ${CELLS_MAX} points`;
+      break;
+    }
   }
   const few = panel.series ? largestSeries(found) : found;
   return panel.partial ? markNewest(few) : few;
@@ -78,7 +81,9 @@ function largestSeries(found) {
   for (const one of found) sums.set(one.s, (sums.get(one.s) ?? 0) + Math.abs(one.y ?? 0));
   if (sums.size <= SERIES_MAX) return found;
   const kept = new Set([...sums].sort((a, b) => b[1] - a[1]).slice(0, SERIES_MAX).map(([name]) => name));
-  return found.filter((one) => kept.has(one.s));
+  const few = found.filter((one) => kept.has(one.s));
+  few.cut = `the largest ${SERIES_MAX} of ${sums.size}`;
+  return few;
 }
 
 // The newest x is still filling: `last` for it, `tail` for it and the x before, between which the dashes run.
@@ -106,6 +111,7 @@ function heatRows(panel, rows) {
     const label = show(row[v], panel.format, "number", reader(rows, row));
     found.push({ x: x(row), y: row[y] === null ? EMPTY : plain(row[y]), v: number, label, at: at(row), row });
   }
+  if (chosen.length > CELLS_MAX) found.cut = `the first ${CELLS_MAX} of ${chosen.length} cells`;
   return found;
 }
 

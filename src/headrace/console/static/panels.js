@@ -55,7 +55,8 @@ export class Panel {
     title.id = `p${this.page.nextId()}`;
     root.setAttribute("aria-labelledby", title.id);
     this.newest = make("span", "newest");
-    head.append(title, this.newest);
+    this.left = make("span", "left muted");
+    head.append(title, this.newest, this.left);
     if (told.help || told.view) head.append(this.infoButton());
     if (told.export) head.append(this.pointed(make("a", "export", "CSV"), told.export));
     if (this.feed) {
@@ -333,6 +334,7 @@ class ChartPanel extends Panel {
     const last = values.at(-1);
     const whole = this.told.partial ? values.findLast((one) => !one.last) ?? last : last;
     if (this.told.newest) this.newest.textContent = whole?.label ?? "";
+    this.left.textContent = values.cut ?? "";
     this.box.setAttribute("aria-label", this.spoken(values));
     await this.chart.draw(values);
   }

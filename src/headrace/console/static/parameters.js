@@ -130,6 +130,8 @@ export class Parameters {
     else if (found.length && !((this.awaited.get(one.name) ?? 0) > Date.now())) {
       input.value = found[0][0];
       this.set(one.name, found[0][0]);
+      if (now && now === this.chosen.get(one.name)) missing(input, `there is no ${now}; shown is ${found[0][1]}`);
+      this.chosen.delete(one.name);
     }
   }
 }
@@ -140,6 +142,14 @@ function pairOf(choice) {
   choice.replaceWith(pair);
   pair.append(choice);
   return pair;
+}
+
+// An address that asks for what is no choice (any more) must not pass for the one that is shown instead.
+function missing(input, text) {
+  const problem = make("span", "problem", text);
+  problem.setAttribute("role", "alert");
+  input.after(problem);
+  input.addEventListener("change", () => problem.remove(), { once: true });
 }
 
 // Why a text is no moment that can be looked at; null where it is one.
