@@ -197,7 +197,7 @@ JANUARY, MARCH = date(2026, 1, 5), date(2026, 3, 1)
 def test_a_corrected_sheet_takes_the_place_of_the_one_before(
     run: Any, subscription: str, name: str, before: str, after: str, wanted: list[tuple[Any, ...]]
 ) -> None:
-    told = {"merchant": f"corrected {name} {subscription}"}
+    told = {"merchant": f"corrected {name}{subscription}"}
     for line in (before, after, before, after):
         done = run.receive("sheet", f"{FULL}{subscription},Ada,{line}\n".encode(), params=told)
         assert not any(one.rejected for one in done)
@@ -331,6 +331,23 @@ def test_a_sheet_of_exchange_rates(run: Any) -> None:
 def test_a_rate_that_cannot_be_is_named_and_nothing_is_taken(line: str, problem: str) -> None:
     with pytest.raises(BadRequest, match=problem):
         receive(hr.Delivery(f"day,currency,rate\n{line}\n".encode(), NOW))
+
+
+@pytest.mark.parametrize("source", ["sheet", "stripe_export"])
+@pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        ({"merchnt": "acme"}, r"(?s)no parameter 'merchnt'.*did you mean 'merchant'"),
+        ({"colour": "red"}, r"(?s)no parameter 'colour'\n  expected: merchant, exported_at$"),
+        ({"merchant": " acme"}, "cannot be a merchant's id"),
+        ({"exported_at": "31.12.2025"}, "'31.12.2025' is no time"),
+    ],
+)
+def test_an_address_that_says_something_else_is_refused(
+    run: Any, source: str, params: dict[str, str], problem: str
+) -> None:
+    with pytest.raises(BadRequest, match=problem):
+        run.receive(source, b"", params=params)
 
 
 def test_a_sheet_of_rates_without_a_column_is_told_as_one() -> None:

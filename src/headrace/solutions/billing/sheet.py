@@ -53,7 +53,7 @@ from headrace.solutions.billing.spreadsheet import (
     price_of,
     read_sheet,
 )
-from headrace.solutions.billing.stripe.backfill import exported_at
+from headrace.solutions.billing.stripe.backfill import exported_at, merchant_of
 from headrace.solutions.billing.stripe.rows import Row, merchant_heard_of
 
 NEEDED = ("customer", "amount", "currency", "start")
@@ -94,7 +94,8 @@ def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
     Raises:
         BadRequest: a line lacks what it needs, or holds what cannot be; nothing of the file is taken.
     """
-    merchant_id, file = delivery.params.get("merchant") or "default", delivery.params.get("file", "sheet")
+    merchant_id, told_at = merchant_of(delivery), exported_at(delivery)
+    file = delivery.params.get("file", "sheet")
     try:
         sheet = read_sheet(delivery.body)
         of_rates = rates_sheet.is_of_rates(sheet)
@@ -106,7 +107,7 @@ def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
         raise
     if of_rates:
         return _rates(sheet, file)
-    rows, wrong = SheetRows(merchant_id, exported_at(delivery)), list[Wrong]()
+    rows, wrong = SheetRows(merchant_id, told_at), list[Wrong]()
     reading = _Reading(sheet)
     for line in sheet.lines:
         try:
@@ -193,8 +194,8 @@ def _look_at_headings(sheet: Sheet) -> None:
             "\n  ".join(wrong),
             where=f"line {sheet.head}",
             expected=", ".join(NEEDED),
-            hint="the first line holds the headings: rename those that mean these, and give a column that is "
-            "something else another word",
+            hint="the first line holds the headings: remove what stands above them, rename those that mean "
+            "these, and give a column that is something else another word",
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any
 
 import headrace as hr
@@ -17,7 +18,11 @@ from headrace.errors import BadRequest
 from headrace.solutions.billing.stripe.mapping import MAPPERS, map_object
 from headrace.solutions.billing.stripe.occasion import exported
 from headrace.solutions.billing.stripe.rows import Gathered, merchant_heard_of
-from headrace.solutions.billing.stripe.source import MERCHANT, changes, must_be_event
+from headrace.solutions.billing.stripe.source import changes, merchant_named, must_be_event
+
+PARAMETERS = ("merchant", "exported_at")
+TOLD = {*PARAMETERS, "file", "token"}
+"""What stands in an address."""
 
 
 def objects_of(text: str) -> Iterator[dict[str, Any]]:
@@ -75,6 +80,22 @@ def known_objects() -> list[str]:
     return sorted(MAPPERS)
 
 
+def merchant_of(delivery: hr.Delivery) -> str:
+    """Return whose a file is: `merchant` of the address, or `default`.
+
+    Raises:
+        BadRequest: the address says something else, which would be passed over.
+    """
+    for name in delivery.params.keys() - TOLD:
+        near = get_close_matches(name, PARAMETERS, 1)
+        raise BadRequest(
+            f"there is no parameter {name!r}",
+            expected=", ".join(PARAMETERS),
+            hint=f"did you mean {near[0]!r}?" if near else None,
+        )
+    return merchant_named(delivery.params.get("merchant"))
+
+
 def exported_at(delivery: hr.Delivery) -> datetime:
     """Return when a file says how things stand: `exported_at` of the address, or when it came.
 
@@ -101,7 +122,7 @@ def receive(delivery: hr.Delivery) -> Sequence[hr.Put]:
     Raises:
         BadRequest: it is no export.
     """
-    told_at, merchant_id = exported_at(delivery), delivery.params.get("merchant") or MERCHANT
+    told_at, merchant_id = exported_at(delivery), merchant_of(delivery)
     try:
         try:
             text = delivery.body.decode("utf-8-sig")

@@ -157,7 +157,16 @@ def _merchant(bound: str | None, event: dict[str, Any], params: Mapping[str, str
             expected=bound,
             hint="use that one's secret",
         )
-    merchant = bound or named or MERCHANT
-    if len(merchant) > MERCHANT_CHARS_MAX or not merchant.isprintable():
+    return merchant_named(bound or named)
+
+
+def merchant_named(name: str | None) -> str:
+    """Return the id of a merchant that may have been named; `default` where none was.
+
+    Raises:
+        BadRequest: it cannot be one.
+    """
+    merchant = name or MERCHANT
+    if len(merchant) > MERCHANT_CHARS_MAX or not merchant.isprintable() or merchant != merchant.strip():
         raise BadRequest("this cannot be a merchant's id", where="merchant")
     return merchant
