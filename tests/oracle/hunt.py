@@ -3,8 +3,9 @@
     python -m tests.oracle.hunt --seed 7 --minutes 10 --into found/
 
 The same cases as `make torture`: a seed is a case. State is looked through for what can go as soon as any is
-held, where an app waits for some thousand rows; and in every third case two rows are as many as thousands are
-to an app: they go side by side, are found by their ids, and wait to go into contents.
+held, where an app waits for some thousand rows; in every third case two rows are as many as thousands are
+to an app: they go side by side, are found by their ids, and wait to go into contents; and in every fifth no
+state may lie in memory, however small its parts are.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from unittest.mock import patch
 
 from tests.torture import seldom_collected
 
-from headrace.engine import circuit, columns, hints, levels, store, sweep
+from headrace import runtime
+from headrace.engine import circuit, columns, growable, hints, levels, memory, store, sweep
 from headrace.engine.operators import over
 from headrace.errors import HeadraceError, UnsupportedSql
 from headrace.testing import Case, MismatchError, play
@@ -44,6 +46,13 @@ LEAST = (
     (store, "LARGE_ROWS"),
 )
 """How many rows it takes at least until they are treated otherwise than a few are."""
+FILED = (
+    (memory, "SMALLEST_BYTES"),
+    (growable, "SMALLEST_BYTES"),
+    (growable, "_FILED_BYTES"),
+    (growable, "_MAPPED_BYTES"),
+)
+"""How many bytes state has at least until it lies in files where there is no room in memory."""
 
 
 def folders() -> Path | None:
@@ -56,10 +65,20 @@ def bounds_for_few_rows(case: Case) -> Iterator[None]:
     """Have a case of few rows meet what an app does only where there are many."""
     with ExitStack() as patches:
         patches.enter_context(patch.object(sweep, "SWEEP_ROWS_MIN", 1))
-        if sum(map(ord, case.name)) % 3 == 0:
+        number = sum(map(ord, case.name))
+        if number % 3 == 0:
             for module, name in LEAST:
                 patches.enter_context(patch.object(module, name, 2))
+        if number % 5 == 0:
+            for module, name in FILED:
+                patches.enter_context(patch.object(module, name, 1))
+            patches.enter_context(patch.object(runtime, "Memory", _nothing_in_memory))
         yield
+
+
+def _nothing_in_memory(_: int | None, folder: Path | None) -> memory.Memory:
+    """Stand for the memory of a run whose state lies in files."""
+    return memory.Memory(1, folder)
 
 
 def outcome(case: Case) -> str | None:
