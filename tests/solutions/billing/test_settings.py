@@ -254,6 +254,44 @@ def test_a_preview_that_does_not_know_the_last_change_is_not_put_in_force(books:
         books.advance()
 
 
+class Slow:
+    """Books of somebody who is overtaken between reading and writing, so many times."""
+
+    def __init__(self, books: Any, overtaken: list[dict[str, Any]]) -> None:
+        self._books = books
+        self._overtaken = overtaken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._books, name)
+
+    def transaction(self, **how: Any) -> Any:
+        if self._overtaken:
+            settings.change(self._books, MERCHANT, by="bo", **self._overtaken.pop())
+        return self._books.transaction(**how)
+
+
+def test_of_two_changes_at_one_moment_both_count(books: Any) -> None:
+    before = settings.current(books, MERCHANT)
+    others = [{"refunds": "subtract"}, {"week_start": "saturday"}]
+    chosen = settings.change(Slow(books, others), MERCHANT, by="ada", churn_formula="common")
+    books.advance()
+    wanted = {"refunds": "subtract", "week_start": "saturday", "churn_formula": "common"}
+    assert wanted.items() <= chosen.items()
+    assert settings.current(books, MERCHANT) == chosen
+    settings.preview(books, MERCHANT, by="ada", churn_at="cancellation")
+    books.advance()
+    with pytest.raises(ValueError, match="at the same moment: look, and do it again"):
+        settings.apply(Slow(books, [{"refunds": "ignore"}]), MERCHANT, by="ada")
+    books.advance()
+    assert settings.current(books, MERCHANT) == {**chosen, "refunds": "ignore"}
+    settings.discard(books, MERCHANT)
+    for _ in range(2):
+        settings.change(
+            books, MERCHANT, by="ada", **{name: before[name] for name in before if name != "preset"}
+        )
+        books.advance()
+
+
 def test_the_form_fills_in_the_same_presets() -> None:
     page = yaml.safe_load((Path(billing.__file__).parent / "dashboards" / "settings.yaml").read_text())
     told = [one["fills"] for one in found(page, "fills")]

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -30,6 +30,12 @@ LIVE = "live"
 PREVIEW = "preview"
 """What a preview is called where no name is given."""
 
+TAKEN = "has this sequence"
+"""In what a refusal says of a place that somebody else has taken."""
+TRIES = 30
+FIRST = 10**15
+"""The place of a first change: below those of pages, which are microseconds since 1970."""
+Done = TypeVar("Done")
 _KEYS = ("merchant_id", "scenario", "valid_at", "seq", "changed_by", "note")
 
 
@@ -41,6 +47,9 @@ class Books(Protocol):
 
     def transaction(self, *, on_reject: str = "keep") -> AbstractContextManager[Any]:
         """Collect several changes into one commit; `raise`: of which nothing is kept if a row is refused."""
+
+    def advance(self) -> Any:
+        """Publish what has been committed, so that it is read."""
 
 
 def current(books: Books, merchant_id: str, scenario: str = LIVE) -> dict[str, Any]:
@@ -84,10 +93,15 @@ def preview(
     """
     if scenario == LIVE:
         raise ValueError("a preview needs a name other than 'live'")
-    chosen = _with(current(books, merchant_id), preset, settings)
-    with books.transaction(on_reject="raise") as changes:
-        _put(changes, books, merchant_id, scenario, chosen, by, note)
-    return chosen
+
+    def once() -> dict[str, Any]:
+        place = _place(books, merchant_id, scenario)
+        chosen = _with(current(books, merchant_id), preset, settings)
+        with books.transaction(on_reject="raise") as changes:
+            _put(changes, place, chosen, by, note)
+        return chosen
+
+    return _until_alone(books, once)
 
 
 def change(
@@ -100,10 +114,15 @@ def change(
     **settings: Any,
 ) -> dict[str, Any]:
     """Change the settings in force at once, without a preview; arguments and errors as for `preview`."""
-    chosen = _with(current(books, merchant_id), preset, settings)
-    with books.transaction(on_reject="raise") as changes:
-        _put(changes, books, merchant_id, LIVE, chosen, by, note)
-    return chosen
+
+    def once() -> dict[str, Any]:
+        place = _place(books, merchant_id, LIVE)
+        chosen = _with(current(books, merchant_id), preset, settings)
+        with books.transaction(on_reject="raise") as changes:
+            _put(changes, place, chosen, by, note)
+        return chosen
+
+    return _until_alone(books, once)
 
 
 def apply(
@@ -115,16 +134,23 @@ def apply(
         KeyError: there is no such scenario.
         ValueError: the settings in force were changed after the preview, which does not know of it.
     """
+    places = [_place(books, merchant_id, one) for one in (LIVE, scenario)]
     chosen = current(books, merchant_id, scenario)
     live, beside = _row(books, merchant_id, LIVE), _row(books, merchant_id, scenario)
-    if live and beside and live["seq"] > beside["seq"]:
+    if live and beside and live["valid_at"] > beside["valid_at"]:
         raise ValueError(
             f"the settings of {merchant_id} were changed after {scenario!r} was made, {_by(live)}: to put it "
             "in force would take that back; preview again"
         )
-    with books.transaction(on_reject="raise") as changes:
-        _put(changes, books, merchant_id, LIVE, chosen, by, note)
-        _take_away(changes, books, merchant_id, scenario)
+    try:
+        with books.transaction(on_reject="raise") as changes:
+            _put(changes, places[0], chosen, by, note)
+            changes.delete("settings", [places[1]])
+    except hr.RowsRejected as error:
+        if TAKEN not in str(error):
+            raise
+        told = f"somebody changed the settings of {merchant_id} at the same moment: look, and do it again"
+        raise ValueError(told) from None
     return chosen
 
 
@@ -137,9 +163,14 @@ def discard(books: Books, merchant_id: str, scenario: str = PREVIEW) -> None:
     """
     if scenario == LIVE:
         raise ValueError("the live settings can be changed, not taken away")
-    current(books, merchant_id, scenario)
-    with books.transaction(on_reject="raise") as changes:
-        _take_away(changes, books, merchant_id, scenario)
+
+    def once() -> None:
+        place = _place(books, merchant_id, scenario)
+        current(books, merchant_id, scenario)
+        with books.transaction(on_reject="raise") as changes:
+            changes.delete("settings", [place])
+
+    _until_alone(books, once)
 
 
 def roll_back(books: Books, merchant_id: str, *, by: str, note: str | None = None) -> dict[str, Any]:
@@ -149,21 +180,45 @@ def roll_back(books: Books, merchant_id: str, *, by: str, note: str | None = Non
         ValueError: they were never changed.
     """
     sql = "SELECT * FROM settings__history WHERE merchant_id = ? AND scenario = ? ORDER BY seq DESC LIMIT 2"
-    rows = books.query(sql, (merchant_id, LIVE)).to_pylist()
-    if not rows:
-        raise ValueError(f"the settings of {merchant_id} were never changed: there is nothing to go back to")
-    chosen = _values(rows[1]) if len(rows) == 2 else _defaults()
-    with books.transaction(on_reject="raise") as changes:
-        _put(changes, books, merchant_id, LIVE, chosen, by, note or "rolled back")
-    return chosen
+
+    def once() -> dict[str, Any]:
+        place = _place(books, merchant_id, LIVE)
+        rows = books.query(sql, (merchant_id, LIVE)).to_pylist()
+        if not rows:
+            raise ValueError(
+                f"the settings of {merchant_id} were never changed: there is nothing to go back to"
+            )
+        chosen = _values(rows[1]) if len(rows) == 2 else _defaults()
+        with books.transaction(on_reject="raise") as changes:
+            _put(changes, place, chosen, by, note or "rolled back")
+        return chosen
+
+    return _until_alone(books, once)
 
 
 def compare(books: Books, merchant_id: str, *, by: str) -> None:
     """Lay every preset beside the live settings, under the presets' names."""
-    live = current(books, merchant_id)
-    with books.transaction(on_reject="raise") as changes:
-        for name in PRESETS:
-            _put(changes, books, merchant_id, name, _with(live, name, {}), by, None)
+
+    def once() -> None:
+        places = {name: _place(books, merchant_id, name) for name in PRESETS}
+        live = current(books, merchant_id)
+        with books.transaction(on_reject="raise") as changes:
+            for name, place in places.items():
+                _put(changes, place, _with(live, name, {}), by, None)
+
+    _until_alone(books, once)
+
+
+def _until_alone(books: Books, once: Callable[[], Done]) -> Done:
+    """Read and write again where somebody else has written in between: nobody's change is lost."""
+    for _ in range(TRIES):
+        try:
+            return once()
+        except hr.RowsRejected as error:
+            if TAKEN not in str(error):
+                raise
+            books.advance()
+    return once()
 
 
 def _row(books: Books, merchant_id: str, scenario: str) -> dict[str, Any] | None:
@@ -220,31 +275,25 @@ def _read(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _put(
-    changes: Any,
-    books: Books,
-    merchant_id: str,
-    scenario: str,
-    chosen: Mapping[str, Any],
-    by: str,
-    note: str | None,
+    changes: Any, place: Mapping[str, Any], chosen: Mapping[str, Any], by: str, note: str | None
 ) -> None:
-    at, seq = _now_after(books, merchant_id, scenario)
-    key = {"merchant_id": merchant_id, "scenario": scenario, "valid_at": at, "seq": seq}
-    changes.upsert("settings", [{**chosen, **key, "changed_by": by, "note": note}])
+    changes.upsert("settings", [{**chosen, **place, "changed_by": by, "note": note}])
 
 
-def _take_away(changes: Any, books: Books, merchant_id: str, scenario: str) -> None:
-    at, seq = _now_after(books, merchant_id, scenario)
-    key = {"merchant_id": merchant_id, "scenario": scenario, "valid_at": at, "seq": seq}
-    changes.delete("settings", [key])
+def _place(books: Books, merchant_id: str, scenario: str) -> dict[str, Any]:
+    """Return where a change of a scenario stands: after the last one that is known.
 
-
-def _now_after(books: Books, merchant_id: str, scenario: str) -> tuple[datetime, int]:
-    """The time, and a sequence number that is larger than any before."""
-    at = datetime.now(UTC)
+    It is read before the settings themselves. Who changes them in between, or at the same moment, takes the
+    same place, and one of the two is refused.
+    """
     sql = "SELECT max(seq) AS seq FROM settings__versions WHERE merchant_id = ? AND scenario = ?"
     last = books.query(sql, (merchant_id, scenario)).to_pylist()[0]["seq"] or 0
-    return at, max(last + 1, int(at.timestamp() * 1_000_000))
+    return {
+        "merchant_id": merchant_id,
+        "scenario": scenario,
+        "valid_at": datetime.now(UTC),
+        "seq": max(last + 1, FIRST),
+    }
 
 
 def main(arguments: Sequence[str]) -> int:
