@@ -128,6 +128,54 @@ def test_another_reporting_currency_is_a_definition(run: hr.Run, clock: ManualCl
     assert found.moved == {"definition": -400}
 
 
+def once_off(scenario: str, *, subtract: bool, seq: int = 1) -> dict[str, Any]:
+    own = {"merchant_id": "m", "scenario": scenario, "valid_at": JAN, "seq": seq}
+    return own | {"subtract_once_discounts": subtract}
+
+
+def test_settings_of_another_scenario_are_not_looked_at(
+    run: hr.Run, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With them there would be two causes, and ledgers would be built to tell them apart."""
+    played: list[int] = []
+
+    def told(*given: Any, **named: Any) -> Any:
+        found = differs(*given, **named)
+        played.append(found.rows_played)
+        return found
+
+    differs = run.difference
+    monkeypatch.setattr(run, "difference", told)
+    reported = run.version
+    clock.advance(timedelta(days=1))
+    subscribed(run, "late", "basic", JAN + timedelta(days=20), quantity=3)
+    run.upsert("settings", [once_off("preview", subtract=True)])
+    run.advance()
+    assert why(run, "m", DAY, reported).moved == {"late data": 3000}
+    assert played == [0]
+
+
+def test_a_scenario_beside_defaults_is_told_by_its_own_settings(run: hr.Run, clock: ManualClock) -> None:
+    """The merchant has set nothing for `live`."""
+    run.upsert("settings", [once_off("preview", subtract=True)])
+    discount = {
+        "merchant_id": "m", "valid_at": JAN, "seq": 1, "discount_id": "d", "subscription_id": "s_a",
+        "percent_off": 50, "duration": "once", "starts_at": JAN + timedelta(days=3),
+    }  # fmt: skip
+    run.upsert("discounts", [discount])
+    run.advance()
+    reported = run.version
+    clock.advance(timedelta(days=1))
+    subscribed(run, "late", "basic", JAN + timedelta(days=20), quantity=3)
+    run.upsert("settings", [once_off("preview", subtract=False, seq=2)])
+    run.advance()
+    found = why(run, "m", DAY, reported, scenario="preview")
+    assert (found.reported, found.now) == (1500, 5000)
+    assert found.moved == {"late data": 3000, "definition": 500}
+    assert {row["scenario"] for row in found.movements} == {"preview"}
+    assert why(run, "m", DAY, reported).moved == {"late data": 3000}
+
+
 def test_a_report_before_anything_was_known_is_nothing(run: hr.Run) -> None:
     found = why(run, "m", DAY, 0)
     assert (found.reported, found.now) == (0, 2000)

@@ -143,7 +143,11 @@ def why(
         VersionGone: the first moment is no longer kept.
         ValueError: a figure cannot be told because a rate is missing.
     """
-    found = books.difference("mrr_movements", since, until, CAUSES, where={"merchant_id": merchant_id})
+    one = {
+        "merchant_id": merchant_id,
+        "scenario": scenario,
+    }  # no scenario's ledger rests on another's settings
+    found = books.difference("mrr_movements", since, until, CAUSES, where=one)
     asked = {"merchant": merchant_id, "scenario": scenario}
     before = moment(books, asked, found.since)
     after = moment(books, asked, found.until)

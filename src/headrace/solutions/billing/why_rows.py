@@ -15,7 +15,7 @@ One query tells all of it, so that a page shows one answer and it is computed on
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -98,16 +98,18 @@ def why_rows(run: Any, asked: Mapping[str, Any]) -> list[Row]:
     names = {row["customer_id"]: row["name"] for row in run.query(NAMES, who).to_pylist()}
     stamp = run.query(STAMP, who | {"scenario": asked["scenario"]}).to_pylist()
     most = max(asked["rows"] or 0, 0)
-    told = [*figures(found), *customers(found, most), *movements(found, most), *facts(found, most)]
+    moves = told_apart(found)
+    told = [*figures(found, moves), *customers(found, moves, most)]
+    told += [*movements(moves, most), *facts(found, moves, most)]
     shared = {"currency": found.currency, "definition": stamp[0]["definition"] if stamp else None}
     return [shared | {"name": names.get(row.get("customer_id"))} | row for row in told]
 
 
-def figures(found: Why) -> Iterator[Row]:
+def figures(found: Why, moves: Sequence[Row]) -> Iterator[Row]:
     """Yield what was reported, each cause and what it is now."""
     yield {"part": "figure", "cause": "reported", "is_total": True, "amount": found.reported}
     for cause, amount in found.moved.items():
-        mine = [row for row in told_apart(found) if row["cause"] == cause]
+        mine = [row for row in moves if row["cause"] == cause]
         people = {row["customer_id"] for row in mine}
         counts = {"customers": len(people) or None, "movements": len(mine) or None}
         yield {"part": "figure", "cause": cause, "is_total": False, "amount": amount, **counts}
@@ -134,10 +136,10 @@ def _cause(found: Why, cause: str) -> str:
     return NEW if cause == DEFINITION and found.before.currency is None else cause
 
 
-def customers(found: Why, most: int) -> list[Row]:
+def customers(found: Why, moves: Sequence[Row], most: int) -> list[Row]:
     """Return what each customer's movements moved, cause by cause, and what is left: the largest first."""
     sums: Counter[tuple[str, str, str]] = Counter()
-    for row in told_apart(found):
+    for row in moves:
         sums[row["cause"], row["customer_id"], row["own_currency"]] += row["weight"] * row["amount"]
     rows: list[Row] = conversions(found)
     for (cause, customer_id, currency), own in sums.items():
@@ -177,11 +179,9 @@ def conversions(found: Why) -> list[Row]:
     return rows
 
 
-def movements(found: Why, most: int) -> list[Row]:
+def movements(moves: Sequence[Row], most: int) -> list[Row]:
     """Return the movements that came or went, the largest first."""
-    rows = sorted(
-        told_apart(found), key=lambda row: (-abs(row["amount"]), row["happened_at"], row["customer_id"])
-    )
+    rows = sorted(moves, key=lambda row: (-abs(row["amount"]), row["happened_at"], row["customer_id"]))
     return [
         row | {"part": "movement", "own_amount": row["amount"] * row["weight"], "amount": None,
                "came": "came" if row["weight"] > 0 else "went"}
@@ -189,12 +189,12 @@ def movements(found: Why, most: int) -> list[Row]:
     ]  # fmt: skip
 
 
-def facts(found: Why, most: int) -> list[Row]:
+def facts(found: Why, moves: Sequence[Row], most: int) -> list[Row]:
     """Return the rows of tables behind late data and corrections, each once.
 
     Those that moved nothing are left out, and those that went and came again as they were.
     """
-    moved = [row for row in told_apart(found) if row["cause"] in LISTED]
+    moved = [row for row in moves if row["cause"] in LISTED]
     names = {name: pa.array(sorted({row[name] for row in moved if row[name]}), pa.string()) for name in MOVED}
     rows: dict[tuple[Any, ...], Row] = {}
     came: dict[tuple[Any, ...], set[str]] = defaultdict(set)
