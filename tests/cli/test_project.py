@@ -35,6 +35,21 @@ def test_a_second_load_sees_what_is_on_disk_now(project: Path) -> None:
     assert load_project(project).app.name == "second"
 
 
+def test_a_second_load_adds_to_a_library_s_app_as_it_was(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project that adds a metric to a solution's app is loaded anew by each `plan` and `apply`."""
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "sold.py").write_text('import headrace as hr\napp = hr.App("sold")\n')
+    monkeypatch.syspath_prepend(tmp_path / "library")
+    adds = 'from sold import app\napp.stream("{0}", "id BIGINT")\n__all__ = ["app"]\n'
+    (project / "app.py").write_text(adds.format("first"))
+    running = load_project(project).app
+    (project / "app.py").write_text(adds.format("second"))
+    assert [list(load_project(project).app.streams) for _ in range(2)] == [["second"], ["second"]]
+    assert list(running.streams) == ["first"]
+
+
 def test_the_only_app_may_have_any_name(project: Path) -> None:
     (project / "app.py").write_text('import headrace as hr\nshop = hr.App("shop")\n')
     assert load_project(project).app.name == "shop"

@@ -83,6 +83,7 @@ def _pages(app: App, folder: Path) -> list[Dashboard]:
 
 def _run_module(path: Path) -> ModuleType:
     folder = str(path.parent.resolve())
+    _forget_apps_of_last()
     _forget_modules_below(path.parent.resolve())
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -110,6 +111,20 @@ def _forget_modules_below(folder: Path) -> None:
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file and folder in Path(file).parents and "site-packages" not in file and ".venv" not in file:
+            del sys.modules[name]
+
+
+def _forget_apps_of_last() -> None:
+    """Drop the modules that hold an app of the last load, such as that of a solution, to which the project
+    has added views of its own: the next load begins with the app as it is declared.
+    """
+    from headrace.app import App
+
+    last = vars(sys.modules[MODULE_NAME]) if MODULE_NAME in sys.modules else {}
+    apps = {id(value) for value in last.values() if isinstance(value, App)}
+    for name, module in list(sys.modules.items()):
+        held = getattr(module, "__dict__", {}) if apps and name != "__main__" else {}
+        if any(id(value) in apps for value in list(held.values())):
             del sys.modules[name]
 
 
