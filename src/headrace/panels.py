@@ -282,7 +282,7 @@ class ViewPanel(Panel):
         format: how its numbers are shown, as in `money GBP`.
         thresholds: levels by value, as in `{"warn": 70, "bad": 90}` or `{"bad": "< 0.01"}`.
         stamp: a column whose first value is shown beside the version, such as the number of a definition.
-        export: where the same is had as a file, as in `/v1/queries/sales?format=csv&shop={shop}`.
+        export: where the same is had as a file, as in `/v1/queries/sales?format=spreadsheet&shop={shop}`.
         open: (charts) where a bar, point or cell leads when it is clicked; `{column}` is one of its row, and
             `{series}` the column that a line is of.
         empty: what is said where there are no rows; empty: `no rows`.

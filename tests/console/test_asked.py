@@ -50,7 +50,7 @@ PAGE = Dashboard(
         ),
         Table(
             view="movements", columns=["step", Cell(column="amount", link=LINK)],
-            order="place", width=6, export="/v1/queries/movements?merchant={merchant}&format=csv",
+            order="place", width=6, export="/v1/queries/movements?merchant={merchant}&format=spreadsheet",
         ),
         Tile(view="movements", params={"merchant": "m2"}, title="Bolt", value="amount"),
         Form(
@@ -253,7 +253,9 @@ def test_a_number_leads_to_its_row_its_file_and_its_sql(served: Shop, open_page:
     )
     page.page.hover(".panel.table .export")
     address = page.js("document.querySelector('.panel.table .export').href")
-    assert page.page.request.get(address).text().splitlines()[1:3] == [
+    file = page.page.request.get(address).text()
+    assert file.startswith("\ufeff")
+    assert file.splitlines()[1:3] == [
         '"start","0","1000.00","true","definition 3"',
         '"new","1","400.00","false","definition 3"',
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Iterator
 from typing import Any
@@ -62,10 +63,48 @@ def test_arrow_and_csv_and_ndjson(door: Shop) -> None:
         "/v1/sql", json={"sql": "FROM range(2)"}, headers={"Accept": "application/x-ndjson"}
     )
     assert lines.text == '{"range":0}\n{"range":1}\n'
-    csv = door.http.post(
+    plain = door.http.post(
         "/v1/sql", json={"sql": "SELECT 'a,\"b' AS x, [1] AS l, NULL AS n"}, headers={"Accept": "text/csv"}
     )
-    assert csv.text == '"x","l","n"\n"a,""b","[1]",\n'
+    assert plain.text == '"x","l","n"\n"a,""b","[1]",\n'
+
+
+FORMULAS = (
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "\uff1d1",
+    "\uff0b1",
+    "\uff0d1",
+    "\uff201",
+)
+HARMLESS = ("Müller", "1=1", " =1", "'=1", "")
+
+
+def test_a_spreadsheet_shows_names_as_they_are_and_computes_none(door: Shop) -> None:
+    names = [*FORMULAS, *HARMLESS]
+    asked = {"sql": 'SELECT unnest($names) AS "=name"', "params": {"names": names}}
+    opened = door.http.post("/v1/sql?format=spreadsheet", json=asked)
+    assert opened.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert opened.content.startswith(b"\xef\xbb\xbf")
+    found = [row[0] for row in csv.reader(io.StringIO(opened.content.decode("utf-8-sig"), newline=""))]
+    assert found == ["'=name", *(f"'{name}" for name in FORMULAS), *HARMLESS]
+    exact = door.http.post("/v1/sql?format=csv", json=asked)
+    assert [row[0] for row in csv.reader(io.StringIO(exact.text, newline=""))] == ["=name", *names]
+
+
+def test_a_spreadsheet_has_numbers_and_times_unchanged(door: Shop) -> None:
+    asked = {
+        "sql": "SELECT -1 AS i, -1::HUGEINT AS h, -1.5::DECIMAL(9, 2) AS d, -0.5::DOUBLE AS f, TRUE AS b, "
+        "DATE '-0044-03-15' AS day, NULL AS n"
+    }
+    opened = door.http.post("/v1/sql?format=spreadsheet", json=asked).content.decode("utf-8-sig")
+    assert opened.splitlines()[1] == '"-1","-1","-1.50","-0.5","true","-0044-03-15",'
+    assert opened == door.http.post("/v1/sql?format=csv", json=asked).text
 
 
 @pytest.mark.parametrize("sql", HOSTILE)

@@ -1,10 +1,11 @@
-"""What goes out: version, watermark and freshness on every answer, rows in four formats, errors."""
+"""What goes out: version, watermark and freshness on every answer, rows in five formats, errors."""
 
 from __future__ import annotations
 
+import codecs
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -26,12 +27,17 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 ARROW = "application/vnd.apache.arrow.stream"
 CSV = "text/csv"
+SPREADSHEET = "text/csv; for=spreadsheet"
+"""CSV that is opened by a double click, not read by a program: see `_spreadsheet_body`."""
 FORMATS = {
     "json": JSON,
     "ndjson": NDJSON,
     "arrow": ARROW,
     "csv": CSV,
+    "spreadsheet": SPREADSHEET,
 }
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes a formula to begin with, wide forms too, as OWASP lists them."""
 _ACCEPTED = {
     JSON: JSON,
     "application/*": JSON,
@@ -165,7 +171,7 @@ def wanted_format(accept: str, named: str | None = None) -> str:
         if weight > 0 and kind in _ACCEPTED:
             return _ACCEPTED[kind]
     raise NotAcceptable(
-        f"cannot answer as {accept!r}"[:200], expected=f"one of: {', '.join(FORMATS.values())}"
+        f"cannot answer as {accept!r}"[:200], expected=f"one of: {', '.join((JSON, NDJSON, ARROW, CSV))}"
     )
 
 
@@ -190,6 +196,8 @@ def rows_response(page: Page, kind: str) -> Response:
         return Response(ndjson(page.table, page.schema), headers=headers, media_type=NDJSON)
     if kind == CSV:
         return Response(_csv_body(page), headers=headers, media_type="text/csv; charset=utf-8")
+    if kind == SPREADSHEET:
+        return Response(_spreadsheet_body(page), headers=headers, media_type="text/csv; charset=utf-8")
     return Response(arrow_bytes(page.table, page.schema), headers=headers, media_type=ARROW)
 
 
@@ -218,12 +226,50 @@ def arrow_bytes(table: pa.Table, schema: Schema) -> bytes:
 
 def _csv_body(page: Page) -> bytes:
     """Return CSV with a header; nested values stand as JSON, numbers and times as text of their own."""
+    return _written(page.schema.names, _csv_columns(page))
+
+
+def _spreadsheet_body(page: Page) -> bytes:
+    """Return CSV that a spreadsheet shows as it is.
+
+    A byte-order mark says that it is UTF-8. Text that would be taken for a formula begins with an apostrophe:
+    whoever named a customer is not to compute on the reader's machine. Numbers and times stay what they are.
+    """
+    columns = [
+        column if _is_harmless(told.arrow) else [_no_formula(cell) for cell in column]
+        for told, column in zip(page.schema, _csv_columns(page), strict=True)
+    ]
+    return codecs.BOM_UTF8 + _written([_no_formula(name) for name in page.schema.names], columns)
+
+
+def _csv_columns(page: Page) -> list[list[str | None]]:
     rows = orjson.loads(rows_json(page.table, page.schema))
-    columns = [[_csv_cell(row.get(name)) for row in rows] for name in page.schema.names]
-    table = pa.table([pa.array(column, pa.string()) for column in columns], names=list(page.schema.names))
+    return [[_csv_cell(row.get(name)) for row in rows] for name in page.schema.names]
+
+
+def _written(names: Sequence[str | None], columns: Sequence[Sequence[str | None]]) -> bytes:
+    table = pa.table([pa.array(column, pa.string()) for column in columns], names=list(names))
     sink = io.BytesIO()
     csv.write_csv(table, sink)
     return sink.getvalue()
+
+
+def _is_harmless(kind: pa.DataType) -> bool:
+    """Tell whether values of a type are numbers, days or times, of which none is a formula."""
+    types = pa.types
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_decimal(kind)
+        or types.is_boolean(kind)
+        or types.is_date(kind)
+        or types.is_timestamp(kind)
+        or types.is_time(kind)
+    )
+
+
+def _no_formula(text: str | None) -> str | None:
+    return f"'{text}" if text is not None and text.startswith(FORMULA_STARTS) else text
 
 
 def _csv_cell(value: Any) -> str | None:

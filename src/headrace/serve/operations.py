@@ -22,7 +22,7 @@ from headrace.serve import (
     sql,
     views,
 )
-from headrace.serve.answers import ARROW, CSV, JSON, NDJSON
+from headrace.serve.answers import ARROW, CSV, FORMATS, JSON, NDJSON
 from headrace.serve.filters import LIMIT_DEFAULT, OPERATORS
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -140,8 +140,9 @@ _AFTER = Parameter("after", "Wait until this commit is in the views.", _INTEGER)
 _AFTER_S = Parameter("after_s", "How long to wait for it, at most; then 429.", {"type": "number"})
 _FORMAT = Parameter(
     "format",
-    "Instead of the Accept header.",
-    {"type": "string", "enum": ["json", "ndjson", "arrow", "csv"]},
+    "Instead of the Accept header. `spreadsheet` is CSV that a person opens: with a byte-order mark, and an "
+    "apostrophe before text that would be a formula.",
+    {"type": "string", "enum": list(FORMATS)},
 )
 _AS_OF = Parameter(
     "as_of",

@@ -271,7 +271,7 @@ export class Page {
 
 function file(feed) {
   const link = make("a", "", "CSV");
-  link.href = `${feed.address()}&format=csv`;
+  link.href = `${feed.address()}&format=spreadsheet`;
   return link;
 }
 
