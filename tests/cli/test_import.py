@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,70 @@ def test_a_source_takes_files_as_they_are(files: Path, invoke: Invoke) -> None:
     assert told.out == "a.txt into lines: 2 accepted\n", told.err
     asked = invoke("query", "-c", "SELECT product FROM products ORDER BY product", "--csv")
     assert asked.out == "product\nnorth/mug\nnorth/tea\n"
+
+
+@pytest.fixture
+def lists(files: Path) -> Path:
+    """Files of which the third is no text, so that the source of the app fails at it."""
+    folder = files.parent / "lists"
+    folder.mkdir()
+    for name, body in (("a", b"tea"), ("b", b"mug jar"), ("c", b"\xff"), ("d", b"pot"), ("e", b"cup")):
+        (folder / f"{name}.txt").write_bytes(body)
+    return folder
+
+
+def test_where_a_file_fails_what_is_in_and_what_was_not_tried_is_told(lists: Path, invoke: Invoke) -> None:
+    given = ("import", str(lists), "--source", "lines", "--param", "shop=north")
+    told = invoke(*given)
+    assert told.code == 1
+    assert told.out == "a.txt into lines: 1 accepted\nb.txt into lines: 2 accepted\n"
+    failed, left, problem = told.err.splitlines()[:3]
+    assert (failed, left) == ("failed: c.txt into lines", "not tried: d.txt, e.txt")
+    assert "utf-8" in problem
+    kept = invoke("query", "-c", "SELECT product FROM products ORDER BY product", "--csv")
+    assert kept.out.split() == ["product", "north/jar", "north/mug", "north/tea"]
+
+    told = invoke(*given, "--json")
+    assert told.code == 1
+    facts = json.loads(told.out)
+    states = [(one["file"], one["state"]) for one in facts]
+    assert states == [("a.txt", "taken"), ("b.txt", "taken"), ("c.txt", "failed"),
+                      ("d.txt", "not tried"), ("e.txt", "not tried")]  # fmt: skip
+    assert "utf-8" in facts[2]["error"]["problem"]
+    assert [one["error"] for one in facts[:2]] == [None, None]
+
+
+def test_a_file_of_rows_that_fails_leaves_the_others_told(files: Path, invoke: Invoke) -> None:
+    (files / "products.csv").rename(files / "products.parquet")
+    told = invoke("import", str(files))
+    assert told.code == 4
+    assert told.out == "orders.ndjson into orders: 1 accepted\n"
+    assert told.err.startswith("failed: products.parquet into products\nerror ")
+
+
+def test_only_some_of_many_that_were_not_tried_are_named(lists: Path, invoke: Invoke) -> None:
+    for number in range(15):
+        (lists / f"f{number:02}.txt").write_text("jug")
+    told = invoke("import", str(lists), "--source", "lines", "--param", "shop=north")
+    assert "not tried: d.txt, e.txt, f00.txt, " in told.err
+    assert told.err.splitlines()[1].endswith("f07.txt and 7 more")
+
+
+def test_a_file_for_a_source_tells_what_is_waited_for(
+    lists: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    @contextmanager
+    def progress(name: str) -> Iterator[Callable[[str], None]]:
+        yield lambda text: told.append(f"{name}: {text}")
+
+    monkeypatch.setattr("headrace.cli.import_.progress_text", progress)
+    took = invoke("import", str(lists / "b.txt"), "--source", "lines", "--param", "shop=north")
+    assert took.code == 0, took.err
+    first, second, third = told
+    assert (first, second) == ("b.txt: reading", "b.txt: 7 bytes given to lines, waiting for the answer")
+    assert third.endswith(": waiting until it is in the views")
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,9 +28,9 @@ from headrace.cli.options import (
     UrlOption,
 )
 from headrace.cli.output import note, say, say_json
-from headrace.cli.replay import COUNTS, progress_line
+from headrace.cli.replay import COUNTS, progress_line, progress_text
 from headrace.cli.session import session
-from headrace.errors import DeclarationError, UnknownName
+from headrace.errors import DeclarationError, HeadraceError, UnknownName
 
 if TYPE_CHECKING:
     from headrace.sources.files import FileSource
@@ -38,6 +39,8 @@ KINDS = {"table": "upsert", "stream": "append"}
 SHEETS = (".csv", ".tsv")
 SKIPPED = (".", "_")
 """Files whose names begin so are left alone in a folder."""
+NAMED_MAX = 10
+"""So many files that were not tried are told by name; --json has all."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Imported:
 
     Attributes:
         lines: of a sheet that was given to a source, without its heading; None: it is no sheet.
+        state: what is not `taken` either `failed`, or came after what did and was `not tried`.
+        error: what went wrong with what failed.
     """
 
     file: str
@@ -58,6 +63,17 @@ class Imported:
     commit: int | None = None
     first_rejection: str | None = None
     lines: int | None = None
+    state: Literal["taken", "failed", "not tried"] = "taken"
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A file, where it goes, and what puts it there."""
+
+    file: Path
+    into: str
+    work: Callable[[], Imported]
 
 
 @calmly
@@ -96,14 +112,35 @@ def import_files(
     with ExitStack() as stack:
         asked: Any = stack.enter_context(session(project, data=data, url=url, token=token, auto=True))
         if source is not None:
-            done = [_delivered(asked, file, source, params) for file in files]
+            tasks = [_Task(f, source, partial(_delivered, asked, f, source, params)) for f in files]
         else:
-            wanted = [(file, *_relation(asked, file, into)) for file in files]
-            done = [_loaded(asked, replace(pattern, path=file), name, verb) for file, name, verb in wanted]
+            wanted = [(f, *_relation(asked, f, into)) for f in files]
+            tasks = [
+                _Task(f, name, partial(_loaded, asked, replace(pattern, path=f), name, verb))
+                for f, name, verb in wanted
+            ]
+        done = _in_turn(tasks, as_json)
         last = max((one.commit for one in done if one.commit is not None), default=None)
         if last is not None:
-            asked.wait_for(last)
+            with progress_text(f"commit {last}") as show:
+                show("waiting until it is in the views")
+                asked.wait_for(last)
     _tell(done, as_json)
+
+
+def _in_turn(tasks: Sequence[_Task], as_json: bool) -> list[Imported]:
+    """Take the files in, one after the other; where one fails, tell what is in by then, and what is not."""
+    done: list[Imported] = []
+    for number, task in enumerate(tasks):
+        try:
+            done.append(task.work())
+        except BaseException as error:
+            facts = error.as_dict() if isinstance(error, HeadraceError) else {"problem": str(error)}
+            failed = Imported(task.file.name, task.into, state="failed", error=facts)
+            left = [Imported(one.file.name, one.into, state="not tried") for one in tasks[number + 1 :]]
+            _tell([*done, failed, *left], as_json)
+            raise
+    return done
 
 
 def _files(paths: Sequence[Path], any_name: bool) -> Iterator[Path]:
@@ -148,8 +185,11 @@ def _loaded(asked: Any, source: FileSource, name: str, verb: Any) -> Imported:
 
 
 def _delivered(asked: Any, file: Path, source: str, params: dict[str, str]) -> Imported:
-    body = file.read_bytes()
-    results = asked.receive(source, body, params={"file": file.name, **params})
+    with progress_text(file.name) as show:
+        show("reading")
+        body = file.read_bytes()
+        show(f"{len(body):,} bytes given to {source}, waiting for the answer")
+        results = asked.receive(source, body, params={"file": file.name, **params})
     counts = {name: sum(getattr(result, name) for result in results) for name in COUNTS}
     reasons = [rejection.reason for result in results for rejection in result.rejections]
     commits = [result.commit for result in results if result.commit is not None]
@@ -188,15 +228,23 @@ def _tell(done: Sequence[Imported], as_json: bool) -> None:
         say_json([asdict(one) for one in done])
         return
     for one in done:
-        counts = (f"{getattr(one, name):,} {name}" for name in COUNTS if getattr(one, name))
-        what = ", ".join(counts) or "nothing"
-        read = (
-            ""
-            if one.lines is None
-            else f"{one.lines:,} line{'' if one.lines == 1 else 's'}; rows of tables: "
-        )
-        say(f"{one.file} into {one.into}: {read}{what}")
-        if one.first_rejection:
-            note(f"first rejection: {one.first_rejection}")
-        elif one.rejected:
-            note(f'rejected rows are kept: headrace query -c "SELECT * FROM {one.into}__rejected LIMIT 10"')
+        if one.state == "taken":
+            _tell_taken(one)
+    failed = [f"{one.file} into {one.into}" for one in done if one.state == "failed"]
+    left = [one.file for one in done if one.state == "not tried"]
+    if failed and len(done) > 1:
+        note(f"failed: {failed[0]}")
+    if left:
+        more = f" and {len(left) - NAMED_MAX:,} more" if len(left) > NAMED_MAX else ""
+        note(f"not tried: {', '.join(left[:NAMED_MAX])}{more}")
+
+
+def _tell_taken(one: Imported) -> None:
+    counts = (f"{getattr(one, name):,} {name}" for name in COUNTS if getattr(one, name))
+    what = ", ".join(counts) or "nothing"
+    read = "" if one.lines is None else f"{one.lines:,} line{'' if one.lines == 1 else 's'}; rows of tables: "
+    say(f"{one.file} into {one.into}: {read}{what}")
+    if one.first_rejection:
+        note(f"first rejection: {one.first_rejection}")
+    elif one.rejected:
+        note(f'rejected rows are kept: headrace query -c "SELECT * FROM {one.into}__rejected LIMIT 10"')

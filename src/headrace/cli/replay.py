@@ -108,22 +108,28 @@ def feed(
 @contextmanager
 def progress_line(name: str) -> Iterator[Callable[[Replayed], None]]:
     """Show rows and pace on stderr while the block runs; nothing where stderr is no terminal."""
+    started = time.monotonic()
+    with progress_text(name) as tell_text:
+
+        def show(done: Replayed) -> None:
+            rate = done.rows / max(time.monotonic() - started, 1e-3)
+            tell_text(f"{done.rows:,} rows, {rate:,.0f} a second, {done.rejected:,} rejected")
+
+        yield show
+
+
+@contextmanager
+def progress_text(name: str) -> Iterator[Callable[[str], None]]:
+    """Show on stderr what is being done, and for how long, while the block runs; nothing as above."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=messages(), transient=True) as progress:
         task = progress.add_task(name)
-        started = time.monotonic()
-
-        def show(done: Replayed) -> None:
-            rate = done.rows / max(time.monotonic() - started, 1e-3)
-            text = f"{name}: {done.rows:,} rows, {rate:,.0f} a second, {done.rejected:,} rejected"
-            progress.update(task, description=text)
-
-        yield show
+        yield lambda text: progress.update(task, description=f"{name}: {text}")
 
 
 def tell(done: Replayed, took_s: float, stream: str, as_json: bool) -> None:
