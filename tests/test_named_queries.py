@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import headrace as hr
-from headrace.errors import BadRequest, DeclarationError, SqlError, UnknownName
+from headrace.errors import BadRequest, DeclarationError, UnknownName
 from headrace.named_queries import named_query
 
 MRR = """-- MRR at the end of each day,
@@ -58,6 +58,10 @@ def test_the_comments_say_what_it_wants() -> None:
         ("-- $a\nSELECT $a", "describes no parameter"),
         ("-- $a NONSENSE\nSELECT $a", "is no type"),
         ("-- $a TEXT\n-- $a TEXT\nSELECT $a", "described twice"),
+        ("-- $a TEXT IN ()\nSELECT $a", "is no type"),
+        ("-- $a TEXT IN (b,, c)\nSELECT $a", "cannot be read"),
+        ("-- $a TEXT IN ({b}, {c})\nSELECT $a", "cannot be read"),
+        ("-- $a TEXT = d IN (b, c)\nSELECT $a", "the default of $a is none of its choices"),
         ("  ;", "has no SQL"),
         ("SELECT 'open", "cannot be read"),
     ],
@@ -96,8 +100,74 @@ def test_a_wrong_question_is_told() -> None:
         assert caught.value.hint == "did you mean 'merchant'?"
         with pytest.raises(UnknownName, match="mrr_per_dy"):
             run.ask("mrr_per_dy")
-        with pytest.raises(SqlError):
+        with pytest.raises(BadRequest, match=r"cannot be asked with \$since = 'soon'"):
             run.ask("mrr_per_day", {"merchant": "a", "since": "soon"})
+
+
+HELD = """-- $plan TEXT = NULL IN (none, 'pay as you go', {plans}): which plan
+-- $period TEXT = month IN (day, month)
+-- $rows INTEGER = 10 BETWEEN 1 AND 100: how many
+-- $shop TEXT = a
+SELECT $plan AS plan, $period AS period, $rows AS rows, $shop AS shop
+"""
+
+
+def held() -> hr.App:
+    app = hr.App("held")
+    app.table("plans_sold", "shop TEXT, plan TEXT", key=("shop", "plan"))
+    app.query("held", HELD)
+    app.query(
+        "plans", "-- $shop TEXT = a\nSELECT plan FROM plans_sold WHERE shop = $shop UNION ALL SELECT NULL"
+    )
+    app.python_query("told", lambda _, asked: [asked], columns="rows INTEGER",
+                     wants="-- $rows INTEGER = 10 BETWEEN 1 AND 100")  # fmt: skip
+    return app
+
+
+def test_what_values_are_held_to_is_declared() -> None:
+    plan, period, rows, shop = named_query("held", HELD).parameters
+    assert (plan.choices, plan.choices_of) == (("none", "pay as you go"), "plans")
+    assert (period.choices, period.default) == (("day", "month"), "month")
+    assert (rows.least, rows.most, rows.help, rows.default) == ("1", "100", "how many", "10")
+    assert not any(shop.limits)
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem", "expected"),
+    [
+        ({"period": "fortnight"}, "period = 'fortnight'", "one of: day, month"),
+        ({"period": ""}, "period = ''", "one of: day, month"),
+        ({"rows": "0"}, "rows = '0'", "1 to 100"),
+        ({"rows": 101}, "rows = '101'", "1 to 100"),
+        ({"rows": "99999999999"}, "rows = '99999999999'", "a value of the type INTEGER"),
+        ({"plan": "silver"}, "plan = 'silver'", "one of: none, pay as you go, gold"),
+        ({"plan": "gold", "shop": "b"}, "plan = 'gold'", "one of: none, pay as you go, tin"),
+    ],
+)
+def test_a_value_that_is_no_choice_is_told(asked: Mapping[str, Any], problem: str, expected: str) -> None:
+    with held().open(None) as run:
+        run.upsert("plans_sold", [{"shop": "a", "plan": "gold"}, {"shop": "b", "plan": "tin"}])
+        run.advance()
+        with pytest.raises(BadRequest) as caught:
+            run.ask("held", asked)
+        assert problem in caught.value.problem
+        assert caught.value.expected == expected
+        if list(asked) == ["rows"]:
+            with pytest.raises(BadRequest):
+                run.ask("told", asked)
+
+
+def test_a_choice_is_taken() -> None:
+    with held().open(None) as run:
+        run.upsert("plans_sold", [{"shop": "a", "plan": "gold"}])
+        before = run.advance()
+        run.upsert("plans_sold", [{"shop": "a", "plan": "iron"}])
+        run.advance()
+        for plan in ("none", "pay as you go", "gold", "iron", None):
+            found = run.ask("held", {"plan": plan, "rows": 100, "period": "day"}).table.to_pylist()
+            assert found == [{"plan": plan, "period": "day", "rows": 100, "shop": "a"}]
+        with pytest.raises(BadRequest):
+            run.ask("held", {"plan": "iron"}, as_of=before)  # there was none then
 
 
 def test_names_are_shared_with_views(tmp_path: Path) -> None:
@@ -131,7 +201,7 @@ def test_a_python_function_answers_under_a_name() -> None:
         assert answer.version == run.version
         assert run.asked_schema("days").names == ("days", "since") == answer.schema.names
         assert run.ask("one").table.to_pylist() == [{"a": 1}]
-        with pytest.raises(SqlError):
+        with pytest.raises(BadRequest, match=r"cannot be asked with \$since = 'soon'"):
             run.ask("days", {"since": "soon"})
         with pytest.raises(BadRequest, match="of the present only"):
             run.ask("days", as_of=1)

@@ -148,3 +148,13 @@ def test_a_wrong_part_is_told_when_it_is_declared_and_none_of_its_folder_is_kept
         app.query_part("good", "2")
     with pytest.raises(DeclarationError, match="names itself"):
         app.query_part("self", "{self}")
+
+
+def test_what_a_part_holds_a_parameter_to_is_the_querys() -> None:
+    held = "-- $by TEXT = NULL IN (name, country): by what\n$by IS NULL"
+    (one,) = query("-- $by TEXT = name\nSELECT {held}", held=held).parameters
+    assert (one.default, one.choices, one.help) == ("name", ("name", "country"), "by what")
+    (one,) = query("-- $by TEXT = name IN (name)\nSELECT {held}", held=held).parameters
+    assert one.choices == ("name",)
+    with pytest.raises(DeclarationError, match="described differently"):
+        query("SELECT {held}, {sliced} FROM {people}", held=held)

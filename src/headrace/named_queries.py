@@ -9,7 +9,11 @@ and what it wants to know:
     SELECT day, mrr FROM mrr_per_day WHERE merchant_id = $merchant AND day >= $since ORDER BY day
 
 A parameter without a default must be given. Values may come as text, as addresses carry them: each is cast to
-the parameter's type.
+the parameter's type. What they are held to stands behind the default, and is looked at before the SQL runs:
+
+    -- $period TEXT = month IN (day, week, month): how long a row is
+    -- $plan TEXT = NULL IN (none, {plan_choices}): `none`, or what the first column of that named query holds
+    -- $rows INTEGER = 100 BETWEEN 1 AND 10000: how many
 
 What SQL cannot tell, such as a difference between two moments, a Python function may answer under a name
 (`python_query`), with the same comments and the same casts.
@@ -17,7 +21,7 @@ What SQL cannot tell, such as a difference between two moments, a Python functio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -37,6 +41,8 @@ _CLOCKS = frozenset(
 )  # fmt: skip
 
 
+CHOICES_TOLD = 40
+"""So many choices a message names."""
 PythonAnswer = Callable[[Any, Mapping[str, Any]], Any]
 """Takes the run and a value by parameter; returns a pyarrow.Table, or a list of dicts."""
 
@@ -93,6 +99,74 @@ class NamedQuery:
                 expected=f"{one.type}{': ' + one.help if one.help else ''}",
             )
         return {name: given.get(name, one.default) for name, one in known.items()}
+
+    def unsure(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what must be looked at before the query is asked: not its own defaults, nor any text where
+        every text will do.
+        """
+        return {
+            one.name: values[one.name]
+            for one in self.parameters
+            if values[one.name] is not None
+            and values[one.name] not in (one.default, *one.choices)
+            and (one.type != "VARCHAR" or any(one.limits))
+        }
+
+    def cast_sql(self, names: Collection[str]) -> str:
+        """Return a SELECT that tells of each parameter whether its value is of its type (`is`), within its
+        bounds (`fits`), and what it is as text (`text`).
+        """
+        columns = []
+        for number, one in enumerate(self.parameters):
+            if one.name in names:
+                value = f"TRY_CAST(${one.name} AS {one.type})"
+                bounds = [f"CAST('{bound}' AS {one.type})" for bound in (one.least, one.most)]
+                fits = "TRUE" if one.least is None else f"{value} BETWEEN {' AND '.join(bounds)}"
+                columns.append(
+                    f"{{'is': {value} IS NOT NULL, 'fits': {fits}, 'text': CAST({value} AS VARCHAR)}} "
+                    f"AS p{number}"
+                )
+        return f"SELECT {', '.join(columns)}"
+
+    def refuse(self, given: Mapping[str, Any], cast: Mapping[str, Any]) -> list[tuple[QueryParameter, str]]:
+        """Refuse values that are not of their types, beyond their bounds, or no choice.
+
+        Args:
+            given: by parameter.
+            cast: the row that `cast_sql` answers.
+
+        Returns:
+            What another named query knows the choices of, with its value.
+
+        Raises:
+            BadRequest: names parameter, value and choices.
+        """
+        left = []
+        for number, one in enumerate(self.parameters):
+            if one.name not in given:
+                continue
+            found = cast[f"p{number}"]
+            if not found["is"]:
+                raise self.refusal(one, given[one.name], f"a value of the type {one.type}")
+            if not found["fits"]:
+                raise self.refusal(one, given[one.name], f"{one.least} to {one.most}")
+            if one.choices_of is not None and found["text"] not in one.choices:
+                left.append((one, found["text"]))
+            elif one.choices and found["text"] not in one.choices:
+                raise self.refusal(one, given[one.name], choices=one.choices)
+        return left
+
+    def refusal(
+        self, one: QueryParameter, value: Any, expected: str = "", choices: Sequence[str] = ()
+    ) -> BadRequest:
+        """Return the error for a value that a parameter cannot have."""
+        close = get_close_matches(str(value), choices, n=1)
+        more = f", … ({len(choices):,} in all)" if len(choices) > CHOICES_TOLD else ""
+        return BadRequest(
+            f"the query {self.name!r} cannot be asked with ${one.name} = {str(value)!r}"[:300],
+            expected=expected or f"one of: {', '.join(choices[:CHOICES_TOLD])}{more}",
+            hint=f"did you mean {close[0]!r}?" if close else None,
+        )
 
     def unasked(self) -> dict[str, Any]:
         """Return the defaults, and NULL where there is none: what its columns are found out with."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -32,8 +32,14 @@ from headrace.errors import DeclarationError, UnknownName
 
 _PARAMETER = re.compile(
     r"""--\s*\$(?P<name>[A-Za-z_]\w*)\s+(?P<type>[^=:]+?)
-        (?:\s*=\s*(?P<default>'(?:[^']|'')*'|[^\s:]+))?\s*(?::\s*(?P<help>.*))?""",
+        (?:\s*=\s*(?P<default>'(?:[^']|'')*'|[^\s:]+))?
+        (?:\s+IN\s*\((?P<choices>(?:'(?:[^']|'')*'|[^')])+)\)
+          |\s+BETWEEN\s+(?P<least>[^\s:]+)\s+AND\s+(?P<most>[^\s:]+))?
+        \s*(?::\s*(?P<help>.*))?""",
     re.VERBOSE,
+)
+_CHOICE = re.compile(
+    r"""\s*(?:'(?P<quoted>(?:[^']|'')*)'|\{(?P<query>[A-Za-z_]\w*)\}|(?P<plain>[^\s,'{}][^,'{}]*?))\s*(?:,|$)"""
 )
 _NAME = re.compile(r"[A-Za-z_]\w*")
 TEXT_CHARS_MAX = 1_000_000
@@ -50,6 +56,10 @@ class QueryParameter:
         is_required: it has no default.
         default: the value where none is given; None is NULL.
         help: what it means.
+        choices: the values that it may have; none: any of its type.
+        choices_of: the named query whose first column holds the choices, or more of them; None: no other.
+        least: the smallest value that it may have, of its type; None: any.
+        most: the largest, likewise.
     """
 
     name: str
@@ -57,10 +67,28 @@ class QueryParameter:
     is_required: bool
     default: str | None = None
     help: str = ""
+    choices: tuple[str, ...] = ()
+    choices_of: str | None = None
+    least: str | None = None
+    most: str | None = None
+
+    @property
+    def limits(self) -> tuple[tuple[str, ...], str | None, str | None, str | None]:
+        """What its values are held to."""
+        return self.choices, self.choices_of, self.least, self.most
 
     def fits(self, other: QueryParameter) -> bool:
         """Tell whether both want the same."""
-        return (self.type, self.is_required, self.default) == (other.type, other.is_required, other.default)
+        return (self.type, self.is_required, self.default, self.limits) == (
+            other.type, other.is_required, other.default, other.limits)  # fmt: skip
+
+    def over(self, other: QueryParameter) -> QueryParameter:
+        """Return it with what another describes and it does not."""
+        found = self if self.help else replace(self, help=other.help)
+        if any(self.limits):
+            return found
+        return replace(found, choices=other.choices, choices_of=other.choices_of, least=other.least,
+                       most=other.most)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +186,7 @@ def filled(
     unused = [name for name in described if name not in found.parameters]
     if unused:
         raise DeclarationError(f"the parameter ${unused[0]} is described, but not used", where=where)
-    own = dict(described)
-    found.parameters = own | {name: one for name, one in found.parameters.items() if name not in own}
+    found.parameters = {name: found.parameters[name] for name in [*described, *found.parameters]}
     return found
 
 
@@ -243,7 +270,7 @@ class _Filling:
 
     def _want(self, one: QueryParameter, where: str) -> None:
         """Make a parameter the query's; what the query says of it itself stands, but for its type."""
-        known = self._own.get(one.name) or self._found.parameters.get(one.name)
+        known = self._found.parameters.get(one.name) or self._own.get(one.name)
         if known is not None and (
             known.type != one.type or (one.name not in self._own and not known.fits(one))
         ):
@@ -253,7 +280,7 @@ class _Filling:
                 expected=_words(known), hint=f"describe ${one.name} in the query, or alike in both",
             )  # fmt: skip
         self._told.setdefault(one.name, where)
-        self._found.parameters[one.name] = one if known is None or not known.help else known
+        self._found.parameters[one.name] = one if known is None else known.over(one)
 
     # --- parts ------------------------------------------------------------------------------------
     def _part(self, place: _Place, name: Token, given: Mapping[str, str]) -> str:
@@ -388,11 +415,43 @@ def _described(found: re.Match[str], where: str) -> QueryParameter:
             f"{found['type']!r} is no type", where=f"{where}, ${found['name']}", expected="as in TEXT or DATE"
         ) from error
     default = found["default"]
-    if default is not None and default.startswith("'"):
-        default = default[1:-1].replace("''", "'")
-    elif default is not None and default.upper() == "NULL":
-        return QueryParameter(found["name"], kind, False, None, found["help"] or "")
-    return QueryParameter(found["name"], kind, default is None, default, found["help"] or "")
+    if default is not None:
+        default = None if default.upper() == "NULL" else _unquoted(default)
+    choices, choices_of = _choices(found["choices"] or "", f"{where}, ${found['name']}")
+    if default is not None and choices and choices_of is None and default not in choices:
+        raise DeclarationError(
+            f"the default of ${found['name']} is none of its choices", where=where,
+            expected=f"one of: {', '.join(choices)}",
+        )  # fmt: skip
+    return QueryParameter(
+        found["name"], kind, found["default"] is None, default, found["help"] or "", choices, choices_of,
+        found["least"], found["most"],
+    )  # fmt: skip
+
+
+def _choices(text: str, where: str) -> tuple[tuple[str, ...], str | None]:
+    """Return the choices that stand in parentheses, and the query in braces that tells more."""
+    choices: list[str] = []
+    queries: list[str] = []
+    at = 0
+    while at < len(text):
+        found = _CHOICE.match(text, at)
+        if found is None or (found["query"] and queries):
+            raise DeclarationError(
+                f"the choices {text!r} cannot be read", where=where,
+                expected="IN (day, 'two words', {query_that_tells_more})",
+            )  # fmt: skip
+        if found["query"] is not None:
+            queries.append(found["query"])
+        else:
+            quoted = found["quoted"]
+            choices.append(found["plain"] if quoted is None else quoted.replace("''", "'"))
+        at = found.end()
+    return tuple(choices), queries[0] if queries else None
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1].replace("''", "'") if text.startswith("'") else text
 
 
 def tokens_of(sql: str, where: str) -> list[Token]:

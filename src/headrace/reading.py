@@ -136,18 +136,34 @@ class Reading(Parts):
 
         Raises:
             UnknownName: there is no such query.
-            BadRequest: a parameter is missing, or unknown.
+            BadRequest: a parameter is missing, or unknown, or its value not of its type or no choice.
             SqlError, ViewInError, QueryStopped, VersionGone, VersionAhead: as for `answer`.
         """
         asked = self.named_query(name)
-        if asked.answer is None:
-            return self.answer(asked.text, asked.values(params or {}), limits=limits, as_of=as_of)
-        if as_of is not None:
+        if asked.answer is not None and as_of is not None:
             raise BadRequest(
                 f"the query {asked.name!r} is answered of the present only", hint="leave out as_of"
             )
-        given = self.answer(asked.text, asked.values(params or {}), limits=limits)
-        return self._told(asked, given)
+        values = asked.values(params or {})
+        self._check_values(asked, values, as_of)
+        given = self.answer(asked.text, values, limits=limits, as_of=as_of)
+        return given if asked.answer is None else self._told(asked, given)
+
+    def _check_values(self, asked: NamedQuery, values: Mapping[str, Any], as_of: Moment | None) -> None:
+        """Refuse what a query cannot be asked with, before it is; what it has of itself is not looked at."""
+        self._check_open()
+        given = asked.unsure(values)
+        if not given:
+            return
+        cast = self._reader.run(asked.cast_sql(given), given, {}, {}, QueryLimits())[0].to_pylist()[0]
+        for one, text in asked.refuse(given, cast):
+            assert one.choices_of is not None
+            other = self.named_query(one.choices_of)
+            wanted = {each.name: values[each.name] for each in other.parameters if each.name in values}
+            found = self.answer(other.text, other.values(wanted), as_of=as_of).table.column(0).to_pylist()
+            choices = list(dict.fromkeys([*one.choices, *(str(each) for each in found if each is not None)]))
+            if text not in choices:
+                raise asked.refusal(one, text, choices=choices)
 
     def _told(self, asked: NamedQuery, given: Answer) -> Answer:
         """Return what a Python function answers to values that have been cast, in the columns declared."""

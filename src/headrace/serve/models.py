@@ -228,6 +228,10 @@ class QueryParameterFacts(_Model):
     is_required: bool
     default: str | None
     help: str
+    choices: list[str] = Field(description="The values that it may have; empty: any of its type.")
+    choices_of: str | None = Field(description="The named query whose first column holds (more) choices.")
+    least: str | None
+    most: str | None
 
 
 class QueryPartFacts(_Model):

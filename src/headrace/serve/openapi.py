@@ -9,7 +9,10 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from headrace import __version__
+from headrace.contracts.column_list import parse_columns
 from headrace.contracts.encode import json_schema
+from headrace.named_queries import NamedQuery
+from headrace.query_parts import QueryParameter
 from headrace.relations import RelationInfo
 from headrace.runtime import Run
 from headrace.serve.answers import JSON, NDJSON
@@ -37,6 +40,8 @@ def openapi(run: Run) -> dict[str, Any]:
     for info in infos:
         schemas[row_name(info)] = json_schema(info.schema)
         paths.update(paths_of(info))
+    for query in run.app.named_queries.values():
+        paths[f"/v1/queries/{query.name}"] = {"get": asking(query)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -130,9 +135,41 @@ def paths_of(info: RelationInfo) -> dict[str, Any]:
     return paths
 
 
-def _named(operation: Operation, info: RelationInfo) -> dict[str, Any]:
+def asking(query: NamedQuery) -> dict[str, Any]:
+    """Return the operation that asks a named query, with its own parameters and what they are held to."""
+    operation = next(one for one in OPERATIONS if one.path == "/v1/queries/{name}")
+    facts = _named(operation, query)
+    facts["summary"] = f"The answer of the named query {query.name}"
+    facts["description"] = " ".join(filter(None, (query.help, operation.about)))
+    doors = [one for one in facts["parameters"] if one["name"] != "parameter"]
+    facts["parameters"] = [*(_wanted(one) for one in query.parameters), *doors]
+    return facts
+
+
+def _wanted(one: QueryParameter) -> dict[str, Any]:
+    row = json_schema(parse_columns(f"it {one.type} NOT NULL"))
+    schema, about = dict(row["properties"]["it"]), one.help
+    if one.choices and one.choices_of is None:
+        schema["enum"] = list(one.choices)
+    elif one.choices_of is not None:
+        known = f"{', '.join(one.choices)}, or " if one.choices else ""
+        about = f"{about} ({known}what /v1/queries/{one.choices_of} answers)".strip()
+    if one.least is not None:
+        about = f"{about} ({one.least} to {one.most})".strip()
+    if one.default is not None:
+        schema["default"] = one.default
+    return {
+        "name": one.name,
+        "in": "query",
+        "required": one.is_required,
+        "description": about,
+        "schema": schema,
+    }
+
+
+def _named(operation: Operation, named: RelationInfo | NamedQuery) -> dict[str, Any]:
     facts = described(operation)
-    facts["operationId"] = f"{operation.id}__{info.name}"
+    facts["operationId"] = f"{operation.id}__{named.name}"
     facts["parameters"] = [one for one in facts["parameters"] if one["in"] != "path"]
-    facts["tags"] = [info.name]
+    facts["tags"] = [named.name]
     return facts

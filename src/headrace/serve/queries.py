@@ -36,12 +36,15 @@ async def list_queries(request: Request) -> Response:
 
 
 async def ask(request: Request) -> Response:
-    """Answer `GET /v1/queries/{name}`; 304 where nothing has been published since the answer at hand."""
+    """Answer `GET /v1/queries/{name}`; 304 where nothing has been published since the answer at hand.
+
+    `?by=` is as if it were left out, as pages write it where nothing is chosen.
+    """
     service: Service = request.app.state.service
     params = request.query_params
     kind = wanted_format(request.headers.get("accept", ""), params.get("format"))
     await service.reach(params)
-    given = {name: value for name, value in params.items() if name not in OWN}
+    given = {name: value for name, value in params.items() if name not in OWN and value}
     query = service.run.named_query(request.path_params["name"])
     as_of = moment_of(params.get("as_of"))
     tag = f'"{service.run.version.number}"'
