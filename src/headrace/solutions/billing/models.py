@@ -18,7 +18,17 @@ from pydantic import AfterValidator, Field, JsonValue
 import headrace as hr
 from headrace.solutions.billing.currencies import DIGITS
 
-Minor = int
+MINOR_MAX = 10**15
+"""Minor units of one amount; sums of thousands of such amounts still have room in 64 bits."""
+OFF_MAX = 10**12
+"""Minor units that a discount takes off."""
+QUANTITY_MAX = 10**9
+"""Units of an item; what a price asks for them is cut at 1e14 minor units an interval (views/charges.sql)."""
+USED_MAX = 10**12
+"""Units that one event of a meter tells."""
+COUNT_MAX = 10_000
+"""Days, weeks, months or years of an interval."""
+Minor = Annotated[int, Field(ge=-MINOR_MAX, le=MINOR_MAX)]
 """Money in whole minor units of the row's currency."""
 Currency = Annotated[str, Field(pattern=r"^[a-z]{3}$")]
 """An ISO 4217 code in small letters."""
@@ -85,7 +95,7 @@ class Customer(Versioned):
     created_at: datetime | None = None
     dimensions: JsonValue = None
     card_exp_month: Annotated[int | None, Field(ge=1, le=12)] = None
-    card_exp_year: int | None = None
+    card_exp_year: Annotated[int | None, Field(ge=1970, le=9999)] = None
 
 
 class Product(Sequenced):
@@ -115,8 +125,8 @@ class Price(Versioned):
     usage_type: Literal["licensed", "metered"] = "licensed"
     meter: str | None = None
     interval: Interval = "month"
-    interval_count: Annotated[int, Field(ge=1)] = 1
-    divide_by: Annotated[int | None, Field(ge=1)] = None
+    interval_count: Annotated[int, Field(ge=1, le=COUNT_MAX)] = 1
+    divide_by: Annotated[int | None, Field(ge=1, le=MINOR_MAX)] = None
     round: Literal["up", "down"] | None = None
 
 
@@ -153,7 +163,7 @@ class SubscriptionItem(Versioned):
     item_id: str
     subscription_id: str
     price_id: str
-    quantity: Annotated[int | None, Field(ge=0)] = 1
+    quantity: Annotated[int | None, Field(ge=0, le=QUANTITY_MAX)] = 1
 
 
 class Coupon(Sequenced):
@@ -162,11 +172,11 @@ class Coupon(Sequenced):
     merchant_id: str
     coupon_id: str
     name: str | None = None
-    percent_off: Annotated[Decimal | None, hr.decimal(7, 4)] = None
-    amount_off: Minor | None = None
+    percent_off: Annotated[Decimal | None, hr.decimal(7, 4), Field(ge=0, le=100)] = None
+    amount_off: Annotated[int | None, Field(ge=0, le=OFF_MAX)] = None
     currency: Currency | None = None
     duration: Literal["once", "repeating", "forever"] = "forever"
-    duration_in_months: int | None = None
+    duration_in_months: Annotated[int | None, Field(ge=0, le=COUNT_MAX)] = None
 
 
 class Discount(Versioned):
@@ -182,8 +192,8 @@ class Discount(Versioned):
     subscription_id: str | None = None
     item_id: str | None = None
     coupon_id: str | None = None
-    percent_off: Annotated[Decimal | None, hr.decimal(7, 4)] = None
-    amount_off: Annotated[Minor | None, Field(ge=0)] = None
+    percent_off: Annotated[Decimal | None, hr.decimal(7, 4), Field(ge=0, le=100)] = None
+    amount_off: Annotated[int | None, Field(ge=0, le=OFF_MAX)] = None
     currency: Currency | None = None
     duration: Literal["once", "repeating", "forever"] = "forever"
     starts_at: datetime
@@ -229,7 +239,7 @@ class InvoiceLine(Sequenced):
     invoice_id: str
     item_id: str | None = None
     price_id: str | None = None
-    quantity: int | None = None
+    quantity: Annotated[int | None, Field(ge=-QUANTITY_MAX, le=QUANTITY_MAX)] = None
     amount: Minor
     currency: Currency
     proration: bool = False
@@ -271,7 +281,7 @@ class MeterEvent(hr.Event):
     merchant_id: str
     customer_id: str
     meter: str
-    value: Annotated[Decimal, hr.decimal(24, 6)]
+    value: Annotated[Decimal, hr.decimal(24, 6), Field(ge=-USED_MAX, le=USED_MAX)]
     used_at: Annotated[datetime, hr.event_time()]
 
 
@@ -355,5 +365,5 @@ class Proof(hr.Table):
     proved_at: datetime
     version: int
     movements: int
-    drift_minor: Minor
+    drift_minor: int
     differences: int

@@ -21,6 +21,7 @@ ItemKey = tuple[str, str, str, str]
 """Currency, subscription, item and price."""
 BEGINNING = datetime(1, 1, 1)  # noqa: DTZ001 - all times here are UTC without saying so
 NEVER = datetime(9999, 12, 31)  # noqa: DTZ001
+INTERVAL_MAX = Fraction(10**14)
 PER_MONTH = {"day": Fraction(30), "week": Fraction(52, 12), "month": Fraction(1), "year": Fraction(1, 12)}
 COUNTED = ("active", "past_due")
 UNCOLLECTED = ("void", "mark_uncollectible")
@@ -78,8 +79,11 @@ def by_id(rows: Iterable[Row], name: str) -> dict[str, list[Row]]:
 
 
 def interval_amount(price: Row, quantity: int | None) -> Fraction:
-    """Return what a price asks per interval for a quantity, in minor units."""
-    count = Fraction(0 if quantity is None else quantity)
+    """Return what a price asks per interval for a quantity, in minor units; 1e14 at most."""
+    return max(-INTERVAL_MAX, min(INTERVAL_MAX, _asked(price, Fraction(0 if quantity is None else quantity))))
+
+
+def _asked(price: Row, count: Fraction) -> Fraction:
     if price["usage_type"] == "metered":
         return Fraction(0)
     if price["scheme"] == "flat":

@@ -1,7 +1,8 @@
 -- What a number of units costs at a price, for every pair of price and quantity that any item has or had, so that
 -- tiers and fractions are worked out once for all who share them.
 --
--- A price per package (divide_by units) counts whole packages, rounded up or down.
+-- A price per package (divide_by units) counts whole packages, rounded up or down. What would be more than 1e14 minor
+-- units an interval counts as so much: an item that cannot be meant must leave room for the sums of all others.
 --
 -- Grain: one row per price, quantity and version of the price.
 -- pico    per interval, before discounts, in 1e-12 minor units
@@ -62,9 +63,15 @@ priced AS (
             ))
         END, 0) AS pico
     FROM tiered
+),
+cut AS (
+    SELECT
+        * EXCLUDE (pico),
+        least(100000000000000000000000000, greatest(-100000000000000000000000000, pico)) AS pico
+    FROM priced
 )
 SELECT
     merchant_id, price_id, quantity, currency, interval, interval_count, months_up, months_down, pico,
     CAST((2 * pico * months_up + months_down * 1000000000000) // (2 * months_down * 1000000000000) AS BIGINT) AS gross,
     since, until, began_by, ended_by
-FROM priced
+FROM cut

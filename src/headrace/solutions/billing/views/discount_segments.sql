@@ -13,18 +13,20 @@ WITH totals AS (
     WHERE amount_off > 0
     GROUP BY merchant_id, subscription_id, discount_id, atom_since
 ),
-shares AS (
+amounts AS (
     SELECT
         discount_atoms.*,
-        coalesce(
-            CAST(discount_atoms.amount_off AS HUGEINT) * 1000000000000 * (discount_atoms.pico // 1000000)
-                // totals.micro,
-            0
-        ) AS off_pico
+        -- amount_off * 1e12 * share: in two steps of 1e6, so that large amounts have room
+        CAST(discount_atoms.amount_off AS HUGEINT) * 1000000 * (discount_atoms.pico // 1000000) AS micro_off,
+        nullif(totals.micro, 0) AS micro
     FROM discount_atoms
     LEFT JOIN totals
         ON totals.merchant_id = discount_atoms.merchant_id AND totals.subscription_id = discount_atoms.subscription_id
         AND totals.discount_id = discount_atoms.discount_id AND totals.atom_since = discount_atoms.atom_since
+),
+shares AS (
+    SELECT *, coalesce(micro_off // micro * 1000000 + micro_off % micro * 1000000 // micro, 0) AS off_pico
+    FROM amounts
 ),
 folded AS (
     SELECT

@@ -4,7 +4,8 @@
 -- The price is that of the item which the customer had for the meter when the quarter of an hour began; tiers count
 -- over the month. A price names its meter by the name of its events, or by an id of the table `meters`. Usage without a priced item is in usage_daily.sql alone.
 -- Grain: one row per merchant, scenario, month, customer, meter, item and price.
--- amount  in minor units, rounded half away from zero
+-- amount  in minor units, rounded half away from zero; 1e15 at most, for 1e12 units at most: usage that cannot be meant
+--         must leave room for the sums of all other
 WITH metered AS (
     SELECT
         items.merchant_id, standings.customer_id, coalesce(meters.event_name, prices.meter) AS meter, items.item_id, items.price_id, prices.product_id,
@@ -37,30 +38,39 @@ used AS (
 ),
 tiered AS (
     SELECT
-        *, json_transform(tiers,
+        *, greatest(-1000000000000, least(1000000000000, units)) AS counted,
+        json_transform(tiers,
             '[{"up_to": "BIGINT", "unit_amount": "DECIMAL(24,12)", "flat_amount": "DECIMAL(24,12)"}]') AS steps
     FROM used
+),
+-- In 1e-12 minor units: prices are told to 1e-8 of one, and units to 1e-4.
+priced AS (
+    SELECT
+        merchant_id, scenario, month, customer_id, meter, item_id, price_id, product_id, currency, units,
+        CASE
+            WHEN scheme <> 'tiered' THEN
+                CAST(unit_amount * 100000000 AS HUGEINT) * CAST(counted * 10000 AS HUGEINT)
+            WHEN tiers_mode = 'volume' THEN list_sum(list_transform(
+                list_filter(steps, lambda step: step.up_to IS NULL OR counted <= step.up_to)[1:1],
+                lambda step: CAST(coalesce(step.unit_amount, 0) * 100000000 AS HUGEINT) * CAST(counted * 10000 AS HUGEINT)
+                    + CAST(coalesce(step.flat_amount, 0) * 1000000000000 AS HUGEINT)
+            ))
+            ELSE list_sum(list_transform(
+                list_filter(
+                    list_transform(steps, lambda step, nth: {
+                        'above': CASE WHEN nth > 1 THEN steps[nth - 1].up_to ELSE 0 END,
+                        'up_to': step.up_to, 'unit': step.unit_amount, 'flat': step.flat_amount
+                    }),
+                    lambda step: counted > step.above
+                ),
+                lambda step: CAST(coalesce(step.unit, 0) * 100000000 AS HUGEINT)
+                    * CAST((least(counted, coalesce(step.up_to, counted)) - step.above) * 10000 AS HUGEINT)
+                    + CAST(coalesce(step.flat, 0) * 1000000000000 AS HUGEINT)
+            ))
+        END AS pico
+    FROM tiered
 )
 SELECT
     merchant_id, scenario, month, customer_id, meter, item_id, price_id, product_id, currency, units,
-    CAST(round(CASE
-        WHEN scheme <> 'tiered' THEN CAST(unit_amount AS DECIMAL(18, 8)) * CAST(units AS DECIMAL(18, 4))
-        WHEN tiers_mode = 'volume' THEN list_sum(list_transform(
-            list_filter(steps, lambda step: step.up_to IS NULL OR units <= step.up_to)[1:1],
-            lambda step: CAST(coalesce(step.unit_amount, 0) AS DECIMAL(18, 8)) * CAST(units AS DECIMAL(18, 4))
-                + coalesce(step.flat_amount, 0)
-        ))
-        ELSE list_sum(list_transform(
-            list_filter(
-                list_transform(steps, lambda step, nth: {
-                    'above': CASE WHEN nth > 1 THEN steps[nth - 1].up_to ELSE 0 END,
-                    'up_to': step.up_to, 'unit': step.unit_amount, 'flat': step.flat_amount
-                }),
-                lambda step: units > step.above
-            ),
-            lambda step: CAST(coalesce(step.unit, 0) AS DECIMAL(18, 8))
-                * CAST(least(units, coalesce(step.up_to, units)) - step.above AS DECIMAL(18, 4))
-                + coalesce(step.flat, 0)
-        ))
-    END, 0) AS BIGINT) AS amount
-FROM tiered
+    CAST(sign(pico) * least(1000000000000000, (2 * abs(pico) + 1000000000000) // 2000000000000) AS BIGINT) AS amount
+FROM priced
