@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 INPUT_ROWS_MAX = 10_000
 """Input rows that are told per relation."""
-SHARE = 0.5
-"""Of one core, for telling causes apart."""
+SHARE, FREE_S = 0.5, 1.0
+"""Of one core, for telling causes apart, after the first so many seconds: somebody waits for the answer."""
 _one_at_a_time = Lock()
 
 
@@ -353,7 +353,7 @@ class Differing:
         return [(cause, _fitted_change(item.net[cause], fit=fit)) for cause in steps if cause in item.net]
 
     def _played(self, plans: Sequence[ViewPlan]) -> Played:
-        pace = Pace(SHARE, Event().wait)
+        pace = Pace(SHARE, Event().wait, free_s=FREE_S)
         return Played(
             self._view, plans, [self._source(name) for name in self._before.read(self._view)], self.since,
             pace, self._run._engine.memory, self.until.clock,

@@ -60,11 +60,13 @@ class Pace:
         share: of one core, 0 to 1.
         rows: rows read so far.
         pause: waits for so many seconds; True ends the building.
+        free_s: so much work at the beginning needs no rest: somebody waits for what is small.
     """
 
     share: float
     pause: Callable[[float], bool]
     rows: int = 0
+    free_s: float = 0.0
     _since: float = field(default_factory=time.perf_counter)
 
     def paced(self, changes: Iterator[Change]) -> Iterator[Change]:
@@ -81,7 +83,9 @@ class Pace:
             BuildingEnded: it has been cancelled.
         """
         worked = time.perf_counter() - self._since
-        if self.pause(worked * (1 - self.share) / self.share):
+        free = min(worked, self.free_s)
+        self.free_s -= free
+        if self.pause((worked - free) * (1 - self.share) / self.share):
             raise BuildingEnded
         self._since = time.perf_counter()
 
