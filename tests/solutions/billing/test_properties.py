@@ -181,7 +181,7 @@ def test_the_kept_ledger_in_the_reporting_currency_is_the_asked_one(
 
 
 @relaxed
-@given(data=st.data(), span=spans(), by=st.sampled_from([*BY, "size", "channel", "nothing"]))
+@given(data=st.data(), span=spans(), by=st.sampled_from([*BY, "size", "channel"]))
 def test_roll_forwards_of_slices_add_up_each_in_itself_and_together(
     run: hr.Run, data: st.DataObject, span: dict[str, str], by: str
 ) -> None:

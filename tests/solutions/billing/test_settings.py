@@ -16,6 +16,7 @@ import pytest
 import yaml
 from tests.solutions.billing.test_metrics import put, told
 
+from headrace.errors import BadRequest
 from headrace.solutions import billing
 from headrace.solutions.billing import settings
 from headrace.solutions.billing.app import app
@@ -103,7 +104,8 @@ def test_a_preview_stands_beside_and_changes_nothing_in_force(books: Any) -> Non
     books.advance()
     assert books.version.number == versions + 1
     assert mrr(books) == {"a": 1000}
-    assert mrr(books, settings.PREVIEW) == {}
+    with pytest.raises(BadRequest, match="preview"):
+        mrr(books, settings.PREVIEW)
     with pytest.raises(KeyError):
         settings.apply(books, MERCHANT, by="bo")
 

@@ -43,10 +43,10 @@ WANTS = """
 -- `currency`, the reporting currency; `own_amount` in those of `own_currency`. `part` says what a row is:
 -- figure, customer, movement, fact.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $day DATE: the end of which day the figure is of
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $day DATE BETWEEN 1970-01-01 AND 2099-12-31: the end of which day the figure is of
 -- $reported TEXT: when it was reported: a version, or a time such as 2026-02-01T09:00Z
--- $rows INTEGER = 1000: how many customers, movements and facts at most, the largest first
+-- $rows INTEGER = 1000 BETWEEN 0 AND 10000000: how many customers, movements and facts, the largest first
 """
 COLUMNS = """
 part TEXT, cause TEXT, is_total BOOLEAN, amount BIGINT, currency TEXT, customers BIGINT, movements BIGINT,

@@ -5,9 +5,9 @@
 -- whatever their currency; of slices by product, price, interval or currency, those who have MRR in it, whose cohort is that
 -- of their first MRR anywhere. MRR is in minor units.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $until DATE: last day; its month counts as far as it has come
--- $months INTEGER = 24: how many months to follow
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day; its month counts as far as it has come
+-- $months INTEGER = 24 BETWEEN 0 AND 1200: how many months to follow
 WITH named AS (
     SELECT * FROM {names} AS names WHERE {by_customer}
 ),

@@ -5,7 +5,7 @@
 -- is NULL while an exchange rate is missing, and `problem` says which.
 -- difference  MRR less that of the settings in force; NULL where the two report in different currencies
 -- $merchant TEXT: whose
--- $day DATE: the last day
+-- $day DATE BETWEEN 1970-01-01 AND 2099-12-31: the last day
 WITH money AS (
     SELECT
         scenario,

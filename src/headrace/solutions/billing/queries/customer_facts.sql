@@ -1,6 +1,6 @@
 -- One customer, as it is now: who it is, and its MRR, per currency in minor units.
 -- $merchant TEXT: whose customer
--- $scenario TEXT = live: by which settings
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
 -- $customer TEXT = '': which customer
 SELECT
     customers.customer_id, customers.name, customers.country, customers.created_at,

@@ -1,6 +1,6 @@
 -- All MRR movements of one customer, newest first, and its MRR after each moment, per currency in minor units.
 -- $merchant TEXT: whose customer
--- $scenario TEXT = live: by which settings
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
 -- $customer TEXT = '': which customer; its name and what it pays now stand in customer_facts.sql
 SELECT
     moves.happened_at, moves.type, moves.cause, moves.amount, moves.currency,

@@ -1,10 +1,10 @@
 -- Customers with MRR at the end of a day, the largest first; `mrr` in minor units of the customer's currency, `reported`
 -- in those of the reporting one, by the rate that the settings name (NULL while there is none).
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $day DATE: as of the end of which day
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $day DATE BETWEEN 1970-01-01 AND 2099-12-31: as of the end of which day
 -- $find TEXT = NULL: whose id or name holds these letters
--- $rows INTEGER = 1000: how many
+-- $rows INTEGER = 1000 BETWEEN 0 AND 10000000: how many
 WITH named AS (
     SELECT * FROM {names} AS names WHERE {by_customer(by => CASE WHEN $slice IS NOT NULL THEN $by END)}
 ),

@@ -1,8 +1,8 @@
 -- Customers and MRR lost because payments failed, beside all that was lost, per currency.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $since DATE: first day
--- $until DATE: last day
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first day
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day
 WITH named AS (
     SELECT * FROM {names} AS names WHERE {by_customer}
 ),

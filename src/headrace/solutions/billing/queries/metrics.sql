@@ -10,10 +10,10 @@
 -- Amounts are minor units of `currency`; arr is 12 x mrr. churn_rate is by the
 -- merchant's formula: churned / (start + new) is Stripe's, churned / start the common one. ltv = arpu / churn_rate.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $since DATE: first day
--- $until DATE: last day
--- $period TEXT = month: day, week, month, quarter, year, or all for one period
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first day
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day
+-- $period TEXT = month IN (day, week, month, quarter, year, all): how long a row's days are; all: one row
 WITH chosen AS (
     SELECT
         reporting_currency, rate_rule, churn_formula, reactivation_days,
@@ -198,11 +198,7 @@ daily AS (
 periods AS (
     SELECT
         slice,
-        CASE $period
-            WHEN 'all' THEN $since
-            WHEN 'week' THEN CAST(date_trunc('week', day + chosen.week_shift) AS DATE) - chosen.week_shift
-            ELSE CAST(date_trunc(CASE WHEN $period = 'all' THEN 'year' ELSE $period END, day) AS DATE)
-        END AS period,
+        {period_of} AS period,
         min(day) AS first_day,
         max(day) AS last_day,
         sum(unknown) + max(CASE WHEN mrr IS NULL THEN 1 ELSE 0 END) AS unknown,

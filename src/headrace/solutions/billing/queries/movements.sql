@@ -1,12 +1,12 @@
 -- The change log: MRR movements between two days, newest first, with their causes.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $since DATE: first day
--- $until DATE: last day
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first day
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day
 -- $customer TEXT = NULL: of one customer only
--- $type TEXT = NULL: of one type only; `transfer`: in and out
--- $cause TEXT = NULL: of one cause only; `involuntary`: because a payment failed
--- $rows INTEGER = 1000: how many
+-- $type TEXT = NULL IN (new, reactivation, expansion, contraction, churn, transfer, transfer in, transfer out): of one type only; transfer: in and out
+-- $cause TEXT = NULL IN (involuntary, failed payment, cancellation, pause, overdue, trial converted, first payment, start, resume, recovery, cancellation withdrawn, upgrade, downgrade, quantity, price change, item added, item removed, discount ended, discount started, other): of one cause only; involuntary: because a payment failed
+-- $rows INTEGER = 1000 BETWEEN 0 AND 10000000: how many
 WITH named AS (
     SELECT * FROM {names} AS names WHERE {by_customer(by => CASE WHEN $slice IS NOT NULL THEN $by END)}
 )

@@ -1,9 +1,9 @@
 -- MRR at the end of each month by the settings of every scenario, each in minor units of its reporting currency; NULL while
 -- an exchange rate is missing.
 -- $merchant TEXT: whose
--- $since DATE: first month
--- $until DATE: last day
--- $other TEXT = NULL: only this scenario, beside the one in force
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first month
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day
+-- $other TEXT = NULL IN (preview, {scenario_choices}): only this scenario, beside the one in force
 WITH chosen AS (
     SELECT scenario, reporting_currency, set_at
     FROM scenarios

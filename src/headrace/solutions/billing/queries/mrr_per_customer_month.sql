@@ -1,8 +1,8 @@
 -- MRR of each customer at the end of each month, for export. Minor units.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $since DATE: first month
--- $until DATE: last day
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first month
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day
 WITH named AS (
     SELECT * FROM {names} AS names WHERE {by_customer(by => NULL)}
 ),

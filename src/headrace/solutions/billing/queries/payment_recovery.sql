@@ -8,9 +8,9 @@
 -- Of slices by product, price or interval a payment counts in each that its invoice has lines of, and its amount is shared
 -- among the lines by what they cost, so that amounts add up to the whole.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $since DATE: first day
--- $until DATE: last day
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first day
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day
 WITH told AS (
     SELECT * FROM {payment_rows} AS flows WHERE NOT {plain(by => nullif($by, 'currency'), of_currency => NULL)}
 ),

@@ -4,11 +4,11 @@
 -- kind    paid, failed, refunded; recovered or unrecovered: an invoice, on the day of its first failure
 -- amount  in minor units, shared among the lines as payment_recovery.sql does
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $since DATE: first day
--- $until DATE: last day
--- $kind TEXT = NULL: of one kind only
--- $rows INTEGER = 1000: how many
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first day
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day
+-- $kind TEXT = NULL IN (paid, failed, refunded, recovered, unrecovered): of one kind only
+-- $rows INTEGER = 1000 BETWEEN 0 AND 10000000: how many
 WITH told AS {payment_rows(by => CASE WHEN $slice IS NOT NULL THEN $by END)}
 SELECT
     local_at, kind, amount, currency, customer_id, name, country, invoice_id, payment_id, failure_code, price_id,

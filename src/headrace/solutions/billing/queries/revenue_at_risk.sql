@@ -1,8 +1,8 @@
 -- Customers with a card that expires next month, and the MRR that hangs on it. Cards are told with the customer or as
 -- payment methods.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $today DATE: the month after its own is looked at
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $today DATE BETWEEN 1970-01-01 AND 2099-12-31: the month after its own is looked at
 WITH named AS (
     SELECT * FROM {names} AS names WHERE {by_customer}
 ),

@@ -7,12 +7,11 @@
 -- own_amount  minor units of `currency`
 -- slice       of which slice the row is, where `$by` parts them: each slice is converted as a whole, and adds up in itself
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $since DATE: first day
--- $until DATE: last day
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first day
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day
 -- $customer TEXT = NULL: of one customer only
--- $by TEXT = NULL: a ledger for each product, price, plan_interval, country, cohort or currency, or for each value of one
---   of the merchant's own dimensions (customers without it have one together); NULL: one for all
+-- $by TEXT = NULL IN (product, price, plan_interval, country, cohort, currency, {own_dimensions}): a ledger for each slice; NULL: one for all
 WITH chosen AS (
     SELECT reporting_currency AS reporting, rate_rule
     FROM scenarios

@@ -1,10 +1,10 @@
 -- What another scenario's settings would change on a day, customer by customer, the largest differences first, whatever
 -- the currency: they are compared at the newest rates into the reporting one. Amounts are minor units of `currency`.
 -- $merchant TEXT: whose
--- $day DATE: as of the end of which day
--- $scenario TEXT = live: the settings in force
--- $other TEXT: the settings to compare with
--- $rows INTEGER = 100: how many customers
+-- $day DATE BETWEEN 1970-01-01 AND 2099-12-31: as of the end of which day
+-- $scenario TEXT = live IN (live, {scenario_choices}): the settings in force
+-- $other TEXT IN (preview, {scenario_choices}): the settings to compare with; no rows while there is no `preview`
+-- $rows INTEGER = 100 BETWEEN 0 AND 10000000: how many customers
 WITH held AS (
     SELECT
         customer_id, currency,
@@ -29,5 +29,6 @@ LEFT JOIN (
         SELECT reporting_currency FROM scenarios WHERE merchant_id = $merchant AND scenario = $scenario)
 ) AS rates ON rates.currency = held.currency
 WHERE held.mrr <> held.other_mrr
+    AND $other IN (SELECT scenario FROM scenarios WHERE merchant_id = $merchant)
 ORDER BY abs(held.other_mrr - held.mrr) * coalesce(rates.up / rates.down, 1.0) DESC, held.customer_id, held.currency
 LIMIT $rows

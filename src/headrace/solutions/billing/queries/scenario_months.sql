@@ -1,9 +1,9 @@
 -- MRR at the end of each month by two scenarios' settings, per currency in minor units.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: the settings in force
--- $other TEXT: the settings to compare with
--- $since DATE: first month
--- $until DATE: last day
+-- $scenario TEXT = live IN (live, {scenario_choices}): the settings in force
+-- $other TEXT IN (preview, {scenario_choices}): the settings to compare with; no rows while there is no `preview`
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first month
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day
 WITH flows AS (
     SELECT
         greatest(CAST(date_trunc('month', day) AS DATE), CAST(date_trunc('month', $since) AS DATE)) AS month, currency,
@@ -11,6 +11,7 @@ WITH flows AS (
         coalesce(sum(amount) FILTER (WHERE scenario = $other), 0) AS other_amount
     FROM mrr_daily
     WHERE merchant_id = $merchant AND scenario IN ($scenario, $other) AND day <= $until
+        AND $other IN (SELECT scenario FROM scenarios WHERE merchant_id = $merchant)
     GROUP BY 1, 2
 ),
 months AS (

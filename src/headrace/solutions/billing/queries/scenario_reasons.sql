@@ -2,7 +2,7 @@
 --
 -- moves  what the setting can change
 -- $merchant TEXT: whose
--- $other TEXT = NULL: one scenario only
+-- $other TEXT = NULL IN (preview, {scenario_choices}): one scenario only
 WITH told AS (
     SELECT
         scenario, preset, set_at,

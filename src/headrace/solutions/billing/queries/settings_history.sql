@@ -1,6 +1,6 @@
 -- Who set what and when, oldest first; `valid_to` NULL is in force.
 -- $merchant TEXT: whose
--- $scenario TEXT = NULL: one scenario only
+-- $scenario TEXT = NULL: one scenario only; those that are deleted have a history too
 SELECT
     scenario, valid_from, valid_to, changed_by, note, preset, subtract_recurring_discounts, subtract_once_discounts,
     active_from, churn_at, count_past_due, reactivation_days, refunds, reporting_currency, rate_rule, time_zone,

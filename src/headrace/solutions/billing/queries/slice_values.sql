@@ -1,6 +1,6 @@
 -- The slices that there are of a dimension, for a page to choose one from; all first.
 -- $merchant TEXT: whose
--- $dimension TEXT = product: product, price, plan_interval, country, currency, cohort, or one of the merchant's own
+-- $dimension TEXT = product IN (product, price, plan_interval, country, cohort, currency, {own_dimensions}): of what
 WITH found AS (
     SELECT
         CASE $dimension

@@ -5,10 +5,10 @@
 -- Amounts in minor units of each row's currency; `reported` is MRR in those of the reporting one, at the last day's rate
 -- (NULL while there is none), converted slice by slice. Of an own dimension, customers without it are one slice, NULL.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $by TEXT = product: product, price, plan_interval, country, currency, cohort, or a dimension such as `segment`
--- $since DATE: first day
--- $until DATE: last day
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $by TEXT = product IN (product, price, plan_interval, country, cohort, currency, {own_dimensions}): by what; one of the merchant's own dimensions, such as `segment`, too
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first day
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day
 WITH chosen AS (
     SELECT
         reporting_currency AS reporting,

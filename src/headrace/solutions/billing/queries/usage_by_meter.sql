@@ -3,9 +3,9 @@
 -- Usage is of the product, price, interval and currency of the metered item that the customer had then; of none, where it
 -- had none.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $since DATE: first day
--- $until DATE: last day
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first day
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day
 -- $meter TEXT = NULL: one meter only
 WITH people AS (
     SELECT * FROM {people} AS people WHERE NOT {plain}

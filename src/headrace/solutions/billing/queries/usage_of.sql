@@ -1,10 +1,10 @@
 -- Who used what in which month, and what it is worth: the rows behind usage revenue, the largest first.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $since DATE: first month
--- $until DATE: last month
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first month
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last month
 -- $meter TEXT = NULL: one meter only
--- $rows INTEGER = 1000: how many
+-- $rows INTEGER = 1000 BETWEEN 0 AND 10000000: how many
 WITH told AS {usage_rows}
 SELECT
     month, customer_id, name, country, meter, item_id, price_id, product_id, plan_interval, currency, units, amount,

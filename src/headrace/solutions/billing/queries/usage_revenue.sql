@@ -1,8 +1,9 @@
--- Usage and its revenue per month, meter, product and currency: price x usage, before tax and discounts.
+-- Usage and its revenue per month, meter, product and currency: price x usage, before tax and discounts. What was not used
+-- in a month has no row.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $since DATE: first month
--- $until DATE: last month
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first month
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last month
 -- $meter TEXT = NULL: one meter only
 WITH told AS {usage_rows}
 SELECT

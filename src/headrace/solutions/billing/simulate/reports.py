@@ -47,6 +47,11 @@ class Span:
         """Return whether a day lies inside."""
         return self.since <= day <= self.until
 
+    def months(self) -> set[date]:
+        """Return the first day of every month that has a day inside."""
+        days = (self.until - self.since).days + 1
+        return {(self.since + day * DAY).replace(day=1) for day in range(days)}
+
 
 class Exchange:
     """Converts minor units into the reporting currency at the newest rate known on a day."""
@@ -218,8 +223,8 @@ class _Month:
 
 
 def trials(span: Span) -> Iterator[Row]:
-    """Trials per month: started, ended, converted, paused, and the rate of conversion."""
-    months: dict[date, Counter[str]] = defaultdict(Counter)
+    """Trials of every month: started, ended, converted, paused, and the rate of conversion."""
+    months: dict[date, Counter[str]] = {first: Counter() for first in span.months()}
     for trial in span.of.book.trials:
         if span.holds(span.of.day(trial.started_us)):
             months[span.of.month(trial.started_us)]["started"] += 1

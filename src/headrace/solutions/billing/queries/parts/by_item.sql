@@ -1,7 +1,7 @@
 -- Whether a question parts or filters by what differs between the items of one customer: what is sold, and the currency.
--- $by TEXT = NULL: a row for each slice, named in `slice` (in `part`, as `$value` takes it), by what `$dimension` may be; NULL: one for all
+-- $by TEXT = NULL IN (product, price, plan_interval, country, cohort, currency, {own_dimensions}): a row for each slice, named in `slice` (in `part`, as `$value` takes it); NULL: one for all
 -- $of_currency TEXT = NULL: of one currency only
--- $dimension TEXT = NULL: of one slice only: product, price, plan_interval, country, cohort, currency, or one of the merchant's own dimensions of customers, such as `segment`; $value says which
+-- $dimension TEXT = NULL IN (product, price, plan_interval, country, cohort, currency, {own_dimensions}): of one slice only; $value says which
 -- $value TEXT = NULL: which slice; `(none)`: what has none
 {by_goods} OR $of_currency IS NOT NULL OR coalesce($by = 'currency', FALSE)
 OR $value IS NOT NULL AND coalesce($dimension = 'currency', FALSE)

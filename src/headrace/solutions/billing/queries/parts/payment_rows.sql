@@ -1,9 +1,9 @@
 -- Payments, refunds and failed invoices around some days, each with its share in what its invoice is for.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $since DATE: first day
--- $until DATE: last day
--- $by TEXT = NULL: a row for each slice, named in `slice` (in `part`, as `$value` takes it), by what `$dimension` may be; NULL: one for all
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first day
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last day
+-- $by TEXT = NULL IN (product, price, plan_interval, country, cohort, currency, {own_dimensions}): a row for each slice, named in `slice` (in `part`, as `$value` takes it); NULL: one for all
 WITH people AS {people},
 goods AS {goods},
 -- A payment is for the lines of its invoice: each has a share of the amount by what the line costs, in whole minor

@@ -1,6 +1,6 @@
 -- All customers, with the month in which they began and the values of the merchant's own dimensions.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
 SELECT
     coalesce(customers.customer_id, cohorts.customer_id) AS customer_id, customers.name, customers.country,
     cohorts.cohort_month,

@@ -1,6 +1,6 @@
 -- Trials that started or ended, one row for each item of the subscription at that moment, or one without.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
 WITH turned AS (
     SELECT
         subscription_id, customer_id, since AS turned_at, since AS item_at, 'started' AS event, '' AS outcome

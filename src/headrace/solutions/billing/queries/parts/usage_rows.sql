@@ -1,8 +1,8 @@
 -- What customers used of metered prices in some months, and what it is worth.
 -- $merchant TEXT: whose
--- $scenario TEXT = live: by which settings
--- $since DATE: first month
--- $until DATE: last month
+-- $scenario TEXT = live IN (live, {scenario_choices}): by which settings
+-- $since DATE BETWEEN 1970-01-01 AND 2099-12-31: first month
+-- $until DATE BETWEEN 1970-01-01 AND 2099-12-31: last month
 WITH people AS {people},
 goods AS {goods}
 SELECT
