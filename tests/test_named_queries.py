@@ -157,6 +157,13 @@ def test_a_value_that_is_no_choice_is_told(asked: Mapping[str, Any], problem: st
                 run.ask("told", asked)
 
 
+def test_a_query_that_should_tell_choices_and_is_not_there_is_told() -> None:
+    app = hr.App("lone")
+    app.query("lone", "-- $plan TEXT = NULL IN ({plans})\nSELECT $plan AS plan")
+    with app.open(None) as run, pytest.raises(UnknownName, match="plans"):
+        run.asked_schema("lone")
+
+
 def test_a_choice_is_taken() -> None:
     with held().open(None) as run:
         run.upsert("plans_sold", [{"shop": "a", "plan": "gold"}])

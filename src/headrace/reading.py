@@ -197,9 +197,12 @@ class Reading(Parts):
         """Return the columns that a declared query answers with.
 
         Raises:
-            UnknownName, SqlError: there is none, or its SQL does not bind.
+            UnknownName, SqlError: there is none, or none that its choices are of, or its SQL does not bind.
         """
         asked = self.named_query(name)
+        for one in asked.parameters:
+            if one.choices_of is not None:
+                self.named_query(one.choices_of)
         if asked.columns is not None:
             return asked.columns
         schemas = {info.name: info.schema for info in self._infos()}

@@ -57,6 +57,7 @@ def test_the_document_says_what_a_query_takes(books: Shop) -> None:
     assert told["merchant"]["required"]
     assert told["order"]["schema"]["enum"] == ["up", "down"]
     assert told["since"]["schema"]["format"] == "date"
+    assert told["rows"]["schema"]["default"] == 100
     assert "0 to 1000" in told["rows"]["description"]
     assert "all, or what /v1/queries/currencies answers" in told["currency"]["description"]
     assert {"as_of", "format"} < told.keys()

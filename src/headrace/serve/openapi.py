@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
@@ -149,15 +150,16 @@ def asking(query: NamedQuery) -> dict[str, Any]:
 def _wanted(one: QueryParameter) -> dict[str, Any]:
     row = json_schema(parse_columns(f"it {one.type} NOT NULL"))
     schema, about = dict(row["properties"]["it"]), one.help
+    read = json.loads if schema.get("type") in ("integer", "boolean") else str
     if one.choices and one.choices_of is None:
-        schema["enum"] = list(one.choices)
+        schema["enum"] = [read(choice) for choice in one.choices]
     elif one.choices_of is not None:
         known = f"{', '.join(one.choices)}, or " if one.choices else ""
         about = f"{about} ({known}what /v1/queries/{one.choices_of} answers)".strip()
     if one.least is not None:
         about = f"{about} ({one.least} to {one.most})".strip()
     if one.default is not None:
-        schema["default"] = one.default
+        schema["default"] = read(one.default)
     return {
         "name": one.name,
         "in": "query",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -78,6 +79,18 @@ def test_what_there_is_not_is_told_with_the_choices(run: hr.Run, name: str, para
         parameter, "cohort, currency, channel, size"
     )
     assert wanted in str(caught.value.expected)
+
+
+def test_what_can_be_chosen_is_what_there_is(run: hr.Run) -> None:
+    """Every type and cause of the ledger is a choice, and no choice is none of the ledger's."""
+    ledger = app.view_decls["mrr_movements"].sql
+    chosen = {one.name: one.choices for one in run.named_query("movements").parameters}
+    told = set(re.findall(r"(?:THEN|ELSE) '([a-z ]+)'", ledger))
+    kinds = {row["type"] for row in run.query("SELECT DISTINCT type FROM mrr_movements").to_pylist()}
+    assert kinds <= set(chosen["type"]) <= told | {"transfer", "new", "reactivation", "churn"}
+    assert set(chosen["cause"]) - {"involuntary"} == told - set(chosen["type"])
+    for name in app.named_queries:
+        run.asked_schema(name)
 
 
 def test_a_merchants_own_dimension_is_a_choice(run: hr.Run) -> None:
