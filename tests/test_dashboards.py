@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from headrace.contracts.schema import Column, Schema
-from headrace.dashboards import Dashboard, check, load_dashboard, load_dashboards
+from headrace.dashboards import Dashboard, Parameter, check, load_dashboard, load_dashboards, with_choices
 from headrace.errors import DeclarationError
+from headrace.named_queries import named_query
 from headrace.panels import Bar, Curve, Panel, Table, Tile
 
 SCHEMAS = {
@@ -132,3 +133,38 @@ def test_all_problems_are_counted_and_told() -> None:
     problems = caught.value.details["problems"]
     assert len(problems) == 2
     assert "panel 2" in problems[1]
+
+
+LISTED = """-- $kind TEXT = NULL IN (paid, failed)
+-- $period TEXT = month IN (day, month)
+-- $of TEXT = NULL IN (paid, {kinds})
+-- $find TEXT = NULL
+SELECT $kind AS kind, $period AS period, $of AS whose, $find AS find
+"""
+SHOWN = Schema.of([Column("kind", "VARCHAR", pa.string())])
+
+
+def asking(*parameters: Parameter) -> Dashboard:
+    return Dashboard(name="asking", panels=[Table(view="listed")], parameters=list(parameters))
+
+
+def test_a_page_offers_what_its_query_takes() -> None:
+    page = asking(*(Parameter(name=name) for name in ("kind", "period", "of", "find")))
+    told = with_choices(page, {"Listed": named_query("Listed", LISTED)}).parameters
+    assert {one.name: (one.choices, one.default) for one in told} == {
+        "kind": ([("", "all"), "paid", "failed"], None),
+        "period": (["day", "month"], "month"),
+        "of": ((), None),
+        "find": ((), None),
+    }
+    own = asking(Parameter(name="period", choices=["day"]), Parameter(name="kind", default="paid"))
+    told = with_choices(own, {"listed": named_query("listed", LISTED)}).parameters
+    assert (list(told[0].choices), told[0].default, told[1].default) == (["day"], None, "paid")
+
+
+def test_a_page_that_offers_what_its_query_does_not_take_is_refused() -> None:
+    queries = {"listed": named_query("listed", LISTED)}
+    page = asking(Parameter(name="kind", choices=[("", "all"), "paid"]), Parameter(name="of", choices=["x"]))
+    check(page, {"listed": SHOWN}, queries)
+    with pytest.raises(DeclarationError, match="offers 'lost' as 'kind', which the query 'listed'"):
+        check(asking(Parameter(name="kind", choices=["paid", ("lost", "gone")])), {"listed": SHOWN}, queries)

@@ -46,6 +46,7 @@ from headrace.contracts.schema import Schema
 from headrace.errors import DeclarationError, UnknownName
 from headrace.named_queries import NamedQuery
 from headrace.panels import Panel, Use, ViewPanel, build_panel, declaration_error
+from headrace.query_parts import QueryParameter
 
 GRID_COLUMNS = 12
 DAY = re.compile(r"\d{4}-\d\d-\d\d|today(\s*-\s*\d+d)?")
@@ -65,7 +66,8 @@ class Parameter(BaseModel):
         view: the view or named query whose rows are the choices.
         value: the column that holds the value.
         text: the column that is shown; None: the value.
-        choices: instead of `view`: the values, or pairs of value and text; with neither, it is typed in.
+        choices: instead of `view`: the values, or pairs of value and text; with neither, those that a named
+            query of the page declares, or it is typed in.
         default: the value where the address has none; None: the first choice. Of a day also `today` (in UTC)
             and days counted from it, as in `today - 90d`.
         is_date: it is a day.
@@ -275,9 +277,40 @@ def _asked_views(dashboard: Dashboard) -> Iterator[tuple[str, set[str]]]:
             yield view, set(panel.params) if isinstance(panel, ViewPanel) and view == panel.view else set()
 
 
+def with_choices(dashboard: Dashboard, queries: Mapping[str, NamedQuery]) -> Dashboard:
+    """Return a page that offers what its queries declare, where it says no choices itself."""
+    asked = {name.lower(): query for name, query in queries.items()}
+    declared = {
+        one.name: one
+        for view in reversed(dashboard.views)
+        if view.lower() in asked
+        for one in asked[view.lower()].parameters
+        if one.choices and one.choices_of is None
+    }
+    return dashboard.model_copy(update={
+        "parameters": [
+            one if one.choices or one.view or one.is_date or one.is_moment or one.name not in declared
+            else _offered(one, declared[one.name])
+            for one in dashboard.parameters
+        ]
+    })  # fmt: skip
+
+
+def _offered(one: Parameter, declared: QueryParameter) -> Parameter:
+    none = [("", "all")] if declared.default is None and not declared.is_required else []
+    chosen = declared.default if one.default is None else one.default
+    return one.model_copy(update={"choices": [*none, *declared.choices], "default": chosen})
+
+
+def _value(choice: Any) -> str:
+    """Return the value of a choice, as an address has it."""
+    return str(choice[0] if isinstance(choice, list | tuple) else choice)
+
+
 def _unasked(dashboard: Dashboard, queries: Mapping[str, NamedQuery]) -> Iterator[DeclarationError]:
     """Tell which queries want something that the page does not ask for."""
     chosen = {one.name for one in dashboard.parameters}
+    choices = {one.name: [_value(choice) for choice in one.choices] for one in dashboard.parameters}
     for view, fixed in _asked_views(dashboard):
         query = queries.get(view.lower())
         for wanted in query.parameters if query else ():
@@ -287,6 +320,14 @@ def _unasked(dashboard: Dashboard, queries: Mapping[str, NamedQuery]) -> Iterato
                     where=f"dashboard {dashboard.name!r}",
                     hint=f"declare a parameter {wanted.name!r}, or give it a default in the query",
                 )
+            offered = [] if wanted.choices_of or wanted.name in fixed else choices.get(wanted.name, [])
+            for choice in offered if wanted.choices else ():
+                if choice not in ("", *wanted.choices):
+                    yield DeclarationError(
+                        f"the page offers {choice!r} as {wanted.name!r}, "
+                        f"which the query {view!r} does not take",
+                        where=f"dashboard {dashboard.name!r}", expected=f"of: {', '.join(wanted.choices)}",
+                    )  # fmt: skip
     wanted_names = {one.name for view in dashboard.views if view.lower() in queries
                     for one in queries[view.lower()].parameters}  # fmt: skip
     linked = " ".join(panel.model_dump_json() for panel in dashboard.panels)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headrace.console.assets import Assets, cache_folder
 from headrace.console.pages import Console
-from headrace.dashboards import Dashboard, check
+from headrace.dashboards import Dashboard, check, with_choices
 from headrace.errors import UnknownName
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def attach(
     """
     declared = list(dashboards)
     asked = check_pages(run, declared)
+    declared = [with_choices(one, run.app.named_queries) for one in declared]
     console = Console(run, declared, asked, Assets(cache or cache_folder()))
     server_app.include_router(console.router())
 
