@@ -183,7 +183,8 @@ class FormAction(Part):
     Attributes:
         label: on the button.
         set: values of columns that are not in the form: text, or `$now` (the time), `$sequence` (a number
-            that grows with the time), `$name` (a parameter of the page).
+            that grows with the time), `$next` (a number after all that rows of this key ever had; of two who
+            write at one moment one is refused), `$name` (a parameter of the page).
         confirm: what is asked before; None: nothing.
         delete: take the row out of the table instead.
         view: write the first row of this view or named query, instead of the form's; what it lacks and the
@@ -191,6 +192,8 @@ class FormAction(Part):
         every: write all rows of `view`, in one commit.
         choose: what the page's parameters are set to afterwards.
         keep: what was typed stays in the form, for another button to write.
+        unless_changed: write only if nobody has changed, since the reader saw it, the row that filled the
+            form or those of `view`; and not over what was changed after the rows of `view` were made.
     """
 
     label: Annotated[str, Field(min_length=1)]
@@ -201,6 +204,7 @@ class FormAction(Part):
     every: bool = False
     choose: dict[str, str] = {}
     keep: bool = False
+    unless_changed: bool = False
 
     @model_validator(mode="after")
     def _rows_of_a_view(self) -> FormAction:
@@ -578,6 +582,8 @@ class Form(ViewPanel):
         table: what is written.
         fields: what may be changed.
         actions: the buttons.
+        by: column of the table that says who wrote a row, told to a reader whose button is refused.
+        at: column of the table that says when; with it, what is newer is not written over.
     """
 
     default_size: ClassVar[tuple[int, int]] = (4, 6)
@@ -585,6 +591,8 @@ class Form(ViewPanel):
     table: Annotated[str, Field(min_length=1)]
     fields: Annotated[Sequence[FormField], Field(min_length=1)]
     actions: Annotated[Sequence[FormAction], Field(min_length=1)]
+    by: ColumnName | None = None
+    at: ColumnName | None = None
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -604,6 +612,9 @@ class Form(ViewPanel):
         for number, action in enumerate(self.actions):
             for column in action.set:
                 yield Use(f"actions.{number}.set", self.table, column)
+        for name, told in (("by", self.by), ("at", self.at)):
+            if told is not None:
+                yield Use(name, self.table, told)
 
 
 class Text(Panel):

@@ -69,6 +69,20 @@ PAGE = Dashboard(
     ],
 )  # fmt: skip
 
+FOLLOWED = Dashboard(
+    name="rules",
+    panels=[
+        Form(
+            view="rules", table="rules", where="merchant_id = 'm2' AND scenario = 'live'", by="note",
+            fields=[
+                FormField(column="churn_at", label="Churn at", choices=CHURN_AT),
+                FormField(column="note"),
+            ],
+            actions=[FormAction(label="Save", unless_changed=True, set={"seq": "$next"})],
+        )
+    ],
+)  # fmt: skip
+
 
 def books() -> hr.App:
     app = hr.App("books")
@@ -91,7 +105,7 @@ def books() -> hr.App:
 @pytest.fixture
 def served() -> Iterator[Shop]:
     shop = start(books())
-    attach(shop.server.config.app, shop.run, [PAGE])  # type: ignore[arg-type]
+    attach(shop.server.config.app, shop.run, [PAGE, FOLLOWED])  # type: ignore[arg-type]
     run = shop.run
     run.upsert("merchants", [{"merchant_id": "m&1", "name": "Anvil"}, {"merchant_id": "m2", "name": "Bolt"}])
     steps: list[tuple[str, int, bool]] = [("start", 100, True), ("new", 40, False), ("churn", -25, False)]
@@ -201,6 +215,38 @@ def test_a_form_writes_what_was_changed_and_what_its_button_sets(served: Shop, o
         "SELECT churn_at, seq > 1 AS later FROM rules WHERE scenario = 'live' AND merchant_id = 'm&1'"
     )
     assert live.to_pylist() == [{"churn_at": "end", "later": True}]
+
+
+@pytest.mark.browser
+def test_a_form_does_not_write_over_what_its_reader_has_not_seen(served: Shop, open_page: OpenPage) -> None:
+    page = open_page(f"{served.url}/dashboards/rules")
+    message = "document.querySelector('.form .message').textContent"
+    page.until("headracePage.panels[0].row")
+    page.page.fill(".form input", "from July")
+    rule = {"merchant_id": "m2", "scenario": "live", "churn_at": "end", "note": "Ada", "seq": 2}
+    served.run.upsert("rules", [rule])
+    served.run.advance()
+    page.page.click("text=Save")
+    page.until(f"{message}.startsWith('Save: not written')")
+    told = page.js(message)
+    assert "Churn at is end of period, was cancellation" in told
+    assert told.endswith("changed by Ada. Look at it again, then press again.")
+    served.run.advance()
+    live = "SELECT * FROM rules WHERE merchant_id = 'm2' AND scenario = 'live'"
+    assert served.run.query(live).to_pylist() == [rule]
+    page.page.click("text=Save")
+    page.until(f"{message}.startsWith('Save: written')")
+    served.run.advance()
+    assert served.run.query(live).to_pylist() == [{**rule, "note": "from July", "seq": 10**15}]
+
+
+def test_a_form_names_columns_of_its_table() -> None:
+    with books().open(None) as run:
+        schemas = {info.name: info.schema for info in run.relations()}
+        form = FOLLOWED.panels[0].model_copy(update={"at": "written_at"})
+        wrong = Dashboard(name="wrong", panels=[form])
+        with pytest.raises(DeclarationError, match="written_at"):
+            check(wrong, schemas, {})
 
 
 @pytest.mark.browser

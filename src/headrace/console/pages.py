@@ -73,6 +73,10 @@ class Console:
             return self._missing(UnknownName.of("dashboard", name, self._dashboards))
         dashboard = self._dashboards[name]
         told = dashboard_json(dashboard, self._schemas(), self._run.app.named_queries)
+        keys = {info.name.lower(): info.key for info in self._run.relations()}
+        for panel in told["panels"]:
+            if "table" in panel:
+                panel["key"] = keys[panel["table"].lower()]
         others = [self._dashboards[one] for one in dashboard.tabs if one in self._dashboards]
         told["tabs"] = [{"name": one.name, "title": one.title or one.name} for one in others]
         return self._page(told["title"], "dashboard.js", told, "dashboard")

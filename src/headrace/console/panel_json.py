@@ -225,7 +225,7 @@ def _own(panel: ViewPanel, known: Mapping[str, Schema]) -> Json:
         ]
         return {"spec": spec, "steps": bars, "x": panel.x, "y": panel.y, "total": panel.total}
     if isinstance(panel, Form):
-        return _form(panel, known[panel.table.lower()])
+        return _form(panel, known)
     if isinstance(panel, Funnel):
         steps = [{"column": part.column, "label": part.label or part.column} for part in panel.parts]
         return {"spec": spec, "steps": steps, "stage": panel.stage, "value": panel.value}
@@ -252,7 +252,8 @@ def _tile(panel: Tile) -> Json:
     return told
 
 
-def _form(panel: Form, table: Schema) -> Json:
+def _form(panel: Form, known: Mapping[str, Schema]) -> Json:
+    table, versions = known[panel.table.lower()], f"{panel.table}__versions"
     fields = [
         {
             "column": field.column,
@@ -264,7 +265,15 @@ def _form(panel: Form, table: Schema) -> Json:
         for field in panel.fields
     ]
     actions = [action.model_dump() for action in panel.actions]
-    return {"table": panel.table, "columns": list(table.names), "fields": fields, "actions": actions}
+    return {
+        "table": panel.table,
+        "versions": versions if versions.lower() in known else panel.table,
+        "columns": list(table.names),
+        "fields": fields,
+        "actions": actions,
+        "by": panel.by,
+        "at": panel.at,
+    }
 
 
 def _fact(fact: Fact, view: str) -> Json:

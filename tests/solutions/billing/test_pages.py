@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from playwright.sync_api import Route
 from tests.browser import PHONE, WALL, OpenPage
 from tests.browser import chromium as chromium
 from tests.browser import open_page as open_page
@@ -17,11 +18,17 @@ from tests.serve.conftest import Shop, start
 from headrace.console import attach
 from headrace.dashboards import load_dashboards
 from headrace.panels import Table
+from headrace.solutions.billing import settings
 from headrace.solutions.billing.app import HERE, app
 from headrace.solutions.billing.presets import PRESETS
 from headrace.solutions.billing.prove import round_of
 from headrace.solutions.billing.simulate.history import make_world
 
+FIELDS = [
+    "preset", "subtract_recurring_discounts", "subtract_once_discounts", "active_from", "churn_at",
+    "count_past_due", "refunds",
+]  # fmt: skip
+"""The form's first fields that are chosen, in their order."""
 PAGES = sorted(path.stem for path in (HERE / "dashboards").glob("*.yaml"))
 
 
@@ -91,8 +98,13 @@ def test_a_preview_is_compared_and_put_in_force(served: Shop, open_page: OpenPag
     later.page.click("text=Put in force what is compared")
     later.until("document.querySelector('.form .message').textContent.includes('compared: written')")
     served.run.advance()
-    last = "SELECT preset, changed_by FROM settings WHERE scenario = 'live'"
+    last = "SELECT preset, changed_by FROM settings WHERE scenario = 'live' AND merchant_id <> 'shared'"
     assert served.run.query(last).to_pylist() == [{"preset": "baremetrics", "changed_by": "Ada"}]
+    page.page.click("text=Roll back")
+    page.until("document.querySelector('.form .message').textContent.startsWith('Roll back: not written')")
+    told = page.js("document.querySelector('.form .message').textContent")
+    assert "Churn at is cancellation, was end of period" in told
+    assert "changed by Ada at 20" in told
     page.page.click("text=Roll back")
     page.until("document.querySelector('.form .message').textContent.startsWith('Roll back: written')")
     page.page.select_option(".form select", "baremetrics")
@@ -100,7 +112,7 @@ def test_a_preview_is_compared_and_put_in_force(served: Shop, open_page: OpenPag
     page.until("document.querySelector('.form .message').textContent.startsWith('Put in force: written')")
     page.until("document.querySelector('.panel.form .version').textContent.includes('set ')")
     served.run.advance()
-    live = "SELECT churn_at, preset FROM settings WHERE scenario = 'live'"
+    live = "SELECT churn_at, preset FROM settings WHERE scenario = 'live' AND merchant_id <> 'shared'"
     assert served.run.query(live).to_pylist() == [{"churn_at": "cancellation", "preset": "baremetrics"}]
     page.page.click("text=Roll back")
     page.until("document.querySelector('.form .message').textContent.startsWith('Roll back: written')")
@@ -108,7 +120,59 @@ def test_a_preview_is_compared_and_put_in_force(served: Shop, open_page: OpenPag
     page.until("document.querySelector('.form .message').textContent.startsWith('Discard preview: written')")
     served.run.advance()
     assert served.run.query(live).to_pylist() == [{"churn_at": "period_end", "preset": "stripe"}]
-    assert served.run.query("SELECT * FROM settings WHERE scenario = 'preview'").num_rows == 0
+    previews = "SELECT * FROM settings WHERE scenario = 'preview' AND merchant_id <> 'shared'"
+    assert served.run.query(previews).num_rows == 0
+
+
+@pytest.mark.browser
+def test_nobody_takes_back_unseen_what_another_put_in_force(served: Shop, open_page: OpenPage) -> None:
+    message = "document.querySelector('.form .message').textContent"
+    live = (
+        "SELECT churn_at, refunds, reactivation_days AS days FROM settings "
+        "WHERE merchant_id = 'shared' AND scenario = 'live'"
+    )
+    served.run.upsert("merchants", [{"merchant_id": "shared", "name": "Shared"}])
+    served.run.advance()
+    address = f"{served.url}/dashboards/settings?merchant=shared"
+    first, second = open_page(address), open_page(f"{address}&other=preview")
+    for one, words in ((first, ("churn_at", "cancellation")), (second, ("refunds", "subtract"))):
+        one.page.on("dialog", lambda dialog: dialog.accept())
+        one.until("document.querySelector('.form select')?.value === 'stripe'")
+        one.page.select_option(f".form select >> nth={FIELDS.index(words[0])}", words[1])
+    first.page.fill(".form label:nth-last-child(2) input", "Ada")
+    first.page.click("text=Put in force")
+    first.until(f"{message}.startsWith('Put in force: written')")
+
+    second.page.click(".buttons button:text-is('Preview')")
+    second.until(f"{message}.startsWith('Preview: not written')")
+    assert "Churn at is cancellation, was end of period, changed by Ada at 20" in second.js(message)
+    assert second.js(message).endswith("Look at it again, then press again.")
+    second.page.click(".buttons button:text-is('Preview')")
+    second.until(f"{message}.startsWith('Preview: written')")
+    served.run.advance()
+    settings.change(served.run, "shared", by="Bo", reactivation_days=30)
+    served.run.advance()
+    second.until("headracePage.panels[0].row.includes(30)")
+    second.page.reload()
+    second.until("document.querySelector('.form select') && headracePage.panels[0].row?.includes(30)")
+    second.until("[...headracePage.feeds.values()].every(feed => feed.loaded)")
+    second.page.click("text=Put in force what is compared")
+    second.until(f"{message}.startsWith('Put in force what is compared: not written')")
+    assert "changed after what it writes was made, by Bo at 20" in second.js(message)
+    served.run.advance()
+    kept = {"churn_at": "cancellation", "refunds": "ignore", "days": 30}
+    assert served.run.query(live).to_pylist() == [kept]
+
+    def meanwhile(route: Route) -> None:
+        settings.change(served.run, "shared", by="Cy", reactivation_days=60)
+        route.continue_()
+
+    second.page.route("**/v1/tables/settings/upsert*", meanwhile)
+    second.page.click(".buttons button:text-is('Put in force')")
+    second.until(f"{message}.startsWith('Put in force: not written')")
+    second.expect("422")
+    served.run.advance()
+    assert served.run.query(live).to_pylist() == [{**kept, "days": 60}]
 
 
 @pytest.mark.browser

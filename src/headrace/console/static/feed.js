@@ -7,6 +7,7 @@ const SILENCE_MS = 6000; // no message at all for so long: the connection is dea
 const BEHIND_MS = 3000; // answers older than this are behind
 const STALE_MS = 15000; // and older than this, stale
 const QUIET_MS = 5000; // no change for so long, with nothing waiting: quiet
+const FRESH_ROWS_MAX = 10000; // a form shows one row of few
 const BACKOFF_MS = [250, 500, 1000, 2000, 4000, 8000];
 
 export class Feed {
@@ -54,6 +55,24 @@ export class Feed {
     socket.onmessage = (event) => this.socket === socket && this.take(event.data);
     socket.onclose = () => this.socket === socket && this.lost();
     socket.onerror = () => {};
+  }
+
+  // Read all rows now, of a version that holds a commit: what is about to be written must not be old. A socket gathers
+  // changes for a moment, and a heartbeat may be ahead of them; so it is opened anew, and begins with a snapshot.
+  async fresh(commit) {
+    const old = this.socket;
+    this.socket = null;
+    clearTimeout(this.retry);
+    old?.close();
+    try {
+      const address = `/v1/views/${encodeURIComponent(this.view)}?limit=${FRESH_ROWS_MAX}${commit ? `&after=${commit}` : ""}`;
+      const answer = await fetch(address, { headers: { Accept: "application/json" }, cache: "no-store" });
+      const body = await answer.json().catch(() => null);
+      if (!answer.ok) throw new Error(body?.error?.problem ?? `the server answered ${answer.status}`);
+      this.snapshot(body);
+    } finally {
+      if (!this.socket) this.connect();
+    }
   }
 
   lost() {
