@@ -13,6 +13,7 @@ import pytest
 
 import headrace as hr
 from headrace.change import VERSION, WEIGHT
+from headrace.engine.memory import Memory
 from headrace.errors import StepFailed
 from headrace.testing import ListOutlet, ManualClock
 
@@ -437,3 +438,38 @@ def test_silence_moves_the_watermark_of_the_next_version() -> None:
         clock.advance(timedelta(minutes=6))
         run.upsert("customers", [{"customer_id": 1, "country": "NL"}])
         assert run.advance().watermarks == {"orders": NOON + timedelta(seconds=50)}
+
+
+def test_a_version_is_seen_before_room_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Putting state into files takes up to a second; who waits for a version does not wait for that."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def make_room(_: Memory) -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    with shop().open(tmp_path, auto=True, state_bytes_max=1) as run:
+        monkeypatch.setattr(Memory, "make_room", make_room)
+        commit = run.append("orders", [order(1)]).commit
+        assert commit is not None
+        assert run.wait_for(commit, 60).commit == commit
+        assert run.query("FROM gmv").to_pylist() == [{"gmv": Decimal("10.00"), "orders": 1}]
+        assert begun.wait(60)
+        go_on.set()
+
+
+def test_a_disk_that_refuses_state_leaves_it_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_: Memory) -> None:
+        raise OSError(28, "No space left on device")
+
+    with shop().open(tmp_path, state_bytes_max=1) as run:
+        monkeypatch.setattr(Memory, "make_room", full)
+        run.append("orders", [order(1)])
+        run.advance()
+        monkeypatch.undo()
+        run.append("orders", [order(2)])
+        run.advance()
+        assert run.query("FROM gmv").to_pylist() == [{"gmv": Decimal("20.00"), "orders": 2}]
+    assert "stays in memory beyond its bound" in caplog.text

@@ -391,6 +391,7 @@ class Stepper:
             with self.shown:
                 self._engine.show()
                 self._engine.turn()
+            self._make_room()
             return None
         reached = self._reached(commits)
         held = self._without(commits, reached)
@@ -446,6 +447,16 @@ class Stepper:
                 outlet.publish(version, changes)
             except Exception:
                 logger.exception("an outlet failed at version %d; the views go on", version.number)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Put state beyond its bound into files, now that nobody waits for the step; a disk that refuses is
+        asked again after the next one.
+        """
+        try:
+            self._engine.memory.make_room()
+        except (OSError, MemoryError) as error:
+            logger.warning("state stays in memory beyond its bound: %s", error)
 
     def _turn_to(self, version: Version, changes: Mapping[str, Change]) -> None:
         """Have readers see a version; under `shown`, however long memory is short: it is recorded."""

@@ -231,24 +231,23 @@ class Counted:
 
 
 @pytest.mark.parametrize(
-    ("steps", "counted"),
-    [([1] * 15, 1), ([1] * 16, 2), ([10_000], 2), ([6_000, 6_000, 1], 2), ([None, None], 3)],
+    ("steps", "counted"), [([1] * 15, 1), ([1] * 16, 2), ([10_000], 2), ([6_000, 6_000, 1], 2), ([], 1)]
 )
-def test_parts_are_counted_again_when_much_has_come(
-    tmp_path: Path, steps: list[int | None], counted: int
-) -> None:
+def test_parts_are_counted_again_when_much_has_come(tmp_path: Path, steps: list[int], counted: int) -> None:
     memory, part = Memory(200_000_000, tmp_path), Counted(50_000_000)
     memory.hold(part)
     memory.settle()
     for rows in steps:
-        memory.settle(rows)
+        memory.moved(rows)
+        memory.make_room()
     assert part.asked == counted
 
 
 def test_beyond_the_bound_every_step_makes_room(tmp_path: Path) -> None:
     memory, part = Memory(100_000, tmp_path), Counted(50_000)
     memory.hold(part)
-    memory.settle(1)
+    memory.make_room()
     part.size = 150_000
-    memory.settle(10)
+    memory.moved(10)
+    memory.make_room()
     assert part.size == 0

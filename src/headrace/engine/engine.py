@@ -269,20 +269,17 @@ class Engine:
     def step(
         self, changes: Mapping[str, Change], clock: datetime, watermarks: Mapping[str, datetime]
     ) -> StepOutput:
-        """Move all views by the changes of base relations; a view that fails is in error, the others go
-        on.
-        """
+        """Move all views by the changes of base relations; one that fails is in error, the others go on."""
         output = self.compute(changes, clock, watermarks)
         self.show()
         self.turn()
+        self.memory.make_room()
         return output
 
     def compute(
         self, changes: Mapping[str, Change], clock: datetime, watermarks: Mapping[str, datetime]
     ) -> StepOutput:
-        """Do the work of a step, while readers go on reading the version before; `show` and `turn` end the
-        step.
-        """
+        """Do the work of a step, while readers read the version before; `show` and `turn` end the step."""
         self._texts = TextsRead()
         with self.memory.watching(), self._threads.working(), self._texts.reading():
             return self._moved(changes, clock, watermarks)
@@ -333,7 +330,7 @@ class Engine:
                     "the change of %s does not fit its content; it will be built anew", name, exc_info=failure
                 )
                 self._break(name.lower(), f"{type(failure).__name__}: {failure}")
-        self.memory.settle(sum(len(seen) for _, seen in unshown))
+        self.memory.moved(sum(len(seen) for _, seen in unshown))
 
     def _moved(
         self, changes: Mapping[str, Change], clock: datetime, watermarks: Mapping[str, datetime]

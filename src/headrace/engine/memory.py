@@ -121,16 +121,22 @@ class Memory:
             arrays = list(self._arrays)
         return sum(int(array.resident_bytes) for array in arrays)
 
-    def settle(self, rows: int | None = None) -> None:
-        """After a step: put aside what was not used for longest, until the rest is within the bound.
-
-        Args:
-            rows: that views moved in it: to count all parts costs more than a step of a few; None: many.
-        """
-        if self.limit_bytes is None:
-            return
+    def moved(self, rows: int) -> None:
+        """Note that views have moved so many rows in a step."""
         self.now += 1
-        if rows is not None and self._is_far(rows):
+        self._steps_since += 1
+        self._rows_since += rows
+
+    def make_room(self) -> None:
+        """Settle, unless so little has come since the last time that the bound cannot have been reached: to
+        count all parts costs more than a step of a few rows. Called when a step has been shown: nobody waits.
+        """
+        if self._steps_since >= STEPS_MAX or self._rows_since * ROW_BYTES >= self._spare_bytes:
+            self.settle()
+
+    def settle(self) -> None:
+        """Put aside what was not used for longest, until the rest is within the bound."""
+        if self.limit_bytes is None:
             return
         over = self.resident_bytes - self.limit_bytes
         self._spare_bytes, self._steps_since, self._rows_since = -over, 0, 0
@@ -147,12 +153,6 @@ class Memory:
                 part.put_aside(self)
         pa.default_memory_pool().release_unused()
         _trim()
-
-    def _is_far(self, rows: int) -> bool:
-        """Whether the bound cannot have been reached since all was counted."""
-        self._rows_since += rows
-        self._steps_since += 1
-        return self._steps_since < STEPS_MAX and self._rows_since * ROW_BYTES < self._spare_bytes
 
     # --- files
     # ----------------------------------------------------------------------------------------------
