@@ -92,7 +92,7 @@ def _parameter(name: str) -> Told:
         found = values.get(name, Unsure.ANYTHING)
         if found is None:
             return Null.PLAIN
-        if type(found) is str and not _is_unicode(found):
+        if type(found) is str and not is_unicode(found):
             return Unsure.ANYTHING
         if type(found) in _FAMILIES:
             return found
@@ -101,7 +101,8 @@ def _parameter(name: str) -> Told:
     return given
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether a text is one for DuckDB: it takes none with half a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.contracts.schema import Schema
-from headrace.query.given import TEXTS, Told, Values, is_true, told
+from headrace.query.given import TEXTS, Told, Values, is_true, is_unicode, told
 
 _INTEGERS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64}
 _DESCENDED = frozenset({"INNER", "LEFT", "RIGHT", "OUTER", "FULL"})
@@ -50,7 +50,7 @@ class Equal:
     def value(self, params: Mapping[str, Any]) -> str | int | None:
         """Return what the column must equal; None: nobody can tell here."""
         found = self.constant if self.parameter is None else params.get(self.parameter)
-        if isinstance(found, bool) or (isinstance(found, str) and not _is_unicode(found)):
+        if isinstance(found, bool) or (isinstance(found, str) and not is_unicode(found)):
             return None
         if self.cast in TEXTS:
             return found if isinstance(found, str) else None
@@ -59,14 +59,6 @@ class Equal:
         if self.cast is not None and self.cast not in _INTEGERS:
             return None
         return found if isinstance(found, str | int) else None
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 Restricted = tuple[Equal, ...]

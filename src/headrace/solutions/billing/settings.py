@@ -93,15 +93,7 @@ def preview(
     """
     if scenario == LIVE:
         raise ValueError("a preview needs a name other than 'live'")
-
-    def once() -> dict[str, Any]:
-        place = _place(books, merchant_id, scenario)
-        chosen = _with(current(books, merchant_id), preset, settings)
-        with books.transaction(on_reject="raise") as changes:
-            _put(changes, place, chosen, by, note)
-        return chosen
-
-    return _until_alone(books, once)
+    return _set(books, merchant_id, scenario, settings, by=by, preset=preset, note=note)
 
 
 def change(
@@ -114,9 +106,23 @@ def change(
     **settings: Any,
 ) -> dict[str, Any]:
     """Change the settings in force at once, without a preview; arguments and errors as for `preview`."""
+    return _set(books, merchant_id, LIVE, settings, by=by, preset=preset, note=note)
+
+
+def _set(
+    books: Books,
+    merchant_id: str,
+    scenario: str,
+    settings: Mapping[str, Any],
+    *,
+    by: str,
+    preset: str | None,
+    note: str | None,
+) -> dict[str, Any]:
+    """Set a scenario to the settings in force but for some; return all of them."""
 
     def once() -> dict[str, Any]:
-        place = _place(books, merchant_id, LIVE)
+        place = _place(books, merchant_id, scenario)
         chosen = _with(current(books, merchant_id), preset, settings)
         with books.transaction(on_reject="raise") as changes:
             _put(changes, place, chosen, by, note)
