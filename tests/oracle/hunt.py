@@ -21,10 +21,10 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
+from tests.filed import nothing_in_memory
 from tests.torture import seldom_collected
 
-from headrace import runtime
-from headrace.engine import circuit, columns, growable, hints, levels, memory, store, sweep
+from headrace.engine import circuit, columns, hints, levels, store, sweep
 from headrace.engine.operators import over
 from headrace.errors import HeadraceError, UnsupportedSql
 from headrace.testing import Case, MismatchError, play
@@ -46,13 +46,6 @@ LEAST = (
     (store, "LARGE_ROWS"),
 )
 """How many rows it takes at least until they are treated otherwise than a few are."""
-FILED = (
-    (memory, "SMALLEST_BYTES"),
-    (growable, "SMALLEST_BYTES"),
-    (growable, "_FILED_BYTES"),
-    (growable, "_MAPPED_BYTES"),
-)
-"""How many bytes state has at least until it lies in files where there is no room in memory."""
 
 
 def folders() -> Path | None:
@@ -70,15 +63,8 @@ def bounds_for_few_rows(case: Case) -> Iterator[None]:
             for module, name in LEAST:
                 patches.enter_context(patch.object(module, name, 2))
         if number % 5 == 0:
-            for module, name in FILED:
-                patches.enter_context(patch.object(module, name, 1))
-            patches.enter_context(patch.object(runtime, "Memory", _nothing_in_memory))
+            patches.enter_context(nothing_in_memory())
         yield
-
-
-def _nothing_in_memory(_: int | None, folder: Path | None) -> memory.Memory:
-    """Stand for the memory of a run whose state lies in files."""
-    return memory.Memory(1, folder)
 
 
 def outcome(case: Case) -> str | None:

@@ -11,11 +11,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.filed import nothing_in_memory
 from tests.oracle.functions import declare_called
 
 import headrace as hr
@@ -32,6 +34,8 @@ CASES = [
     for case in read_cases(Path(__file__).parents[1] / "conformance")
     if any(block.word in ("reopen", "checkpoint") for block in case.steps)
 ]
+Held = Callable[[], AbstractContextManager[None]]
+PLACES = pytest.mark.parametrize("place", [nullcontext, nothing_in_memory], ids=["in memory", "in files"])
 
 
 @pytest.fixture
@@ -54,9 +58,11 @@ def facts() -> Facts:
     return Facts(1, 1, 1, None, {}, {}, {})
 
 
+@PLACES
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_start_from_what_a_copy_wrote(case: Case, forking: list[int]) -> None:
-    play(case, prepare=declare_called)
+def test_a_start_from_what_a_copy_wrote(case: Case, forking: list[int], place: Held) -> None:
+    with place():
+        play(case, prepare=declare_called)
     forking.append(0)  # a case that is opened again need not take a checkpoint
 
 
@@ -190,8 +196,9 @@ def test_a_disk_that_is_full_in_the_copy_is_told(
     assert len(forking) == 2
 
 
-def test_checkpoints_while_steps_go_on(tmp_path: Path, forking: list[int]) -> None:
-    with shop().open(tmp_path, auto=True) as run:
+@PLACES
+def test_checkpoints_while_steps_go_on(tmp_path: Path, forking: list[int], place: Held) -> None:
+    with place(), shop().open(tmp_path, auto=True) as run:
         for first in range(0, 20_000, 1_000):
             run.append("orders", [{"id": n, "amount": n} for n in range(first, first + 1_000)])
             if first % 4_000 == 0:
