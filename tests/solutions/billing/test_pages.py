@@ -239,6 +239,29 @@ def test_a_bar_leads_to_the_movements_that_it_is_made_of(served: Shop, open_page
 
 
 @pytest.mark.browser
+def test_a_chart_is_opened_by_keys(served: Shop, open_page: OpenPage) -> None:
+    page = open_page(f"{served.url}/dashboards/overview")
+    page.until("[...headracePage.feeds.values()].every(feed => feed.loaded)")
+    page.until("headracePage.marked.size === 0 && !headracePage.drawing")
+    page.until("document.querySelector('.panel.waterfall.drawn canvas')")
+    chart = page.page.locator(".panel.waterfall .chart")
+    assert (chart.get_attribute("aria-label") or "").startswith("Roll-forward: start ")
+    mark = "document.querySelector('.panel.waterfall .mark').textContent"
+    chart.press("End")
+    assert page.js(mark).startswith("end · ")
+    chart.press("ArrowRight")
+    assert page.js(mark).startswith("end · ")
+    chart.blur()
+    assert page.js(mark) == ""
+    for key in ("ArrowRight", "ArrowRight"):
+        chart.press(key)
+    assert page.js(mark).startswith("new · ")
+    chart.press("Enter")
+    page.until("location.pathname === '/dashboards/movements'")
+    page.until("document.querySelector('select[name=type]')?.value === 'new'")
+
+
+@pytest.mark.browser
 def test_the_point_of_a_line_next_to_the_click_is_meant(served: Shop, open_page: OpenPage) -> None:
     page = open_page(f"{served.url}/dashboards/overview")
     page.until("[...headracePage.feeds.values()].every(feed => feed.loaded)")

@@ -176,7 +176,7 @@ export class Chart {
     const least = strips * this.strip_px + AXIS_PX;
     const scrolls = strips > 0 && least > this.box.clientHeight;
     this.box.classList.toggle("scrolls", scrolls);
-    if (this.strip_px) this.box.tabIndex = scrolls ? 0 : -1;
+    if (this.strip_px) this.box.tabIndex = scrolls || this.opens ? 0 : -1;
     const most = strips ? 2 * least : Infinity; // nor do few strips fill a panel
     return { width: Math.max(20, this.box.clientWidth), height: Math.max(12, Math.min(this.box.clientHeight, most), strips ? least : 0) };
   }

@@ -313,7 +313,46 @@ class ChartPanel extends Panel {
     if (this.page.parameters && (this.told.open || this.told.steps?.some((step) => step.open))) {
       this.chart.opens = (one, event) => this.open(one, event);
       this.box.classList.add("opens");
+      this.reach();
     }
+  }
+
+  // By keys: arrows go from mark to mark of those that lead somewhere, Enter follows; the mark is told in words.
+  reach() {
+    this.box.tabIndex = 0;
+    this.box.setAttribute("role", "application");
+    this.box.setAttribute("aria-roledescription", "chart: arrows go from mark to mark, Enter opens");
+    this.mark = make("p", "mark");
+    this.mark.setAttribute("role", "status");
+    this.body.append(this.mark);
+    this.marked = null;
+    this.box.addEventListener("keydown", (event) => this.pressed(event));
+    this.box.addEventListener("blur", () => this.point(null));
+  }
+
+  leading() {
+    return (this.chart.shown ?? []).filter((one) => one.open ?? this.told.open);
+  }
+
+  point(at) {
+    const one = at === null ? null : this.leading()[at];
+    this.marked = one ? at : null;
+    const where = one && [one.at ?? one.stage ?? one.x, one.s ?? (one.v === undefined ? null : one.y)];
+    this.mark.textContent = one ? [...where, one.label].filter((part) => part !== undefined && part !== null && part !== "").join(" · ") : "";
+  }
+
+  pressed(event) {
+    const last = this.leading().length - 1;
+    const now = this.marked;
+    if (last < 0) return;
+    if (event.key === "Enter" && now !== null && now <= last) this.open(this.leading()[now], event);
+    else if (event.key === "ArrowRight") this.point(now === null ? 0 : Math.min(now + 1, last));
+    else if (event.key === "ArrowLeft") this.point(now === null ? last : Math.max(now - 1, 0));
+    else if (event.key === "Home") this.point(0);
+    else if (event.key === "End") this.point(last);
+    else return;
+    event.preventDefault();
+    event.stopPropagation(); // elsewhere arrows go from panel to panel
   }
 
   // To what the table's number leads to: `{column}` of the row that was met, `{series}` the column of its line.
@@ -343,7 +382,7 @@ class ChartPanel extends Panel {
     const kind = { heat: "heat strips", funnel: "funnel" }[this.told.type] ?? `${this.told.type} chart`;
     if (!values.length) return `${this.told.title}, ${kind}, no rows`;
     if (this.told.type === "funnel") return `${this.told.title}: ${values.map((one) => `${one.stage} ${one.label}`).join(", ")}`;
-    if (this.told.ranked) return `${this.told.title}: ${values.slice(0, 10).map((one) => `${one.x} ${one.label}`).join(", ")}`;
+    if (this.told.ranked || this.told.type === "waterfall") return `${this.told.title}: ${values.slice(0, 10).map((one) => `${one.x} ${one.label}`).join(", ")}`;
     return `${this.told.title}, ${kind}, newest ${values.at(-1).label} at ${values.at(-1).at}`;
   }
 
