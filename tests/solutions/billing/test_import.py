@@ -68,7 +68,7 @@ def test_from_a_sheet_to_mrr(run: Any) -> None:
         ("Ada,1,EUR,9999-12-31", "not of the years"),
         ("Ada,1,,2026-01-01", "currency is empty"),
         ("Ada,1,EUR,2026-01-01,fortnight", "'fortnight' is no interval"),
-        ("Ada,1,EUR,2026-01-01,month,0", r"\(interval_count\): '0' is no whole number from 1 to 1,000"),
+        ("Ada,1,EUR,2026-01-01,month,0", r"\(interval_count\): '0' is no whole number from 1 to 10,000"),
         ("Ada,1,EUR,2026-01-01,month,1,-2", r"\(quantity\): '-2'"),
         ("Ada,1,EUR,2026-01-01,month,1,2.5", "'2.5' is no whole number"),
         ("Ada,1,EUR,2026-01-01,month,1,many", "'many' is no whole number"),

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from playwright.sync_api import Route
-from tests.browser import PHONE, WALL, OpenPage
+from tests.browser import PHONE, WALL, OpenPage, Watched
 from tests.browser import chromium as chromium
 from tests.browser import open_page as open_page
 from tests.serve.conftest import Shop, start
@@ -223,12 +223,18 @@ def test_every_number_of_a_period_leads_to_what_it_is_made_of(served: Shop, open
     assert f"type={kinds[0]}" in address
 
 
-@pytest.mark.browser
-def test_a_bar_leads_to_the_movements_that_it_is_made_of(served: Shop, open_page: OpenPage) -> None:
+def overview(served: Shop, open_page: OpenPage, kind: str) -> Watched:
+    """Open the overview; return it once all of it is drawn, a chart of that kind too."""
     page = open_page(f"{served.url}/dashboards/overview")
     page.until("[...headracePage.feeds.values()].every(feed => feed.loaded)")
     page.until("headracePage.marked.size === 0 && !headracePage.drawing")
-    page.until("document.querySelector('.panel.waterfall.drawn canvas')")
+    page.until(f"document.querySelector('.panel.{kind}.drawn canvas')")
+    return page
+
+
+@pytest.mark.browser
+def test_a_bar_leads_to_the_movements_that_it_is_made_of(served: Shop, open_page: OpenPage) -> None:
+    page = overview(served, open_page, "waterfall")
     page.js("""(() => {
         const panel = headracePage.panels.find((one) => one.told.type === "waterfall");
         const at = panel.chart.shown.findIndex((one) => one.x === "new");
@@ -240,10 +246,7 @@ def test_a_bar_leads_to_the_movements_that_it_is_made_of(served: Shop, open_page
 
 @pytest.mark.browser
 def test_a_chart_is_opened_by_keys(served: Shop, open_page: OpenPage) -> None:
-    page = open_page(f"{served.url}/dashboards/overview")
-    page.until("[...headracePage.feeds.values()].every(feed => feed.loaded)")
-    page.until("headracePage.marked.size === 0 && !headracePage.drawing")
-    page.until("document.querySelector('.panel.waterfall.drawn canvas')")
+    page = overview(served, open_page, "waterfall")
     chart = page.page.locator(".panel.waterfall .chart")
     assert (chart.get_attribute("aria-label") or "").startswith("Roll-forward: start ")
     mark = "document.querySelector('.panel.waterfall .mark').textContent"
@@ -263,10 +266,7 @@ def test_a_chart_is_opened_by_keys(served: Shop, open_page: OpenPage) -> None:
 
 @pytest.mark.browser
 def test_the_point_of_a_line_next_to_the_click_is_meant(served: Shop, open_page: OpenPage) -> None:
-    page = open_page(f"{served.url}/dashboards/overview")
-    page.until("[...headracePage.feeds.values()].every(feed => feed.loaded)")
-    page.until("headracePage.marked.size === 0 && !headracePage.drawing")
-    page.until("document.querySelector('.panel.line.drawn canvas')")
+    page = overview(served, open_page, "line")
     day = page.js("""(() => {
         const { chart, feed } = headracePage.panels.find((one) => one.told.title === "Churn");
         const one = chart.shown.findLast((shown) => shown.y !== null);

@@ -37,6 +37,7 @@ import headrace as hr
 from headrace.errors import BadRequest
 from headrace.solutions.billing import rates_sheet
 from headrace.solutions.billing.currencies import DIGITS
+from headrace.solutions.billing.models import COUNT_MAX, QUANTITY_MAX
 from headrace.solutions.billing.sheet_rows import Said, SheetRows
 from headrace.solutions.billing.spreadsheet import (
     TWO_WAYS,
@@ -63,8 +64,6 @@ OTHERS = (
     *("interval", "interval_count", "quantity", "subscription", "product"),
     *("country", "customer_name", "trial_end", "canceled", "end"),
 )
-COUNT_MAX = 1_000
-QUANTITY_MAX = 1_000_000_000
 MIDNIGHT = "T00:00:00"
 WRONG_MAX = 50
 """How many wrong lines are told in full; of those beyond, their numbers."""
